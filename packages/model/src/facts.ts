@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What callers write and read: facts, their candidates, and the answers to a read. */
+import type { Hlc } from "./hlc.ts";
+import type { DeviceKey, DocumentName, IncarnationId } from "./ids.ts";
+import type { JsonValue } from "./json.ts";
+
+/** Where a fact came from. */
+export interface FactSource {
+  /** Model or sensor id. */
+  readonly model: string;
+  readonly version?: string;
+  readonly instance?: string;
+}
+
+/** A fact as a caller writes it. */
+export interface FactInput {
+  /** 1 to `LIMITS.keyBytes` bytes of UTF-8 without control characters. */
+  readonly key: string;
+  /** Any JSON value, `LIMITS.valueBytes` at most as canonical JSON. */
+  readonly value: JsonValue;
+  /** 0 to 1; how sure the source is. Absent counts as 1. */
+  readonly confidence?: number;
+  readonly source?: FactSource;
+  /** The fact stops counting this many milliseconds after it was written. */
+  readonly ttlMs?: number;
+  readonly tags?: readonly string[];
+  /** Ids of facts or decisions this one came from. */
+  readonly basis?: readonly string[];
+}
+
+/** One writer's current statement about a key. */
+export interface Candidate {
+  readonly writer: DeviceKey;
+  readonly incarnation: IncarnationId;
+  /** Position among the facts that this incarnation wrote to the document, from 1. */
+  readonly seq: number;
+  readonly hlc: Hlc;
+  /** Absent when the writer deleted the key. */
+  readonly value?: JsonValue;
+  readonly deleted: boolean;
+  readonly confidence?: number;
+  readonly source?: FactSource;
+  readonly ttlMs?: number;
+  readonly tags?: readonly string[];
+  readonly basis?: readonly string[];
+}
+
+/** The answer to reading a key: the candidate that its resolver picked. */
+export interface VisibleFact {
+  readonly doc: DocumentName;
+  readonly key: string;
+  readonly value: JsonValue;
+  readonly writer: DeviceKey;
+  readonly hlc: Hlc;
+  /** Hash of the undominated candidates, hex; changes whenever the answer could. */
+  readonly version: string;
+  /** Milliseconds since the winner was written, by this replica's clock. */
+  readonly ageMs: number;
+  /** More than one undominated candidate, with different values. */
+  readonly contested: boolean;
+  readonly confidence?: number;
+  readonly source?: FactSource;
+  readonly tags?: readonly string[];
+}
+
+/** How far a write has got: synced to this node's disk, held by a hub, or covered by a seal. */
+export type AckLevel = "local" | "hub" | "sealed";
+
+/** The answer to a write. */
+export interface WriteReceipt {
+  readonly acknowledged: AckLevel;
+  readonly hlc: Hlc;
+  /** Number of facts written. */
+  readonly facts: number;
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Nouns, limits, error codes and ports. Everything else depends on this; this depends on nothing. */
+export { ERROR_CODES, EXIT, MeshError, toMeshError } from "./errors.ts";
+export type { MeshErrorCode, MeshErrorDetails } from "./errors.ts";
+export type {
+  AckLevel,
+  Candidate,
+  FactInput,
+  FactSource,
+  VisibleFact,
+  WriteReceipt,
+} from "./facts.ts";
+export { HLC_COUNTERS_PER_MS, HLC_EPOCH_MS, hlcFromMs, hlcToMs, isHlc } from "./hlc.ts";
+export type { Hlc } from "./hlc.ts";
+export {
+  fromHex,
+  parseDeviceKey,
+  parseDocumentName,
+  parseHeaderHash,
+  parseIncarnationId,
+  parseSpaceId,
+  toHex,
+} from "./ids.ts";
+export type { DeviceKey, DocumentName, HeaderHash, IncarnationId, SpaceId } from "./ids.ts";
+export type { JsonValue } from "./json.ts";
+export { LIMITS } from "./limits.ts";
+export { HOLDS, REFUSALS } from "./outcomes.ts";
+export type { Hold, ReceiveCounters, ReceiveOutcome, Refusal } from "./outcomes.ts";
+export type {
+  Channel,
+  Clock,
+  DeviceSigner,
+  Logger,
+  RandomSource,
+  Remote,
+  SignatureVerifier,
+  Store,
+  StoreChange,
+  StoreRange,
+  Transport,
+} from "./ports.ts";

@@ -1,0 +1,18 @@
+import { defaultServerConditions } from "vite";
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  // Workspace packages resolve to src/, so that no test needs a build. Vitest reads the
+  // server conditions; `resolve.conditions` alone has no effect in a Node project.
+  ssr: { resolve: { conditions: ["@ctxmesh/source", ...defaultServerConditions] } },
+  test: {
+    globalSetup: ["scripts/build-wasm.ts"],
+    projects: [
+      {
+        extends: true,
+        test: { name: "unit", include: ["{packages/*,hub,wasm}/test/**/*.test.ts"] },
+      },
+      { extends: true, test: { name: "mesh", include: ["test/**/*.test.ts"] } },
+    ],
+  },
+});
