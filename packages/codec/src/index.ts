@@ -1,3 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** Canonical bytes: deterministic CBOR, canonical JSON, batches and bodies. */
+export {
+  decodeBatch,
+  decodeHeader,
+  encodeBatch,
+  encodeHeader,
+  headerSigningInput,
+} from "./batch.ts";
+export type { Batch, Header, Section } from "./batch.ts";
+export { decodeBody, encodeBody } from "./body.ts";
+export { MapReader, decodeCbor, encodeCbor } from "./cbor.ts";
+export type { CborValue } from "./cbor.ts";
+export { assertJsonValue, canonicalJson, parseCanonicalJson } from "./json.ts";
+export { fromBase64, toBase64, utf8Decode, utf8Encode } from "./text.ts";
+export {
+  ROLES,
+  decodeGenesis,
+  decodeGrant,
+  decodeSignedRecord,
+  encodeGenesis,
+  encodeGrant,
+  encodeSignedRecord,
+  genesisSigningInput,
+  grantSigningInput,
+} from "./membership.ts";
+export type { Genesis, Grant, Role, Service, SignedRecord } from "./membership.ts";

@@ -39,3 +39,14 @@ export type {
   StoreRange,
   Transport,
 } from "./ports.ts";
+export type {
+  ChangeEvent,
+  ContextService,
+  LatencySummary,
+  ListQuery,
+  NodeStatus,
+  PeerStatus,
+  SealReceipt,
+  SealingService,
+  WatchQuery,
+} from "./service.ts";

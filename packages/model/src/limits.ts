@@ -14,6 +14,8 @@ export const LIMITS = {
   factsPerFrame: 10_000,
   /** Facts in one local write call. */
   factsPerWrite: 1_000,
+  /** Facts of one local write call, encoded and uncompressed; leaves room for header and framing in a batch. */
+  writeBytes: 196_608,
   /** A fact's key, in UTF-8 bytes. */
   keyBytes: 512,
   /** A fact's value as canonical JSON; larger content belongs in rich content or outside. */
@@ -24,7 +26,7 @@ export const LIMITS = {
   tagsPerFact: 16,
   /** A tag, or one field of a source. */
   tagBytes: 128,
-  /** Encoded state of one document: past it writes get an error that names this limit. */
+  /** State of one document: past it local writes get an error that names this limit (batches of others still apply, or replicas would differ). */
   documentBytes: 4_194_304,
   /** Batches held for a missing predecessor or dependency, over all peers. */
   heldBatches: 4_096,

@@ -24,8 +24,6 @@ export const REFUSALS = [
   "body",
   /** The facts frame is malformed, over a limit, or does not match its section. */
   "facts",
-  /** The document would grow past `LIMITS.documentBytes`. */
-  "document-size",
 ] as const;
 
 /** A code of {@link REFUSALS}. */
@@ -37,6 +35,8 @@ export const HOLDS = [
   "missing",
   /** Its clock is more than `LIMITS.clockAheadMs` ahead of ours. */
   "clock-ahead",
+  /** The signing device's grant does not cover the batch's time; a renewed grant may. */
+  "grant-time",
 ] as const;
 
 /** A code of {@link HOLDS}. */

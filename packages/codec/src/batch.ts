@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The batch: the only thing that crosses a trust boundary.
+ *
+ * ```
+ * batch   = CBOR [ header: bstr, signature: bstr(64), [ body: bstr, ... ] ]     one body per section
+ * header  = CBOR { v: 1, space: bstr(32), replica: bstr(32), inc: bstr(16), seq: uint (from 1),
+ *                  prev: bstr(32) | null (null when seq = 1), hlc: uint, epoch: uint,
+ *                  deps: [ bstr(32) ... ] (<= 32, sorted, unique), client: uint,
+ *                  sections: [ { doc: tstr, gen: uint, kind: "facts", from: uint, to: uint,
+ *                                bodyHash: bstr(32), bodyLen: uint, keyId: bstr(16) | null } ... ] }
+ * signed  = "ctxmesh/batch/v1\n" || header                                      Ed25519, key = replica
+ * id      = SHA-256(header)
+ * ```
+ *
+ * All CBOR is deterministic (see `cbor.ts`). The signature stands beside the header and covers only
+ * the header, so a chain of headers verifies without its bodies, and no signature byte is ever part
+ * of an id. `prev` is the id of the same incarnation's previous header; `deps` are the ids of other
+ * chains' heads that the writer had applied and had not yet named. `client` is the Yjs client id of
+ * the incarnation, 0 until it writes rich content. A section's facts have `from < seq <= to`. `keyId`
+ * names the data key of an encrypted body; null means that it is not encrypted.
+ */
+import {
+  LIMITS,
+  MeshError,
+  isHlc,
+  fromHex,
+  parseDocumentName,
+  parseDeviceKey,
+  parseHeaderHash,
+  parseIncarnationId,
+  parseSpaceId,
+  toHex,
+} from "@ctxmesh/model";
+import type {
+  DeviceKey,
+  DocumentName,
+  HeaderHash,
+  Hlc,
+  IncarnationId,
+  SpaceId,
+} from "@ctxmesh/model";
+import { MapReader, decodeCbor, encodeCbor } from "./cbor.ts";
+import type { CborValue } from "./cbor.ts";
+import { utf8Encode } from "./text.ts";
+
+/** One document's part of a batch. */
+export interface Section {
+  readonly doc: DocumentName;
+  /** Generation of the document; raised when it is re-founded to forget something. */
+  readonly gen: number;
+  readonly kind: "facts";
+  /** The body's facts have `from < seq <= to`. */
+  readonly from: number;
+  readonly to: number;
+  /** SHA-256 of the body as carried. */
+  readonly bodyHash: Uint8Array;
+  readonly bodyLen: number;
+  readonly keyId: Uint8Array | null;
+}
+
+/** What a device signs. */
+export interface Header {
+  readonly space: SpaceId;
+  readonly replica: DeviceKey;
+  readonly incarnation: IncarnationId;
+  /** Position in this incarnation's chain, from 1. */
+  readonly seq: number;
+  readonly prev: HeaderHash | null;
+  /** At least the HLC of every fact in the batch, above every earlier header of the chain. */
+  readonly hlc: Hlc;
+  /** Policy epoch that the writer saw. */
+  readonly epoch: number;
+  readonly deps: readonly HeaderHash[];
+  readonly client: number;
+  readonly sections: readonly Section[];
+}
+
+/** A batch in parts; `headerBytes` are the exact signed bytes. */
+export interface Batch {
+  readonly header: Header;
+  readonly headerBytes: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly bodies: readonly Uint8Array[];
+}
+
+const HEADER_NAMES = [
+  "v",
+  "space",
+  "replica",
+  "inc",
+  "seq",
+  "prev",
+  "hlc",
+  "epoch",
+  "deps",
+  "client",
+  "sections",
+] as const;
+const SECTION_NAMES = ["doc", "gen", "kind", "from", "to", "bodyHash", "bodyLen", "keyId"] as const;
+const DOMAIN = utf8Encode("ctxmesh/batch/v1\n");
+
+const invalid = (message: string, field: string): never => {
+  throw new MeshError("FORMAT_INVALID", message, { field });
+};
+
+/** The deterministic bytes of a header. */
+export function encodeHeader(header: Header): Uint8Array {
+  return encodeCbor({
+    v: 1,
+    space: fromHex(header.space),
+    replica: fromHex(header.replica),
+    inc: fromHex(header.incarnation),
+    seq: header.seq,
+    prev: header.prev === null ? null : fromHex(header.prev),
+    hlc: header.hlc,
+    epoch: header.epoch,
+    deps: header.deps.map((dep) => fromHex(dep)),
+    client: header.client,
+    sections: header.sections.map((section) => ({ ...section }) satisfies CborValue),
+  });
+}
+
+function decodeSection(value: CborValue): Section {
+  const read = new MapReader(value, SECTION_NAMES, "section");
+  const kind = read.text("kind");
+  if (kind !== "facts") return invalid(`section.kind "${kind.slice(0, 20)}" is not known`, "kind");
+  const section: Section = {
+    doc: parseDocumentName(read.text("doc")),
+    gen: read.uint("gen"),
+    kind,
+    from: read.uint("from"),
+    to: read.uint("to"),
+    bodyHash: read.bytes("bodyHash", 32),
+    bodyLen: read.uint("bodyLen"),
+    keyId: read.bytesOrNull("keyId", 16),
+  };
+  if (section.from >= section.to) invalid("section.from is not below section.to", "section.from");
+  return section;
+}
+
+function decodeDeps(read: MapReader): HeaderHash[] {
+  const deps = read.array("deps", LIMITS.depsPerBatch).map((dep) => {
+    if (!(dep instanceof Uint8Array)) return invalid("header.deps holds no bytes", "header.deps");
+    return parseHeaderHash(toHex(dep));
+  });
+  const ascending = deps.every((dep, i) => i === 0 || (deps[i - 1] ?? "") < dep);
+  if (!ascending) invalid("header.deps is not sorted and unique", "header.deps");
+  return deps;
+}
+
+/** Parses untrusted header bytes. Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED` or `INPUT_INVALID`. */
+export function decodeHeader(bytes: Uint8Array): Header {
+  const read = new MapReader(
+    decodeCbor(bytes, LIMITS.batchBytes, "header"),
+    HEADER_NAMES,
+    "header",
+  );
+  if (read.uint("v") !== 1) invalid("header.v is not 1", "header.v");
+  const seq = read.uint("seq");
+  const prev = read.bytesOrNull("prev", 32);
+  if (seq < 1 || (prev === null) !== (seq === 1)) {
+    invalid("header.prev must be null exactly when header.seq is 1", "header.prev");
+  }
+  const hlc = read.uint("hlc");
+  if (!isHlc(hlc)) return invalid("header.hlc is out of range", "header.hlc");
+  const sections = read.array("sections", LIMITS.sectionsPerBatch).map(decodeSection);
+  if (sections.length === 0) invalid("header.sections is empty", "header.sections");
+  if (new Set(sections.map((section) => section.doc)).size !== sections.length) {
+    invalid("header.sections names a document twice", "header.sections");
+  }
+  return {
+    space: parseSpaceId(toHex(read.bytes("space", 32))),
+    replica: parseDeviceKey(toHex(read.bytes("replica", 32))),
+    incarnation: parseIncarnationId(toHex(read.bytes("inc", 16))),
+    seq,
+    prev: prev === null ? null : parseHeaderHash(toHex(prev)),
+    hlc,
+    epoch: read.uint("epoch"),
+    deps: decodeDeps(read),
+    client: read.uint("client"),
+    sections,
+  };
+}
+
+/** The bytes that a device signs for a header: a domain tag, then the header. */
+export function headerSigningInput(headerBytes: Uint8Array): Uint8Array {
+  const input = new Uint8Array(DOMAIN.length + headerBytes.length);
+  input.set(DOMAIN);
+  input.set(headerBytes, DOMAIN.length);
+  return input;
+}
+
+/** The bytes of a batch. */
+export const encodeBatch = (batch: Omit<Batch, "header">): Uint8Array =>
+  encodeCbor([batch.headerBytes, batch.signature, batch.bodies]);
+
+/**
+ * Parses untrusted batch bytes; nothing is verified yet. Throws `LIMIT_EXCEEDED` over
+ * `LIMITS.batchBytes`, else `FORMAT_INVALID` or `INPUT_INVALID`.
+ */
+export function decodeBatch(bytes: Uint8Array): Batch {
+  const parts = decodeCbor(bytes, LIMITS.batchBytes, "batch");
+  if (!Array.isArray(parts) || parts.length !== 3) return invalid("batch has not 3 parts", "batch");
+  const [headerBytes, signature, bodies] = parts as readonly CborValue[];
+  if (!(headerBytes instanceof Uint8Array)) return invalid("header is not bytes", "header");
+  if (!(signature instanceof Uint8Array) || signature.length !== 64) {
+    return invalid("signature is not 64 bytes", "signature");
+  }
+  const header = decodeHeader(headerBytes);
+  if (!Array.isArray(bodies) || bodies.length !== header.sections.length) {
+    return invalid("batch has not one body per section", "bodies");
+  }
+  return {
+    header,
+    headerBytes,
+    signature,
+    bodies: (bodies as readonly CborValue[]).map((body) =>
+      body instanceof Uint8Array ? body : invalid("body is not bytes", "bodies"),
+    ),
+  };
+}

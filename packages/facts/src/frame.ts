@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The facts frame: what one incarnation wrote to one document, as a delta.
+ *
+ * ```
+ * frame   = 0x01  from  to  count  record * count
+ * record  = flags:u8  seq-delta  hlc-delta  key:text  [value:text]  [confidence:f64]
+ *           [model:text version:text instance:text]  [ttlMs]  [n tag:text * n]  [n id:text * n]
+ * ```
+ *
+ * Numbers without a type are unsigned LEB128, in their shortest form; text is its UTF-8 length and
+ * bytes. Deltas are against the record before (the first: `from` and 0) and at least 1, so seq and HLC
+ * rise strictly. Flags: 1 deleted (no value), 2 confidence, 4 source, 8 ttl, 16 tags, 32 basis; an
+ * absent source part is the empty text. The frame covers `from < seq <= to`: numbers that are not
+ * there were overwritten before the frame was made. `value` is the canonical JSON text (RFC 8785).
+ */
+import { LIMITS, isHlc } from "@ctxmesh/model";
+import type { FactSource, Hlc } from "@ctxmesh/model";
+import { ByteReader, ByteWriter } from "./bytes.ts";
+
+/** One write as it travels. */
+export interface FactRecord {
+  readonly key: string;
+  readonly seq: number;
+  readonly hlc: Hlc;
+  /** Canonical JSON text; absent for a delete. */
+  readonly valueJson?: string;
+  readonly confidence?: number;
+  readonly source?: FactSource;
+  readonly ttlMs?: number;
+  readonly tags?: readonly string[];
+  readonly basis?: readonly string[];
+}
+
+/** A delta of one document by one incarnation. */
+export interface FactFrame {
+  readonly from: number;
+  readonly to: number;
+  readonly records: readonly FactRecord[];
+}
+
+const VERSION = 1;
+const DELETED = 1;
+const CONFIDENCE = 2;
+const SOURCE = 4;
+const TTL = 8;
+const TAGS = 16;
+const BASIS = 32;
+const KNOWN_FLAGS = DELETED | CONFIDENCE | SOURCE | TTL | TAGS | BASIS;
+/** The shortest record: flags, two deltas, a key of one byte, and no value. */
+const MIN_RECORD_BYTES = 5;
+
+function flagsOf(record: FactRecord): number {
+  return (
+    (record.valueJson === undefined ? DELETED : 0) |
+    (record.confidence === undefined ? 0 : CONFIDENCE) |
+    (record.source === undefined ? 0 : SOURCE) |
+    (record.ttlMs === undefined ? 0 : TTL) |
+    (record.tags === undefined ? 0 : TAGS) |
+    (record.basis === undefined ? 0 : BASIS)
+  );
+}
+
+function writeTexts(writer: ByteWriter, texts: readonly string[]): void {
+  writer.uvarint(texts.length);
+  for (const text of texts) writer.text(text);
+}
+
+/** The bytes of a frame. The records must be in ascending seq and HLC order. */
+export function encodeFrame(frame: FactFrame): Uint8Array {
+  const writer = new ByteWriter();
+  writer.u8(VERSION);
+  writer.uvarint(frame.from);
+  writer.uvarint(frame.to);
+  writer.uvarint(frame.records.length);
+  let seq = frame.from;
+  let hlc = 0;
+  for (const record of frame.records) {
+    writer.u8(flagsOf(record));
+    writer.uvarint(record.seq - seq);
+    writer.uvarint(record.hlc - hlc);
+    writer.text(record.key);
+    if (record.valueJson !== undefined) writer.text(record.valueJson);
+    if (record.confidence !== undefined) writer.f64(record.confidence);
+    if (record.source !== undefined) {
+      writer.text(record.source.model);
+      writer.text(record.source.version ?? "");
+      writer.text(record.source.instance ?? "");
+    }
+    if (record.ttlMs !== undefined) writer.uvarint(record.ttlMs);
+    if (record.tags !== undefined) writeTexts(writer, record.tags);
+    if (record.basis !== undefined) writeTexts(writer, record.basis);
+    seq = record.seq;
+    hlc = record.hlc;
+  }
+  return writer.finish();
+}
+
+function readConfidence(reader: ByteReader): number {
+  const confidence = reader.f64();
+  // Object.is: a negative zero would be a second spelling of zero.
+  if (!(confidence >= 0 && confidence <= 1) || Object.is(confidence, -0)) {
+    reader.fail("has a confidence outside 0 to 1");
+  }
+  return confidence;
+}
+
+function readSource(reader: ByteReader): FactSource {
+  const model = reader.text(LIMITS.tagBytes, "source model");
+  if (model === "") reader.fail("has an empty source model");
+  const version = reader.text(LIMITS.tagBytes, "source version");
+  const instance = reader.text(LIMITS.tagBytes, "source instance");
+  return {
+    model,
+    ...(version === "" ? {} : { version }),
+    ...(instance === "" ? {} : { instance }),
+  };
+}
+
+function readTexts(reader: ByteReader, what: string): readonly string[] {
+  const count = reader.uvarint();
+  if (count === 0 || count > LIMITS.tagsPerFact) {
+    reader.fail(`has not 1 to ${String(LIMITS.tagsPerFact)} ${what}s`);
+  }
+  return Array.from({ length: count }, () => reader.text(LIMITS.tagBytes, what));
+}
+
+function readRecord(reader: ByteReader, seqBefore: number, hlcBefore: number): FactRecord {
+  const flags = reader.u8();
+  if ((flags & ~KNOWN_FLAGS) !== 0) reader.fail("has an unknown flag");
+  const seqDelta = reader.uvarint();
+  const hlcDelta = reader.uvarint();
+  if (seqDelta === 0 || hlcDelta === 0) reader.fail("has a seq or clock that does not rise");
+  const seq = seqBefore + seqDelta;
+  const hlc = hlcBefore + hlcDelta;
+  if (!Number.isSafeInteger(seq) || !isHlc(hlc)) return reader.fail("has a seq or clock too large");
+  const key = reader.text(LIMITS.keyBytes, "key");
+  if (!isFactKey(key)) reader.fail("has an empty key or one with control characters");
+  return {
+    key,
+    seq,
+    hlc,
+    ...((flags & DELETED) === 0 ? { valueJson: reader.text(LIMITS.valueBytes, "value") } : {}),
+    ...((flags & CONFIDENCE) === 0 ? {} : { confidence: readConfidence(reader) }),
+    ...((flags & SOURCE) === 0 ? {} : { source: readSource(reader) }),
+    ...((flags & TTL) === 0 ? {} : { ttlMs: reader.uvarint() }),
+    ...((flags & TAGS) === 0 ? {} : { tags: readTexts(reader, "tag") }),
+    ...((flags & BASIS) === 0 ? {} : { basis: readTexts(reader, "basis id") }),
+  };
+}
+
+/** Whether text can be a fact's key: not empty, no control characters. Length is checked where bytes are known. */
+export function isFactKey(text: string): boolean {
+  // eslint-disable-next-line no-control-regex -- control characters are what it looks for
+  return text.length > 0 && !/[\u0000-\u001f\u007f]/u.test(text);
+}
+
+/**
+ * Parses an untrusted frame. Checks shape, order and limits; that values are canonical JSON is the
+ * caller's check. Throws `FORMAT_INVALID`.
+ */
+export function decodeFrame(bytes: Uint8Array): FactFrame {
+  const reader = new ByteReader(bytes);
+  if (reader.u8() !== VERSION) reader.fail("has an unknown version");
+  const from = reader.uvarint();
+  const to = reader.uvarint();
+  const count = reader.uvarint();
+  if (count === 0 || count > LIMITS.factsPerFrame || count * MIN_RECORD_BYTES > reader.remaining) {
+    reader.fail("has an impossible record count");
+  }
+  const records: FactRecord[] = [];
+  let seq = from;
+  let hlc = 0;
+  for (let i = 0; i < count; i++) {
+    const record = readRecord(reader, seq, hlc);
+    records.push(record);
+    ({ seq, hlc } = record);
+  }
+  if (seq > to) reader.fail("has a record past its interval");
+  if (reader.remaining > 0) reader.fail("has trailing bytes");
+  return { from, to, records };
+}
