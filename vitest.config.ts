@@ -6,11 +6,11 @@ export default defineConfig({
   // server conditions; `resolve.conditions` alone has no effect in a Node project.
   ssr: { resolve: { conditions: ["@ctxmesh/source", ...defaultServerConditions] } },
   test: {
-    globalSetup: ["scripts/build-wasm.ts"],
+    testTimeout: 30_000,
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["{packages/*,hub,wasm}/test/**/*.test.ts"] },
+        test: { name: "unit", include: ["{packages/*,edge-agent,hub}/test/**/*.test.ts"] },
       },
       { extends: true, test: { name: "mesh", include: ["test/**/*.test.ts"] } },
     ],

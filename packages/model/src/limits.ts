@@ -36,7 +36,9 @@ export const LIMITS = {
   clockAheadMs: 60_000,
   /** Local writes and received batches waiting for the store; past it callers wait or are told to. */
   queuedBatches: 8_192,
-  /** Batches put into one atomic store write. */
+  /** Local write calls gathered into one atomic store write. */
+  writesPerGroup: 1_024,
+  /** Received batches put into one atomic store write. */
   batchesPerGroup: 256,
   /** Header hashes remembered in memory; older ones are looked up in the store. */
   recentHashes: 65_536,

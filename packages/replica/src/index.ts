@@ -1,3 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** One party's copy of a space: the receive pipeline, local writes, documents, and the space itself. */
+export type { ChangedKey } from "./documents.ts";
+export type { Head } from "./layout.ts";
+export type { ChainSpan } from "./log.ts";
+export { Replica } from "./replica.ts";
+export type { AppliedBatch, ReplicaOptions } from "./replica.ts";
+export {
+  DEFAULT_GRANT_MS,
+  allows,
+  createSpace,
+  encodeSpaceFile,
+  issueGrant,
+  parseSpaceFile,
+} from "./space.ts";
+export type { Space } from "./space.ts";

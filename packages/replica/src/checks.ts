@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The checks that stand between foreign bytes and this replica's state, cheapest first. Each either
+ * passes or ends with an outcome of the closed union in `@ctxmesh/model`. Nothing here changes state.
+ *
+ * Whether a batch is accepted depends only on the batch, its causal past and the space's grants, never
+ * on this replica's size or luck; else replicas with the same frontier could differ.
+ */
+import { decodeBatch, decodeBody, headerSigningInput, parseCanonicalJson } from "@ctxmesh/codec";
+import type { Batch, Section } from "@ctxmesh/codec";
+import { sha256 } from "@ctxmesh/crypto";
+import { decodeFrame } from "@ctxmesh/facts";
+import type { FactFrame } from "@ctxmesh/facts";
+import { LIMITS, fromHex, hlcToMs, parseHeaderHash, toHex, toMeshError } from "@ctxmesh/model";
+import type {
+  DeviceKey,
+  HeaderHash,
+  Hlc,
+  Hold,
+  IncarnationId,
+  Refusal,
+  SignatureVerifier,
+} from "@ctxmesh/model";
+import type { Head } from "./layout.ts";
+import { allows } from "./space.ts";
+import type { Space } from "./space.ts";
+
+/** A batch that parsed; its id is computed once. */
+export interface ParsedBatch extends Batch {
+  readonly bytes: Uint8Array;
+  readonly hash: HeaderHash;
+}
+
+/** A batch that passed every check, with its facts. */
+export interface CheckedBatch extends ParsedBatch {
+  /** One per section, in order. */
+  readonly frames: readonly FactFrame[];
+}
+
+/** What the checks may look at. */
+export interface CheckContext {
+  readonly space: Space;
+  readonly verifier: SignatureVerifier;
+  /** The local wall clock, Unix milliseconds. */
+  readonly nowMs: number;
+  head(replica: DeviceKey, incarnation: IncarnationId): Head | undefined;
+  /** Whether a header is applied (or will be, earlier in the same group). */
+  has(hash: HeaderHash): Promise<boolean>;
+  /** The applied header at a chain position at or below its head. */
+  hashAt(
+    replica: DeviceKey,
+    incarnation: IncarnationId,
+    seq: number,
+  ): Promise<HeaderHash | undefined>;
+  /** Whether the batch waits in the hold. */
+  isHeld(hash: HeaderHash): boolean;
+}
+
+/** The result of the checks. */
+export type CheckResult =
+  | { readonly kind: "accept"; readonly batch: CheckedBatch }
+  | { readonly kind: "duplicate" }
+  | {
+      readonly kind: "hold";
+      readonly reason: Hold;
+      readonly batch: ParsedBatch;
+      /** The hash it waits for; undefined when it waits for time or a grant. */
+      readonly missing: HeaderHash | undefined;
+    }
+  | { readonly kind: "refused"; readonly reason: Refusal; readonly detail: string };
+
+const refused = (reason: Refusal, detail: string): CheckResult => ({
+  kind: "refused",
+  reason,
+  detail,
+});
+
+/** Stages 1 and 2: size and shape. */
+export function parseBatch(bytes: Uint8Array): ParsedBatch | (CheckResult & { kind: "refused" }) {
+  if (bytes.length > LIMITS.batchBytes) {
+    return {
+      kind: "refused",
+      reason: "frame-size",
+      detail: `${String(bytes.length)} bytes, the limit is ${String(LIMITS.batchBytes)}`,
+    };
+  }
+  try {
+    const batch = decodeBatch(bytes);
+    return { ...batch, bytes, hash: parseHeaderHash(toHex(sha256(batch.headerBytes))) };
+  } catch (error) {
+    return { kind: "refused", reason: "shape", detail: toMeshError(error).message };
+  }
+}
+
+/** Already applied or held, or another header at the same position of the chain. */
+async function checkKnown(
+  { header, hash }: ParsedBatch,
+  context: CheckContext,
+): Promise<CheckResult | undefined> {
+  if (context.isHeld(hash)) return { kind: "duplicate" };
+  const head = context.head(header.replica, header.incarnation);
+  if (head === undefined || header.seq > head.seq) return undefined;
+  const known =
+    header.seq === head.seq
+      ? head.hash
+      : await context.hashAt(header.replica, header.incarnation, header.seq);
+  return known === hash
+    ? { kind: "duplicate" }
+    : refused("equivocation", `another header stands at seq ${String(header.seq)} of this chain`);
+}
+
+/** The device may write here, at the batch's time. */
+function checkGrant(batch: ParsedBatch, context: CheckContext): CheckResult | undefined {
+  const grant = context.space.grants.get(batch.header.replica);
+  if (grant === undefined) return refused("grant", "the device has no grant in this space");
+  if (!allows(grant, "append")) return refused("grant", `the device's role is ${grant.role}`);
+  const writtenMs = hlcToMs(batch.header.hlc);
+  if (writtenMs < grant.notBefore || writtenMs > grant.notAfter) {
+    return { kind: "hold", reason: "grant-time", batch, missing: undefined };
+  }
+  return undefined;
+}
+
+/** The batch continues its chain; a gap is not an error, it is held for. */
+function checkChain({ header }: ParsedBatch, head: Head | undefined): CheckResult | undefined {
+  if (header.seq !== (head?.seq ?? 0) + 1) return undefined;
+  if (header.prev !== (head?.hash ?? null)) {
+    return refused("chain", `prev does not name the header at seq ${String(header.seq - 1)}`);
+  }
+  if (head !== undefined && header.hlc <= head.hlc) {
+    return refused("chain", "the clock does not rise along the chain");
+  }
+  return undefined;
+}
+
+/** The first of predecessor and dependencies that is not applied. */
+async function findMissing(
+  { header }: ParsedBatch,
+  head: Head | undefined,
+  context: CheckContext,
+): Promise<HeaderHash | undefined> {
+  if (header.prev !== null && header.seq !== (head?.seq ?? 0) + 1) return header.prev;
+  for (const dep of header.deps) {
+    if (!(await context.has(dep))) return dep;
+  }
+  return undefined;
+}
+
+function checkFrame(frame: FactFrame, section: Section, after: Hlc, upTo: Hlc): string | undefined {
+  if (frame.from !== section.from || frame.to !== section.to) {
+    return "the frame's interval is not the section's";
+  }
+  const first = frame.records[0];
+  const last = frame.records.at(-1);
+  if (first === undefined || last === undefined || first.hlc <= after || last.hlc > upTo) {
+    return "a fact's clock is not between the previous header's and this one's";
+  }
+  for (const record of frame.records) {
+    if (record.valueJson !== undefined) parseCanonicalJson(record.valueJson, record.key);
+  }
+  return undefined;
+}
+
+/** Bodies match their sections, unpack within their limits, and hold only well-formed facts. */
+function openBodies(
+  batch: ParsedBatch,
+  after: Hlc,
+): { frames: FactFrame[] } | (CheckResult & { kind: "refused" }) {
+  const frames: FactFrame[] = [];
+  for (const [i, section] of batch.header.sections.entries()) {
+    const body = batch.bodies[i] ?? new Uint8Array();
+    const matches =
+      body.length === section.bodyLen && toHex(sha256(body)) === toHex(section.bodyHash);
+    if (!matches) return { kind: "refused", reason: "body", detail: "hash or length differs" };
+    let payload: Uint8Array;
+    try {
+      payload = decodeBody(body);
+    } catch (error) {
+      return { kind: "refused", reason: "body", detail: toMeshError(error).message };
+    }
+    try {
+      const frame = decodeFrame(payload);
+      const problem = checkFrame(frame, section, after, batch.header.hlc);
+      if (problem !== undefined) return { kind: "refused", reason: "facts", detail: problem };
+      frames.push(frame);
+    } catch (error) {
+      return { kind: "refused", reason: "facts", detail: toMeshError(error).message };
+    }
+  }
+  return { frames };
+}
+
+/**
+ * All stages after parsing, in order. `signed` skips the signature of a batch that passed it
+ * before it was held.
+ */
+export async function checkBatch(
+  batch: ParsedBatch,
+  context: CheckContext,
+  signed = false,
+): Promise<CheckResult> {
+  const { header } = batch;
+  if (header.space !== context.space.id) return refused("space", "the batch is for another space");
+  const known = await checkKnown(batch, context);
+  if (known !== undefined) return known;
+  const grant = checkGrant(batch, context);
+  if (grant?.kind === "refused") return grant;
+  const head = context.head(header.replica, header.incarnation);
+  const chain = checkChain(batch, head);
+  if (chain !== undefined) return chain;
+  const input = headerSigningInput(batch.headerBytes);
+  if (!signed && !context.verifier.verify(fromHex(header.replica), input, batch.signature)) {
+    return refused("signature", "the signature is not the replica's");
+  }
+  // Nothing unsigned is ever held, so that the hold can't be filled in somebody else's name.
+  if (grant !== undefined) return grant;
+  if (hlcToMs(header.hlc) > context.nowMs + LIMITS.clockAheadMs) {
+    return { kind: "hold", reason: "clock-ahead", batch, missing: undefined };
+  }
+  const missing = await findMissing(batch, head, context);
+  if (missing !== undefined) return { kind: "hold", reason: "missing", batch, missing };
+  const opened = openBodies(batch, head?.hlc ?? (0 as Hlc));
+  if ("kind" in opened) return opened;
+  return { kind: "accept", batch: { ...batch, frames: opened.frames } };
+}

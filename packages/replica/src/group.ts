@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+import { LIMITS } from "@ctxmesh/model";
+import type { DeviceKey, HeaderHash, IncarnationId } from "@ctxmesh/model";
+import type { CheckedBatch } from "./checks.ts";
+import type { Frontier } from "./frontier.ts";
+import { chainKey } from "./layout.ts";
+import type { Head } from "./layout.ts";
+import { headOf } from "./log.ts";
+
+/** The batches of one atomic store write, and the frontier as if they were applied already. */
+export class Group {
+  readonly batches: CheckedBatch[] = [];
+  readonly #frontier: Frontier;
+  readonly #heads = new Map<string, Head>();
+  readonly #hashes = new Set<HeaderHash>();
+  readonly #hashBySeq = new Map<string, HeaderHash>();
+
+  constructor(frontier: Frontier) {
+    this.#frontier = frontier;
+  }
+
+  /** Adds a checked or local batch. */
+  add(batch: CheckedBatch): void {
+    const head = headOf(batch);
+    const chain = chainKey(head.replica, head.incarnation);
+    this.batches.push(batch);
+    this.#heads.set(chain, head);
+    this.#hashes.add(batch.hash);
+    this.#hashBySeq.set(`${chain}${String(head.seq)}`, batch.hash);
+  }
+
+  /** A chain's head after the group. */
+  head(replica: DeviceKey, incarnation: IncarnationId): Head | undefined {
+    return (
+      this.#heads.get(chainKey(replica, incarnation)) ?? this.#frontier.head(replica, incarnation)
+    );
+  }
+
+  /** Whether a header is in the group or surely applied; false means "look in the store". */
+  isRecent(hash: HeaderHash): boolean {
+    return this.#hashes.has(hash) || this.#frontier.isRecent(hash);
+  }
+
+  /** The group's own header at a chain position. */
+  hashAt(replica: DeviceKey, incarnation: IncarnationId, seq: number): HeaderHash | undefined {
+    return this.#hashBySeq.get(`${chainKey(replica, incarnation)}${String(seq)}`);
+  }
+
+  /** The heads of other chains that the next batch of a chain names: those that no header names yet, oldest first. */
+  depsFor(replica: DeviceKey, incarnation: IncarnationId): readonly HeaderHash[] {
+    const open = this.#frontier.unnamedHeads();
+    for (const { header, hash } of this.batches) {
+      const named = new Set(header.deps);
+      for (const [chain, head] of open) if (named.has(head)) open.delete(chain);
+      open.set(chainKey(header.replica, header.incarnation), hash);
+    }
+    open.delete(chainKey(replica, incarnation));
+    return [...open.values()].slice(0, LIMITS.depsPerBatch).toSorted();
+  }
+}

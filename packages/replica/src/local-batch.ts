@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Local writes: validated when called, stamped and signed once when their group is written. */
+import {
+  assertJsonValue,
+  canonicalJson,
+  encodeBatch,
+  encodeBody,
+  encodeHeader,
+  headerSigningInput,
+} from "@ctxmesh/codec";
+import type { Header, Section } from "@ctxmesh/codec";
+import { sha256 } from "@ctxmesh/crypto";
+import { encodeFrame, isFactKey } from "@ctxmesh/facts";
+import type { FactFrame, FactRecord, HlcClock } from "@ctxmesh/facts";
+import { LIMITS, MeshError, parseHeaderHash, toHex } from "@ctxmesh/model";
+import type {
+  DeviceSigner,
+  DocumentName,
+  FactInput,
+  FactSource,
+  HeaderHash,
+  Hlc,
+} from "@ctxmesh/model";
+import type { CheckedBatch } from "./checks.ts";
+
+/** A record before it is stamped. */
+type Draft = Omit<FactRecord, "seq" | "hlc">;
+
+/** One validated local write call. */
+export interface PreparedWrite {
+  readonly doc: DocumentName;
+  readonly drafts: readonly Draft[];
+  /** About its encoded size. */
+  readonly bytes: number;
+}
+
+/** Bytes of a record besides its texts, rounded up. */
+const DRAFT_OVERHEAD = 40;
+const utf8Length = (text: string): number => Buffer.byteLength(text);
+
+function limit(field: string, size: number, most: number, unit: string): void {
+  if (size <= most) return;
+  throw new MeshError(
+    "LIMIT_EXCEEDED",
+    `${field} has ${String(size)} ${unit}, the limit is ${String(most)}`,
+    { field },
+  );
+}
+
+function invalid(field: string, problem: string): never {
+  throw new MeshError("INPUT_INVALID", `${field} ${problem}`, { field });
+}
+
+function checkText(field: string, text: unknown): void {
+  if (typeof text !== "string" || text.length === 0 || !text.isWellFormed()) {
+    invalid(field, "must be a non-empty, well-formed string");
+  }
+  limit(field, utf8Length(text), LIMITS.tagBytes, "bytes");
+}
+
+function checkSource(source: FactSource): FactSource {
+  checkText("source.model", source.model);
+  if (source.version !== undefined) checkText("source.version", source.version);
+  if (source.instance !== undefined) checkText("source.instance", source.instance);
+  return source;
+}
+
+function checkTexts(field: string, texts: readonly string[]): readonly string[] {
+  limit(field, texts.length, LIMITS.tagsPerFact, "items");
+  for (const text of texts) checkText(field, text);
+  return texts;
+}
+
+function checkKey(key: unknown): string {
+  if (typeof key !== "string" || !isFactKey(key) || !key.isWellFormed()) {
+    return invalid("key", "must be a non-empty string without control characters");
+  }
+  limit("key", utf8Length(key), LIMITS.keyBytes, "bytes");
+  return key;
+}
+
+function draftFact(input: FactInput): Draft {
+  const { confidence, source, ttlMs, tags, basis } = input;
+  if (confidence !== undefined && !(confidence >= 0 && confidence <= 1)) {
+    invalid("confidence", "must be between 0 and 1");
+  }
+  if (ttlMs !== undefined && !(Number.isSafeInteger(ttlMs) && ttlMs > 0)) {
+    invalid("ttlMs", "must be a positive whole number of milliseconds");
+  }
+  assertJsonValue(input.value, "value");
+  const valueJson = canonicalJson(input.value);
+  limit("value", utf8Length(valueJson), LIMITS.valueBytes, "bytes");
+  return {
+    key: checkKey(input.key),
+    valueJson,
+    // Adding zero turns -0, which has no canonical place in a frame, into 0.
+    ...(confidence === undefined ? {} : { confidence: confidence + 0 }),
+    ...(source === undefined ? {} : { source: checkSource(source) }),
+    ...(ttlMs === undefined ? {} : { ttlMs }),
+    ...(tags === undefined || tags.length === 0 ? {} : { tags: checkTexts("tags", tags) }),
+    ...(basis === undefined || basis.length === 0 ? {} : { basis: checkTexts("basis", basis) }),
+  };
+}
+
+const textBytes = (texts: readonly string[] = []): number =>
+  texts.reduce((sum, text) => sum + utf8Length(text), 0);
+
+function prepare(doc: DocumentName, drafts: readonly Draft[]): PreparedWrite {
+  if (drafts.length === 0) invalid("facts", "is empty");
+  limit("facts", drafts.length, LIMITS.factsPerWrite, "facts");
+  const bytes = drafts.reduce(
+    (sum, draft) =>
+      sum +
+      DRAFT_OVERHEAD +
+      textBytes([draft.key, draft.valueJson ?? ""]) +
+      textBytes(Object.values(draft.source ?? {})) +
+      textBytes(draft.tags) +
+      textBytes(draft.basis),
+    0,
+  );
+  limit("facts", bytes, LIMITS.writeBytes, "bytes in one write");
+  return { doc, drafts, bytes };
+}
+
+/** Validates a put. Throws `INPUT_INVALID` or `LIMIT_EXCEEDED` naming the field; nothing is written then. */
+export const preparePut = (doc: DocumentName, facts: readonly FactInput[]): PreparedWrite =>
+  prepare(doc, facts.map(draftFact));
+
+/** Validates a delete. Throws like {@link preparePut}. */
+export const prepareDelete = (doc: DocumentName, keys: readonly string[]): PreparedWrite =>
+  prepare(
+    doc,
+    keys.map((key) => ({ key: checkKey(key) })),
+  );
+
+/** Splits writes into runs that fit one batch each; a write is never divided. */
+export function packWrites(writes: readonly PreparedWrite[]): PreparedWrite[][] {
+  const packs: PreparedWrite[][] = [];
+  let pack: PreparedWrite[] = [];
+  let bytes = 0;
+  let docs = new Set<DocumentName>();
+  for (const write of writes) {
+    const full =
+      bytes + write.bytes > LIMITS.writeBytes ||
+      (docs.size >= LIMITS.sectionsPerBatch && !docs.has(write.doc));
+    if (pack.length > 0 && full) {
+      packs.push(pack);
+      pack = [];
+      bytes = 0;
+      docs = new Set();
+    }
+    pack.push(write);
+    bytes += write.bytes;
+    docs.add(write.doc);
+  }
+  if (pack.length > 0) packs.push(pack);
+  return packs;
+}
+
+/** The part of a header that does not depend on the writes. */
+export type ChainPosition = Pick<
+  Header,
+  "space" | "replica" | "incarnation" | "seq" | "prev" | "deps"
+>;
+
+/** A signed batch of local writes. */
+export interface LocalBatch {
+  readonly batch: CheckedBatch;
+  /** The HLC of the last fact of each write, in order. */
+  readonly stamps: readonly Hlc[];
+}
+
+/** Stamps, encodes and signs writes as the next batch of a chain. `seqs` (last fact seq per document) moves on. */
+export function buildBatch(
+  writes: readonly PreparedWrite[],
+  position: ChainPosition,
+  seqs: Map<DocumentName, number>,
+  tools: { readonly clock: HlcClock; readonly signer: DeviceSigner },
+): LocalBatch {
+  const recordsByDoc = new Map<DocumentName, FactRecord[]>();
+  const stamps: Hlc[] = [];
+  const from = new Map(seqs);
+  let hlc = 0 as Hlc;
+  for (const { doc, drafts } of writes) {
+    const records = recordsByDoc.get(doc) ?? [];
+    recordsByDoc.set(doc, records);
+    for (const draft of drafts) {
+      const seq = (seqs.get(doc) ?? 0) + 1;
+      seqs.set(doc, seq);
+      hlc = tools.clock.tick();
+      records.push({ ...draft, seq, hlc });
+    }
+    stamps.push(hlc);
+  }
+  const frames: FactFrame[] = [];
+  const bodies: Uint8Array[] = [];
+  const sections: Section[] = [];
+  for (const [doc, records] of recordsByDoc) {
+    const frame = { from: from.get(doc) ?? 0, to: seqs.get(doc) ?? 0, records };
+    const body = encodeBody(encodeFrame(frame));
+    frames.push(frame);
+    bodies.push(body);
+    sections.push({
+      doc,
+      gen: 0,
+      kind: "facts",
+      from: frame.from,
+      to: frame.to,
+      bodyHash: sha256(body),
+      bodyLen: body.length,
+      keyId: null,
+    });
+  }
+  const header: Header = { ...position, hlc, epoch: 0, client: 0, sections };
+  const headerBytes = encodeHeader(header);
+  const signature = tools.signer.sign(headerSigningInput(headerBytes));
+  const bytes = encodeBatch({ headerBytes, signature, bodies });
+  const hash: HeaderHash = parseHeaderHash(toHex(sha256(headerBytes)));
+  return { batch: { header, headerBytes, signature, bodies, bytes, hash, frames }, stamps };
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The replica's log of applied batches in the store: opened and verified, extended, and read back. */
+import { decodeBatch, decodeBody } from "@ctxmesh/codec";
+import { sha256 } from "@ctxmesh/crypto";
+import { decodeFrame } from "@ctxmesh/facts";
+import { MeshError, parseHeaderHash, toHex } from "@ctxmesh/model";
+import type { DeviceKey, HeaderHash, IncarnationId, Store, StoreChange } from "@ctxmesh/model";
+import type { CheckedBatch } from "./checks.ts";
+import {
+  batchChanges,
+  chainEntryKey,
+  chainKey,
+  chainRange,
+  countChange,
+  countKey,
+  hashKey,
+  headChange,
+  headRange,
+  logKey,
+  logRange,
+  readChainEntry,
+  readHead,
+  readU64,
+} from "./layout.ts";
+import type { Head } from "./layout.ts";
+
+const corrupt = (problem: string): never => {
+  throw new MeshError("STORE_CORRUPT", `the store's log ${problem}`, {
+    remedy: "move the store's folder aside and start again: the mesh brings the batches back",
+  });
+};
+
+/** The head that a batch makes of its chain. */
+export const headOf = ({ header, hash }: Pick<CheckedBatch, "header" | "hash">): Head => ({
+  replica: header.replica,
+  incarnation: header.incarnation,
+  seq: header.seq,
+  hash,
+  hlc: header.hlc,
+});
+
+/** Reads a batch of our own log; its record hash was verified by the store, its signature on receipt. */
+function readStored(bytes: Uint8Array): CheckedBatch {
+  const batch = decodeBatch(bytes);
+  return {
+    ...batch,
+    bytes,
+    hash: parseHeaderHash(toHex(sha256(batch.headerBytes))),
+    frames: batch.bodies.map((body) => decodeFrame(decodeBody(body))),
+  };
+}
+
+/** A chain and the sequence numbers wanted of it, both ends included. */
+export interface ChainSpan {
+  readonly replica: DeviceKey;
+  readonly incarnation: IncarnationId;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The applied batches of one space in one store. */
+export class BatchLog {
+  readonly #store: Store;
+  #count = 0;
+
+  private constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /**
+   * Opens the log and hands every stored batch to `replay` in order. Throws `STORE_CORRUPT` when a
+   * position is missing, a chain does not link, or the recorded heads and count disagree.
+   */
+  static async open(store: Store, replay: (batch: CheckedBatch) => void): Promise<BatchLog> {
+    const log = new BatchLog(store);
+    const heads = new Map<string, HeaderHash>();
+    for await (const [key, value] of store.scan(logRange(1))) {
+      log.#count++;
+      if (readU64(key, 1) !== log.#count) corrupt(`has a hole at position ${String(log.#count)}`);
+      const batch = readStored(value);
+      const chain = chainKey(batch.header.replica, batch.header.incarnation);
+      if ((heads.get(chain) ?? null) !== batch.header.prev) {
+        corrupt(`breaks a chain at position ${String(log.#count)}`);
+      }
+      heads.set(chain, batch.hash);
+      replay(batch);
+    }
+    const count = await store.get(countKey);
+    if ((count === undefined ? 0 : readU64(count, 0)) !== log.#count) {
+      corrupt(`has ${String(log.#count)} batches, but another number is recorded`);
+    }
+    let recorded = 0;
+    for await (const [key, value] of store.scan(headRange)) {
+      recorded++;
+      const head = readHead(key, value);
+      if (heads.get(head.chain) !== head.hash) corrupt("does not lead to its recorded heads");
+    }
+    if (recorded !== heads.size) corrupt("does not lead to its recorded heads");
+    return log;
+  }
+
+  /** The changes that append batches, in order. They count only once {@link appended} is called. */
+  changesFor(batches: readonly CheckedBatch[]): readonly StoreChange[] {
+    const changes: StoreChange[] = [];
+    const heads = new Map<string, Head>();
+    let position = this.#count;
+    for (const batch of batches) {
+      const head = headOf(batch);
+      position++;
+      changes.push(...batchChanges(head, position, batch.bytes));
+      heads.set(chainKey(head.replica, head.incarnation), head);
+    }
+    for (const head of heads.values()) changes.push(headChange(head));
+    changes.push(countChange(position));
+    return changes;
+  }
+
+  /** The batches of {@link changesFor} are on disk. */
+  appended(batches: number): void {
+    this.#count += batches;
+  }
+
+  /** Whether a header was applied. */
+  async has(hash: HeaderHash): Promise<boolean> {
+    return (await this.#store.get(hashKey(hash))) !== undefined;
+  }
+
+  /** The header at a chain position, if applied. */
+  async hashAt(
+    replica: DeviceKey,
+    incarnation: IncarnationId,
+    seq: number,
+  ): Promise<HeaderHash | undefined> {
+    const value = await this.#store.get(chainEntryKey(replica, incarnation, seq));
+    return value === undefined ? undefined : readChainEntry(value).hash;
+  }
+
+  async #positionsOf(spans: readonly ChainSpan[]): Promise<number[]> {
+    const positions: number[] = [];
+    for (const { replica, incarnation, from, to } of spans) {
+      for await (const [, value] of this.#store.scan(chainRange(replica, incarnation, from, to))) {
+        positions.push(readChainEntry(value).position);
+      }
+    }
+    return positions.toSorted((a, b) => a - b);
+  }
+
+  /** The batches of the spans in log order, hence in causal order. */
+  async *read(spans: readonly ChainSpan[]): AsyncGenerator<Uint8Array> {
+    for (const position of await this.#positionsOf(spans)) {
+      const bytes = await this.#store.get(logKey(position));
+      if (bytes === undefined) return corrupt(`has a hole at position ${String(position)}`);
+      yield bytes;
+    }
+  }
+}

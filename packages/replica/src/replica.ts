@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  MeshError,
+  hlcToMs,
+  parseDeviceKey,
+  parseIncarnationId,
+  toHex,
+  LIMITS,
+} from "@ctxmesh/model";
+import type {
+  Candidate,
+  Clock,
+  DeviceKey,
+  DeviceSigner,
+  DocumentName,
+  FactInput,
+  Hlc,
+  IncarnationId,
+  ListQuery,
+  Logger,
+  RandomSource,
+  ReceiveCounters,
+  ReceiveOutcome,
+  SignatureVerifier,
+  Store,
+  VisibleFact,
+  WriteReceipt,
+} from "@ctxmesh/model";
+import { HlcClock } from "@ctxmesh/facts";
+import { checkBatch, parseBatch } from "./checks.ts";
+import type { CheckContext, CheckResult, CheckedBatch, ParsedBatch } from "./checks.ts";
+import { OutcomeCounters } from "./counters.ts";
+import { Documents } from "./documents.ts";
+import type { ChangedKey } from "./documents.ts";
+import { Frontier } from "./frontier.ts";
+import { Group } from "./group.ts";
+import { HoldBuffer } from "./hold.ts";
+import { incarnationChange } from "./layout.ts";
+import type { Head } from "./layout.ts";
+import { buildBatch, packWrites, prepareDelete, preparePut } from "./local-batch.ts";
+import type { PreparedWrite } from "./local-batch.ts";
+import { BatchLog, headOf } from "./log.ts";
+import type { ChainSpan } from "./log.ts";
+import { allows } from "./space.ts";
+import type { Space } from "./space.ts";
+
+/** What a replica is made of. */
+export interface ReplicaOptions {
+  /** Used by this replica alone; the replica does not close it. */
+  readonly store: Store;
+  readonly space: Space;
+  readonly signer: DeviceSigner;
+  readonly verifier: SignatureVerifier;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+}
+
+/** A batch that became durable and visible. */
+export interface AppliedBatch {
+  readonly bytes: Uint8Array;
+  readonly writer: DeviceKey;
+  readonly origin: "local" | "remote";
+  /** Facts in the batch. */
+  readonly facts: number;
+  /** HLC of its first fact. */
+  readonly firstHlc: Hlc;
+  readonly changed: readonly ChangedKey[];
+}
+
+interface WriteTask {
+  readonly write: PreparedWrite;
+  readonly resolve: (receipt: WriteReceipt) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface ReceiveTask {
+  readonly batch: ParsedBatch;
+  /** It came out of the hold: its signature is verified and nobody waits for its outcome. */
+  readonly released: boolean;
+  readonly resolve: (outcome: ReceiveOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const ignore = (): void => undefined;
+const MAX_LIST = 10_000;
+
+/**
+ * One party's copy of a space. All ways in, a local write or a received batch, go through one queue
+ * that is drained in groups: a group's batches are checked in order, written with one atomic, durable
+ * store write, then applied to memory and announced. While a write is under way the next group gathers.
+ */
+export class Replica {
+  readonly space: Space;
+  readonly device: DeviceKey;
+  /** This process life; fresh at every open, so that a copied or restored store never continues an old chain. */
+  readonly incarnation: IncarnationId;
+  readonly #options: ReplicaOptions;
+  readonly #log: BatchLog;
+  readonly #frontier: Frontier;
+  readonly #documents: Documents;
+  readonly #hlc: HlcClock;
+  readonly #hold = new HoldBuffer();
+  readonly #counters = new OutcomeCounters();
+  readonly #listeners = new Set<(batch: AppliedBatch) => void>();
+  /** Last fact seq of this incarnation per document. */
+  readonly #seqs = new Map<DocumentName, number>();
+  #writes: WriteTask[] = [];
+  #receives: ReceiveTask[] = [];
+  #draining: Promise<void> | undefined;
+  #closed = false;
+  #failure: MeshError | undefined;
+
+  private constructor(
+    options: ReplicaOptions,
+    state: {
+      readonly log: BatchLog;
+      readonly frontier: Frontier;
+      readonly documents: Documents;
+      readonly incarnation: IncarnationId;
+    },
+  ) {
+    this.#options = options;
+    this.space = options.space;
+    this.device = parseDeviceKey(toHex(options.signer.publicKey));
+    this.incarnation = state.incarnation;
+    this.#log = state.log;
+    this.#frontier = state.frontier;
+    this.#documents = state.documents;
+    this.#hlc = new HlcClock(options.clock, state.frontier.maxHlc);
+  }
+
+  /**
+   * Opens the replica in a store: walks and verifies the log, rebuilds the documents, and records a
+   * fresh incarnation durably. Throws `STORE_CORRUPT`, `STORE_FAILED`.
+   */
+  static async open(options: ReplicaOptions): Promise<Replica> {
+    const frontier = new Frontier();
+    const documents = new Documents();
+    const log = await BatchLog.open(options.store, (batch) => {
+      frontier.advance(headOf(batch), batch.header.deps);
+      documents.apply(batch);
+    });
+    const incarnation = parseIncarnationId(toHex(options.random.bytes(16)));
+    await options.store.write([incarnationChange(incarnation, options.clock.now())]);
+    return new Replica(options, { log, frontier, documents, incarnation });
+  }
+
+  /** Writes facts of one document as one unit; resolves when they are durable here. Throws `INPUT_INVALID`, `LIMIT_EXCEEDED`, `POLICY_REFUSED`, `STORE_FAILED`, `CLOSED`. */
+  async put(doc: DocumentName, facts: readonly FactInput[]): Promise<WriteReceipt> {
+    return this.#enqueueWrite(preparePut(doc, facts));
+  }
+
+  /** Withdraws this writer's statements by writing tombstones. Errors as {@link put}. */
+  async delete(doc: DocumentName, keys: readonly string[]): Promise<WriteReceipt> {
+    return this.#enqueueWrite(prepareDelete(doc, keys));
+  }
+
+  async #enqueueWrite(write: PreparedWrite): Promise<WriteReceipt> {
+    this.#assertWritable();
+    const grant = this.space.grants.get(this.device);
+    if (grant === undefined || !allows(grant, "append")) {
+      throw new MeshError(
+        "POLICY_REFUSED",
+        grant === undefined
+          ? "this device has no grant in the space"
+          : `this device's role is ${grant.role}, which can't write`,
+        { remedy: "ask whoever runs the space for a grant with the role append or more" },
+      );
+    }
+    const size = this.#documents.bytesOf(write.doc) + write.bytes;
+    if (size > LIMITS.documentBytes) {
+      throw new MeshError(
+        "LIMIT_EXCEEDED",
+        `document ${write.doc} would grow to ${String(size)} bytes, the limit is ${String(LIMITS.documentBytes)}`,
+        { field: "doc", remedy: "spread the keys over more documents" },
+      );
+    }
+    if (this.#writes.length >= LIMITS.queuedBatches) {
+      throw new MeshError(
+        "LIMIT_EXCEEDED",
+        `${String(LIMITS.queuedBatches)} writes are waiting for the store; wait for their receipts`,
+      );
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<WriteReceipt>();
+    this.#writes.push({ write, resolve, reject });
+    this.#drain();
+    return promise;
+  }
+
+  /**
+   * The one way in for foreign bytes. Resolves with what became of them: `accepted` only once they are
+   * durable and applied. Rejects with `STORE_FAILED` or `CLOSED` when nothing can be said.
+   */
+  async receive(bytes: Uint8Array): Promise<ReceiveOutcome> {
+    this.#assertWritable();
+    const parsed = parseBatch(bytes);
+    if ("kind" in parsed) return this.#counters.count(parsed);
+    const { promise, resolve, reject } = Promise.withResolvers<ReceiveOutcome>();
+    this.#receives.push({ batch: parsed, released: false, resolve, reject });
+    this.#drain();
+    return promise;
+  }
+
+  /** Looks again at batches that were held for the clock or a grant. Call about once a second. */
+  retryTimed(): void {
+    this.#requeue(this.#hold.takeTimed());
+    this.#drain();
+  }
+
+  #assertWritable(): void {
+    if (this.#closed) throw new MeshError("CLOSED", "the replica is closed");
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #drain(): void {
+    this.#draining ??= this.#drainGroups().finally(() => {
+      this.#draining = undefined;
+      // Work that arrived between the last look and this line.
+      if (this.#writes.length + this.#receives.length > 0) this.#drain();
+    });
+  }
+
+  async #drainGroups(): Promise<void> {
+    // One turn of the queue gathers what the same tick enqueued.
+    await Promise.resolve();
+    while (this.#writes.length + this.#receives.length > 0) {
+      const receives = this.#receives.splice(0, LIMITS.batchesPerGroup);
+      const writes = this.#writes.splice(0, LIMITS.writesPerGroup);
+      try {
+        await this.#commitGroup(receives, writes);
+      } catch (error) {
+        this.#fail(error, receives, writes);
+      }
+    }
+  }
+
+  /** The state on disk is unknown now: refuse everything until the replica is opened again. */
+  #fail(error: unknown, receives: readonly ReceiveTask[], writes: readonly WriteTask[]): void {
+    this.#failure =
+      error instanceof MeshError
+        ? error
+        : new MeshError("INTERNAL", "the replica stopped on an unexpected error", { cause: error });
+    this.#options.logger.error("replica.failed", { error: this.#failure });
+    for (const task of [...receives, ...writes]) task.reject(this.#failure);
+  }
+
+  async #commitGroup(
+    receives: readonly ReceiveTask[],
+    writes: readonly WriteTask[],
+  ): Promise<void> {
+    const group = new Group(this.#frontier);
+    const accepted: (() => void)[] = [];
+    for (const task of receives) {
+      const outcome = await this.#checkReceived(task, group);
+      const settle = (): void => task.resolve(this.#counters.count(outcome));
+      if (outcome.kind === "accepted") accepted.push(settle);
+      else settle();
+    }
+    const receipts = this.#buildLocal(writes, group);
+    if (group.batches.length === 0) return;
+    await this.#options.store.write(this.#log.changesFor(group.batches));
+    this.#log.appended(group.batches.length);
+    for (const batch of group.batches) this.#apply(batch);
+    for (const settle of [...accepted, ...receipts]) settle();
+  }
+
+  async #checkReceived(task: ReceiveTask, group: Group): Promise<ReceiveOutcome> {
+    const result = await checkBatch(task.batch, this.#contextFor(group), task.released);
+    if (result.kind === "accept") {
+      group.add(result.batch);
+      this.#hlc.observe(result.batch.header.hlc);
+    }
+    return this.#outcomeOf(result);
+  }
+
+  #outcomeOf(result: CheckResult): ReceiveOutcome {
+    switch (result.kind) {
+      case "accept":
+        return { kind: "accepted" };
+      case "hold":
+        return this.#hold.add(result.batch, result.missing)
+          ? { kind: "held", reason: result.reason }
+          : { kind: "dropped" };
+      case "duplicate":
+      case "refused":
+        return result;
+    }
+  }
+
+  #contextFor(group: Group): CheckContext {
+    return {
+      space: this.space,
+      verifier: this.#options.verifier,
+      nowMs: this.#options.clock.now(),
+      head: (replica, incarnation) => group.head(replica, incarnation),
+      has: async (hash) => group.isRecent(hash) || (await this.#log.has(hash)),
+      hashAt: async (replica, incarnation, seq) =>
+        group.hashAt(replica, incarnation, seq) ??
+        (await this.#log.hashAt(replica, incarnation, seq)),
+      isHeld: (hash) => this.#hold.has(hash),
+    };
+  }
+
+  /** Turns the group's local writes into batches of this incarnation; returns how to settle each. */
+  #buildLocal(tasks: readonly WriteTask[], group: Group): (() => void)[] {
+    const receipts: (() => void)[] = [];
+    let next = 0;
+    for (const pack of packWrites(tasks.map((task) => task.write))) {
+      const head = group.head(this.device, this.incarnation);
+      const position = {
+        space: this.space.id,
+        replica: this.device,
+        incarnation: this.incarnation,
+        seq: (head?.seq ?? 0) + 1,
+        prev: head?.hash ?? null,
+        deps: group.depsFor(this.device, this.incarnation),
+      };
+      const tools = { clock: this.#hlc, signer: this.#options.signer };
+      const { batch, stamps } = buildBatch(pack, position, this.#seqs, tools);
+      group.add(batch);
+      for (const [i, { drafts }] of pack.entries()) {
+        const task = tasks[next++];
+        const receipt: WriteReceipt = {
+          acknowledged: "local",
+          hlc: stamps[i] ?? batch.header.hlc,
+          facts: drafts.length,
+        };
+        receipts.push(() => task?.resolve(receipt));
+      }
+    }
+    return receipts;
+  }
+
+  /** A durable batch becomes visible; what waited for it goes back into the queue. */
+  #apply(batch: CheckedBatch): void {
+    const head = headOf(batch);
+    const origin = head.incarnation === this.incarnation ? "local" : "remote";
+    this.#frontier.advance(head, batch.header.deps);
+    const applied: AppliedBatch = {
+      bytes: batch.bytes,
+      writer: head.replica,
+      origin,
+      facts: batch.frames.reduce((sum, frame) => sum + frame.records.length, 0),
+      firstHlc: batch.frames[0]?.records[0]?.hlc ?? head.hlc,
+      changed: this.#documents.apply(batch),
+    };
+    this.#requeue(this.#hold.takeWaitingFor(batch.hash));
+    for (const listener of this.#listeners) listener(applied);
+  }
+
+  #requeue(batches: readonly ParsedBatch[]): void {
+    for (const batch of batches) {
+      this.#counters.release();
+      this.#receives.push({ batch, released: true, resolve: ignore, reject: ignore });
+    }
+  }
+
+  /** The answer to reading a key now. */
+  get(doc: DocumentName, key: string): VisibleFact | undefined {
+    return this.#documents.get(doc, key, this.#options.clock.now());
+  }
+
+  /** Every writer's candidate, newest first. */
+  candidates(doc: DocumentName, key: string): readonly Candidate[] {
+    return this.#documents.candidates(doc, key);
+  }
+
+  /** Visible facts in document and key order. Throws `INPUT_INVALID` for a bad limit. */
+  list(query: ListQuery): readonly VisibleFact[] {
+    const { limit } = query;
+    if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIST)) {
+      throw new MeshError("INPUT_INVALID", `limit must be 1 to ${String(MAX_LIST)}`, {
+        field: "limit",
+      });
+    }
+    return this.#documents.list(query, this.#options.clock.now());
+  }
+
+  /** Calls `listener` for each batch once it is durable and visible, in order. Returns how to stop. */
+  onApplied(listener: (batch: AppliedBatch) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Numbers of documents, visible facts, and contested ones. Reads every key. */
+  count(): { readonly documents: number; readonly facts: number; readonly contested: number } {
+    const now = this.#options.clock.now();
+    return { documents: this.#documents.size, ...this.#documents.count(now) };
+  }
+
+  /** Counters of the receive pipeline. */
+  counters(): ReceiveCounters {
+    return this.#counters.snapshot();
+  }
+
+  /** Why the replica stopped taking writes, if it did. */
+  get failure(): MeshError | undefined {
+    return this.#failure;
+  }
+
+  /** The heads of all chains, ordered by replica and incarnation. */
+  heads(): readonly Head[] {
+    return this.#frontier.heads();
+  }
+
+  /** A chain's applied length. */
+  seqOf(replica: DeviceKey, incarnation: IncarnationId): number {
+    return this.#frontier.head(replica, incarnation)?.seq ?? 0;
+  }
+
+  /** SHA-256 over all heads: equal exactly when the same batches were applied. */
+  frontierDigest(): Uint8Array {
+    return this.#frontier.digest();
+  }
+
+  /** Stored batches of chain spans, in causal order. */
+  read(spans: readonly ChainSpan[]): AsyncGenerator<Uint8Array> {
+    return this.#log.read(spans);
+  }
+
+  /** The canonical leaves at the frontier's own time, with that time and the frontier. */
+  snapshot(): {
+    readonly leaves: readonly string[];
+    readonly asOf: Hlc;
+    readonly heads: readonly Head[];
+  } {
+    const asOf = this.#frontier.maxHlc;
+    return { leaves: this.#documents.leaves(asOf), asOf, heads: this.heads() };
+  }
+
+  /** Milliseconds since an HLC by this replica's clock. */
+  ageMs(hlc: Hlc): number {
+    return this.#options.clock.now() - hlcToMs(hlc);
+  }
+
+  /** Refuses new work and waits until what was queued is settled. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    while (this.#draining !== undefined) await this.#draining;
+  }
+}
