@@ -19,10 +19,6 @@ export type CborValue =
 /** The deterministic encoding of a value. */
 export const encodeCbor = (value: CborValue): Uint8Array => encode(value, rfc8949EncodeOptions);
 
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
-}
-
 /**
  * Decodes untrusted bytes and refuses whatever would not encode to the same bytes again (long
  * integers, unsorted or duplicate keys, indefinite lengths, floats with an integer value, trailing
@@ -57,7 +53,7 @@ export function decodeCbor(bytes: Uint8Array, maxBytes: number, what: string): C
       cause: error,
     });
   }
-  if (!sameBytes(bytes, again)) {
+  if (Buffer.compare(bytes, again) !== 0) {
     throw new MeshError("FORMAT_INVALID", `${what} is not deterministic CBOR`, { field: what });
   }
   return value;

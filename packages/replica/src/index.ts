@@ -2,7 +2,7 @@
 /** One party's copy of a space: the receive pipeline, local writes, documents, and the space itself. */
 export type { ChangedKey } from "./documents.ts";
 export type { Head } from "./layout.ts";
-export type { ChainSpan } from "./log.ts";
+export type { ChainSpan, StoredBatch } from "./log.ts";
 export { Replica } from "./replica.ts";
 export type { AppliedBatch, ReplicaOptions } from "./replica.ts";
 export {

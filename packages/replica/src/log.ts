@@ -58,6 +58,14 @@ export interface ChainSpan {
   readonly to: number;
 }
 
+/** A batch out of the log, with its place in its chain. */
+export interface StoredBatch {
+  readonly replica: DeviceKey;
+  readonly incarnation: IncarnationId;
+  readonly seq: number;
+  readonly bytes: Uint8Array;
+}
+
 /** The applied batches of one space in one store. */
 export class BatchLog {
   readonly #store: Store;
@@ -135,22 +143,58 @@ export class BatchLog {
     return value === undefined ? undefined : readChainEntry(value).hash;
   }
 
-  async #positionsOf(spans: readonly ChainSpan[]): Promise<number[]> {
-    const positions: number[] = [];
-    for (const { replica, incarnation, from, to } of spans) {
-      for await (const [, value] of this.#store.scan(chainRange(replica, incarnation, from, to))) {
-        positions.push(readChainEntry(value).position);
+  /** The batches of the spans in log order, hence in causal order: a lazy merge of the chains. */
+  async *read(spans: readonly ChainSpan[]): AsyncGenerator<StoredBatch> {
+    const cursors: Cursor[] = [];
+    try {
+      for (const span of spans) {
+        const { replica, incarnation, from, to } = span;
+        const entries = this.#store.scan(chainRange(replica, incarnation, from, to));
+        const cursor = new Cursor(span, entries[Symbol.asyncIterator]());
+        cursors.push(cursor);
+        await cursor.advance();
       }
+      for (;;) {
+        const live = cursors.filter((cursor) => cursor.position !== undefined);
+        const [first, ...rest] = live;
+        if (first === undefined) return;
+        const next = rest.reduce((a, b) => ((a.position ?? 0) < (b.position ?? 0) ? a : b), first);
+        yield await this.#storedAt(next);
+        await next.advance();
+      }
+    } finally {
+      await Promise.all(cursors.map(async (cursor) => cursor.close()));
     }
-    return positions.toSorted((a, b) => a - b);
   }
 
-  /** The batches of the spans in log order, hence in causal order. */
-  async *read(spans: readonly ChainSpan[]): AsyncGenerator<Uint8Array> {
-    for (const position of await this.#positionsOf(spans)) {
-      const bytes = await this.#store.get(logKey(position));
-      if (bytes === undefined) return corrupt(`has a hole at position ${String(position)}`);
-      yield bytes;
-    }
+  async #storedAt({ span, seq, position = 0 }: Cursor): Promise<StoredBatch> {
+    const bytes = await this.#store.get(logKey(position));
+    if (bytes === undefined) return corrupt(`has a hole at position ${String(position)}`);
+    return { replica: span.replica, incarnation: span.incarnation, seq, bytes };
+  }
+}
+
+/** A walk along the index entries of one span. */
+class Cursor {
+  readonly span: ChainSpan;
+  /** Log position of the current entry; undefined past the end. */
+  position: number | undefined;
+  seq: number;
+  readonly #entries: AsyncIterator<readonly [Uint8Array, Uint8Array]>;
+
+  constructor(span: ChainSpan, entries: AsyncIterator<readonly [Uint8Array, Uint8Array]>) {
+    this.span = span;
+    this.seq = span.from - 1;
+    this.#entries = entries;
+  }
+
+  async advance(): Promise<void> {
+    const { done, value } = await this.#entries.next();
+    this.position = done === true ? undefined : readChainEntry(value[1]).position;
+    this.seq++;
+  }
+
+  async close(): Promise<void> {
+    await this.#entries.return?.();
   }
 }

@@ -40,7 +40,7 @@ import type { Head } from "./layout.ts";
 import { buildBatch, packWrites, prepareDelete, preparePut } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
 import { BatchLog, headOf } from "./log.ts";
-import type { ChainSpan } from "./log.ts";
+import type { ChainSpan, StoredBatch } from "./log.ts";
 import { allows } from "./space.ts";
 import type { Space } from "./space.ts";
 
@@ -58,8 +58,9 @@ export interface ReplicaOptions {
 
 /** A batch that became durable and visible. */
 export interface AppliedBatch {
+  /** The same object that was given to {@link Replica.receive}. */
   readonly bytes: Uint8Array;
-  readonly writer: DeviceKey;
+  readonly head: Head;
   readonly origin: "local" | "remote";
   /** Facts in the batch. */
   readonly facts: number;
@@ -339,7 +340,7 @@ export class Replica {
     this.#frontier.advance(head, batch.header.deps);
     const applied: AppliedBatch = {
       bytes: batch.bytes,
-      writer: head.replica,
+      head,
       origin,
       facts: batch.frames.reduce((sum, frame) => sum + frame.records.length, 0),
       firstHlc: batch.frames[0]?.records[0]?.hlc ?? head.hlc,
@@ -415,7 +416,7 @@ export class Replica {
   }
 
   /** Stored batches of chain spans, in causal order. */
-  read(spans: readonly ChainSpan[]): AsyncGenerator<Uint8Array> {
+  read(spans: readonly ChainSpan[]): AsyncGenerator<StoredBatch> {
     return this.#log.read(spans);
   }
 
