@@ -1,3 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** The edge agent: a replica with a mesh, hub connections, a local API and sources. */
+export { createAgent } from "./agent.ts";
+export type { Agent, AgentOptions } from "./agent.ts";
+export { openSources } from "./sources/index.ts";
+export type {
+  AlsoKey,
+  CsvSourceOptions,
+  HostSourceOptions,
+  Source,
+  SourceOptions,
+} from "./sources/index.ts";

@@ -1,3 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** The hub: a replica with a door for agents, a sealer and a log. */
+export { createHub } from "./hub.ts";
+export type { Hub, HubOptions } from "./hub.ts";
+export type { SealKeys } from "./sealer.ts";

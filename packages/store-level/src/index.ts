@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** The `Store` port over LevelDB. */
+export { openLevelStore } from "./open.ts";

@@ -1,3 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** Acceptance suites of the ports, in-memory implementations with faults, and test helpers. Development only. */
+export { createChannelPair } from "./channel-pair.ts";
+export type { ChannelPair } from "./channel-pair.ts";
+export { runChannelTests } from "./channel-suite.ts";
+export type { ChannelPairUnderTest } from "./channel-suite.ts";
+export {
+  createRecordingLogger,
+  createSeededRandom,
+  createVirtualClock,
+  silentLogger,
+} from "./deterministic.ts";
+export type { LogEntry, RecordingLogger, VirtualClock } from "./deterministic.ts";
+export { createMemoryStore } from "./memory-store.ts";
+export type { MemoryStore, MemoryStoreFaults } from "./memory-store.ts";
+export { runStoreTests } from "./store-suite.ts";
+export type { StoreUnderTest } from "./store-suite.ts";
+export { tempDir, waitFor } from "./wait.ts";
+export type { TempDir } from "./wait.ts";

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHealthServer } from "@ctxmesh/api";
+import type { Channel, ContextService, DeviceKey, SealingService } from "@ctxmesh/model";
+import { openReplica, serve, startSync } from "@ctxmesh/service";
+import type { NodeDeps, NodeOptions } from "@ctxmesh/service";
+import { createWsServer } from "@ctxmesh/transport-ws";
+import { Sealer } from "./sealer.ts";
+import type { SealKeys } from "./sealer.ts";
+
+/** A hub's settings. */
+export interface HubOptions extends NodeOptions {
+  /** TCP address for agents and health probes; port 0 takes any free one. */
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly seal: SealKeys;
+}
+
+/** A running hub. */
+export interface Hub {
+  readonly service: ContextService;
+  readonly sealing: SealingService;
+  /** WebSocket URLs that agents can use. */
+  addresses(): readonly string[];
+  /** Settles what is under way, tells the peers, closes everything. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a hub: store, replica, sealer, then the doors. When a step fails, what was started before it
+ * is closed again. Throws `STORE_LOCKED`, `STORE_CORRUPT`, `STORE_FORMAT`, `FILE_UNAVAILABLE`,
+ * `ADDRESS_UNAVAILABLE`.
+ */
+export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hub> {
+  await using starting = new AsyncDisposableStack();
+  const { space } = options;
+  const { store, replica, device, verifier } = await openReplica(options, deps, starting);
+  const sealer = await Sealer.open({ ...options.seal, ...deps, store, replica });
+  starting.defer(async () => sealer.close());
+
+  const health = createHealthServer({ ...deps, ready: () => replica.failure === undefined });
+  const door = createWsServer({
+    ...deps,
+    server: health.server,
+    device,
+    space: space.id,
+    isMember: (remote) => space.grants.has(remote as DeviceKey),
+    verifier,
+  });
+  const { sync, stop } = startSync(replica, deps, { relay: "push" });
+  starting.defer(async () => health.close());
+  starting.defer(async () => door.stop());
+  starting.defer(stop);
+  await door.start((channel: Channel) => void sync.run(channel));
+
+  const addresses = (): readonly string[] => door.addresses();
+  const service = await serve(
+    options,
+    deps,
+    starting,
+    {
+      service: "hub",
+      replica,
+      peers: () => sync.peers(),
+      addresses,
+      seals: () => sealer.count,
+    },
+    sealer,
+  );
+  // Last, so that nobody connects to a hub that is not complete.
+  await health.listen(options.listen.host, options.listen.port);
+  const running = starting.move();
+  return { service, sealing: sealer, addresses, stop: async () => running.disposeAsync() };
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/** LevelDB with bytes for keys and values, and its errors in terms of the project. */
+import { Level } from "level";
+import { MeshError } from "@ctxmesh/model";
+
+/** A LevelDB database; keys compare as unsigned bytes. */
+export type Database = Level<Uint8Array, Uint8Array>;
+
+/** Opens the database in the folder `path`: an existing one, or with `create` a new one. Throws as {@link openError}. */
+export async function openDatabase(
+  path: string,
+  { create }: { create: boolean },
+): Promise<Database> {
+  const database: Database = new Level(path, { keyEncoding: "view", valueEncoding: "view" });
+  try {
+    await database.open({ createIfMissing: create, errorIfExists: create });
+    return database;
+  } catch (error) {
+    throw openError(path, error);
+  }
+}
+
+/** `STORE_LOCKED`, `STORE_CORRUPT` or `STORE_FAILED` for an error of opening `path`. */
+function openError(path: string, error: unknown): MeshError {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  const code = codeOf(cause);
+  if (code === "LEVEL_LOCKED") {
+    return new MeshError("STORE_LOCKED", `the store ${path} is open in another process`, {
+      remedy: "stop that process, or give this one a store of its own",
+      cause,
+    });
+  }
+  if (code === "LEVEL_CORRUPTION") {
+    return new MeshError("STORE_CORRUPT", `the store ${path} is damaged: ${textOf(cause)}`, {
+      remedy: "move the folder aside and let a new store fill from peers or the hub",
+      cause,
+    });
+  }
+  return new MeshError("STORE_FAILED", `can't open the store ${path}: ${textOf(cause)}`, { cause });
+}
+
+/** An error of a read or a write as `CLOSED`, `STORE_CORRUPT` or `STORE_FAILED`; a `MeshError` stays as it is. */
+export function operationError(path: string, error: unknown): MeshError {
+  if (error instanceof MeshError) return error;
+  const code = codeOf(error);
+  if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") {
+    return closedError(path);
+  }
+  if (code === "LEVEL_CORRUPTION") {
+    return new MeshError("STORE_CORRUPT", `the store ${path} is damaged: ${textOf(error)}`, {
+      cause: error,
+    });
+  }
+  return new MeshError("STORE_FAILED", `the store ${path} failed: ${textOf(error)}`, {
+    cause: error,
+  });
+}
+
+/** `CLOSED` for the store in `path`. */
+export function closedError(path: string): MeshError {
+  return new MeshError("CLOSED", `the store ${path} is closed`);
+}
+
+/** The `code` of a Node.js or LevelDB error. */
+export function codeOf(error: unknown): string | undefined {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return typeof code === "string" ? code : undefined;
+}
+
+/** The message of an unknown error. */
+export function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
