@@ -2,11 +2,5 @@
 /** The edge agent: a replica with a mesh, hub connections, a local API and sources. */
 export { createAgent } from "./agent.ts";
 export type { Agent, AgentOptions } from "./agent.ts";
-export { openSources } from "./sources/index.ts";
-export type {
-  AlsoKey,
-  CsvSourceOptions,
-  HostSourceOptions,
-  Source,
-  SourceOptions,
-} from "./sources/index.ts";
+export { createCsvSource, createHostSource } from "./sources/index.ts";
+export type { AlsoKey, CsvSourceOptions, HostSourceOptions, Source } from "./sources/index.ts";
