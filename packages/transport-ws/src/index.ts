@@ -1,3 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** The `Transport` port over WebSockets (RFC 6455), between agents and a hub. */
+export { createWsClient } from "./client.ts";
+export type { WsClientOptions } from "./client.ts";
+export { createWsServer } from "./server.ts";
+export type { WsServerOptions } from "./server.ts";

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The libp2p node: its parts and their settings. */
+import { noise } from "@chainsafe/libp2p-noise";
+import { LIMITS, MeshError } from "@ctxmesh/model";
+import type { GossipSub } from "@libp2p/gossipsub";
+import { identify } from "@libp2p/identify";
+import type { ConnectionGater, Libp2p, PrivateKey, ServiceMap } from "@libp2p/interface";
+import { ping } from "@libp2p/ping";
+import { tcp } from "@libp2p/tcp";
+import { yamux } from "@libp2p/yamux";
+import type { Multiaddr } from "@multiformats/multiaddr";
+import { createLibp2p } from "libp2p";
+import { gossipService } from "./gossip.ts";
+
+/** The services of a node that the transport uses. */
+export interface Services extends ServiceMap {
+  readonly pubsub: GossipSub;
+}
+
+/** Received bytes of one stream that may be on their way; also the most one stream holds while it is paused. */
+const STREAM_WINDOW_BYTES: number = 2 * LIMITS.syncMessageBytes;
+const MAX_CONNECTIONS = 100;
+
+/** What a node is made of. */
+export interface NodeOptions {
+  readonly privateKey: PrivateKey;
+  readonly listen: readonly Multiaddr[];
+  readonly gater: ConnectionGater;
+  readonly topic: string;
+}
+
+/** Creates a node that is not started. */
+export async function createNode(options: NodeOptions): Promise<Libp2p<Services>> {
+  return await createLibp2p<Services>({
+    start: false,
+    privateKey: options.privateKey,
+    nodeInfo: { userAgent: "ctxmesh" },
+    addresses: { listen: options.listen.map(String) },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [
+      yamux({
+        streamOptions: {
+          maxStreamWindowSize: STREAM_WINDOW_BYTES,
+          maxReadBufferLength: LIMITS.channelBufferBytes,
+        },
+      }),
+    ],
+    connectionGater: options.gater,
+    connectionManager: {
+      // Counted per source address: a whole site behind one gateway must be able to come back at once.
+      inboundConnectionThreshold: 50,
+      maxIncomingPendingConnections: 50,
+      maxConnections: MAX_CONNECTIONS,
+      dialTimeout: 3_000,
+      addressDialTimeout: 1_500,
+      inboundUpgradeTimeout: LIMITS.handshakeMs,
+    },
+    // A shorter timeout aborts healthy connections when the event loop is busy.
+    connectionMonitor: { pingInterval: 5_000, pingTimeout: { minTimeout: 15_000 } },
+    services: { identify: identify(), ping: ping(), pubsub: gossipService(options.topic) },
+  });
+}
+
+/**
+ * Starts a node. Throws `ADDRESS_UNAVAILABLE`, naming the address and what to do, when it can't listen
+ * on one; nothing is left open then.
+ */
+export async function startNode(
+  node: Libp2p<Services>,
+  listen: readonly Multiaddr[],
+): Promise<void> {
+  try {
+    await node.start();
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    const failed = listen
+      .map(String)
+      .map((address) => ({ address, code: listenErrorCode(text, address) }))
+      .find(({ code }) => code !== undefined);
+    if (failed?.code === undefined) throw error;
+    throw new MeshError(
+      "ADDRESS_UNAVAILABLE",
+      `cannot listen on ${failed.address}: ${REASONS[failed.code] ?? failed.code}`,
+      {
+        field: "listen",
+        remedy:
+          failed.code === "EADDRNOTAVAIL"
+            ? "use an address of this machine, or 0.0.0.0 for all of them"
+            : "stop the program that uses it, or choose another port",
+        cause: error,
+      },
+    );
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: "the port is in use",
+  EADDRNOTAVAIL: "the address is not one of this machine",
+  EACCES: "not allowed to use this port",
+};
+
+/** The system error code that the library's message gives for an address: `<address>: Error: listen <code>: ...`. */
+function listenErrorCode(text: string, address: string): string | undefined {
+  const from = text.indexOf(`\n  ${address}: `);
+  if (from < 0) return undefined;
+  const [line] = text.slice(from + 1).split("\n", 1);
+  return /\b(E[A-Z]{3,})\b/u.exec(line ?? "")?.[1];
+}

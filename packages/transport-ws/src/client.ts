@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The agent's end: one channel to each configured hub, for ever. */
+import type { Duplex } from "node:stream";
+import type {
+  Channel,
+  Clock,
+  DeviceSigner,
+  Logger,
+  RandomSource,
+  SignatureVerifier,
+  SpaceId,
+  Transport,
+} from "@ctxmesh/model";
+import { MeshError } from "@ctxmesh/model";
+import { WebSocket } from "ws";
+import type { AuthenticationFailure } from "./authentication.ts";
+import { Authentication } from "./authentication.ts";
+import { SocketChannel } from "./channel.ts";
+import { Handshake } from "./handshake.ts";
+import { SYNC_PATH } from "./server.ts";
+import { CLOSE_CODES, closeSocket, SOCKET_OPTIONS } from "./sockets.ts";
+
+const BACKOFF_MIN_MS = 250;
+const BACKOFF_MAX_MS = 30_000;
+/** A channel that lived this long ends the back-off; one that dies at once does not. */
+const STABLE_MS = 5_000;
+
+/** What an agent's WebSocket transport is made of. */
+export interface WsClientOptions {
+  /** `ws:` or `wss:` URLs of hubs; without a path, `/v1/sync` is meant. */
+  readonly urls: readonly string[];
+  readonly device: DeviceSigner;
+  readonly space: SpaceId;
+  /** Whether a device, hex, is a hub of the space. */
+  readonly hubs: (device: string) => boolean;
+  readonly verifier: SignatureVerifier;
+  readonly random: RandomSource;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * Creates the transport; `start` begins to connect and resolves at once. After a failure it waits a random
+ * time up to 250 ms, twice that after each further one, 30 s at most. Throws `CONFIG_INVALID` for a URL.
+ */
+export function createWsClient(options: WsClientOptions): Transport {
+  return new WsClient(options, options.urls.map(parseUrl));
+}
+
+function parseUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["ws:", "wss:"].includes(url.protocol) || url.hash !== "") {
+    throw new MeshError("CONFIG_INVALID", `"${text.slice(0, 200)}" is not the URL of a hub`, {
+      field: "hubs",
+      remedy: "write it like ws://192.0.2.7:7400 or wss://hub.example.org",
+    });
+  }
+  if (url.pathname === "/") url.pathname = SYNC_PATH;
+  return url.href;
+}
+
+class WsClient implements Transport {
+  readonly #options: WsClientOptions;
+  readonly #urls: readonly string[];
+  #links: HubLink[] = [];
+
+  constructor(options: WsClientOptions, urls: readonly string[]) {
+    this.#options = options;
+    this.#urls = urls;
+  }
+
+  start(onChannel: (channel: Channel) => void): Promise<void> {
+    if (this.#links.length > 0) {
+      return Promise.reject(new MeshError("INTERNAL", "the WebSocket client is already started"));
+    }
+    this.#links = this.#urls.map((url) => new HubLink(url, this.#options, onChannel));
+    return Promise.resolve();
+  }
+
+  /** None: nobody can dial a client. */
+  addresses(): readonly string[] {
+    return [];
+  }
+
+  async stop(): Promise<void> {
+    const links = this.#links;
+    this.#links = [];
+    await Promise.all(links.map((link) => link.stop()));
+  }
+}
+
+/** The connection to one hub, over and over. Starts by itself. */
+class HubLink {
+  readonly #url: string;
+  readonly #options: WsClientOptions;
+  readonly #onChannel: (channel: Channel) => void;
+  #socket: WebSocket | undefined;
+  #channel: SocketChannel | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #lastFailure = "";
+  #stopped = false;
+
+  constructor(url: string, options: WsClientOptions, onChannel: (channel: Channel) => void) {
+    this.#url = url;
+    this.#options = options;
+    this.#onChannel = onChannel;
+    this.#connect();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#retry);
+    const reason = "the agent stops";
+    if (this.#channel !== undefined) await this.#channel.close(reason);
+    else if (this.#socket !== undefined) {
+      await closeSocket(this.#socket, CLOSE_CODES.goingAway, reason);
+    }
+  }
+
+  #connect(): void {
+    const { device, space, hubs, verifier, random } = this.#options;
+    const socket = new WebSocket(this.#url, { ...SOCKET_OPTIONS, followRedirects: false });
+    this.#socket = socket;
+    const handshake = new Handshake({
+      role: "client",
+      device,
+      space,
+      accepts: hubs,
+      verifier,
+      random,
+    });
+    const authentication = new Authentication(socket, handshake, {
+      onDone: (remote) => {
+        void this.#use(socket, remote);
+      },
+      onFailed: (failure) => {
+        this.#failed(failure);
+      },
+    });
+    let connection: Duplex | undefined;
+    socket.once("upgrade", (response) => {
+      connection = response.socket;
+    });
+    socket.once("open", () => {
+      if (connection !== undefined) authentication.begin(connection);
+    });
+  }
+
+  async #use(socket: WebSocket, device: string): Promise<void> {
+    const { clock, logger } = this.#options;
+    const remote = { device, address: this.#url, direction: "outbound", role: "hub" } as const;
+    const channel = new SocketChannel(socket, remote);
+    this.#channel = channel;
+    this.#lastFailure = "";
+    const since = clock.now();
+    logger.info("channel.opened", { device, address: this.#url });
+    this.#onChannel(channel);
+    const reason = await channel.closed;
+    this.#channel = undefined;
+    logger.info("channel.closed", { device, address: this.#url, reason });
+    if (clock.now() - since >= STABLE_MS) this.#failures = 0;
+    this.#retryLater();
+  }
+
+  #failed({ kind, reason, code }: AuthenticationFailure): void {
+    const { logger } = this.#options;
+    const refused = kind === "refused" || code === CLOSE_CODES.unauthorized;
+    const fields = { code: refused ? "AUTH_FAILED" : "UNREACHABLE", address: this.#url, reason };
+    // Once per cause, not once per attempt.
+    if (reason === this.#lastFailure || this.#stopped) logger.debug("hub.unavailable", fields);
+    else logger.warn("hub.unavailable", fields);
+    this.#lastFailure = reason;
+    this.#retryLater();
+  }
+
+  #retryLater(): void {
+    if (this.#stopped) return;
+    const limit = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(this.#failures, 16));
+    this.#failures += 1;
+    const [a = 0, b = 0] = this.#options.random.bytes(2);
+    this.#retry = setTimeout(
+      () => {
+        this.#connect();
+      },
+      (limit * (a * 256 + b)) / 65_536,
+    );
+  }
+}
