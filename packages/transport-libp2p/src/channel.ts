@@ -4,7 +4,7 @@ import type { Channel, Remote } from "@ctxmesh/model";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { Stream, StreamMessageEvent } from "@libp2p/interface";
 import { encodeGoodbye, encodeMessage, FrameDecoder } from "./frames.ts";
-import { Inbox } from "./inbox.ts";
+import { Inbox } from "@ctxmesh/channel";
 
 /** Time for what was sent to leave, and then for the remote to close its side, before the stream is reset. */
 const CLOSE_MS = 2_000;

@@ -3,7 +3,7 @@
 import type { Channel, Remote } from "@ctxmesh/model";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { RawData, WebSocket } from "ws";
-import { Inbox } from "./inbox.ts";
+import { Inbox } from "@ctxmesh/channel";
 import { bytesOf, CLOSE_CODES, closeSocket, describeClose } from "./sockets.ts";
 
 const PING_MS = 30_000;

@@ -33,6 +33,7 @@ export class Inbox {
     return this.#bytes > LIMITS.channelBufferBytes;
   }
 
+  /** Queues a message; after {@link end} it is dropped. */
   push(message: Uint8Array): void {
     if (this.#ended) return;
     this.#messages.push(message);
