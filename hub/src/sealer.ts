@@ -2,10 +2,9 @@
 /**
  * Seals the hub's state and keeps the bundles.
  *
- * Store keys of the hub beside the replica's (tags 0x01 to 0x06): 0x20 the log, 0x21 + sequence(u64) a
- * seal. A seal is stored twice under its key: first as a bundle without a proof, before its entry goes
- * to the log, then as the finished bundle. A crash in between leaves a seal without a proof, which is
- * appended (again: a second entry of the same envelope proves nothing else) when the hub starts.
+ * Store keys of the hub beside the replica's (tags 0x01 to 0x06): 0x20 the log, 0x21 + sequence(u64) the
+ * bundle of a seal. A seal's log entry, checkpoint and bundle are one atomic write, so there is never
+ * one without the others, and nobody hears of a seal that a crash could take back.
  */
 import { decodeBatch } from "@ctxmesh/codec";
 import type { Signer } from "@ctxmesh/crypto";
@@ -18,7 +17,7 @@ import {
   sealSnapshot,
   snapshotEntry,
 } from "@ctxmesh/ledger";
-import type { Appended, Bundle, Log, LogSigners, SignedHeader } from "@ctxmesh/ledger";
+import type { Log, LogSigners, SignedHeader } from "@ctxmesh/ledger";
 import { MeshError, toHex } from "@ctxmesh/model";
 import type { Clock, RandomSource, SealReceipt, SealingService, Store } from "@ctxmesh/model";
 import type { Head, Replica } from "@ctxmesh/replica";
@@ -66,7 +65,7 @@ export class Sealer implements SealingService {
     this.#log = log;
   }
 
-  /** Opens the log and the seals, and finishes a seal that a crash interrupted. Throws `STORE_CORRUPT`. */
+  /** Opens the log and the seals. Throws `STORE_CORRUPT`. */
   static async open(options: SealerOptions): Promise<Sealer> {
     const { store, clock, log } = options;
     const opened = await openLog({ store, prefix: LOG_PREFIX, clock, ...log });
@@ -78,10 +77,8 @@ export class Sealer implements SealingService {
       limit: 1,
     });
     for await (const [key, value] of newest) {
-      const bundle = parseBundle(value);
       sealer.#count = sequenceOf(key);
-      sealer.#previous = envelopeHash(bundle.envelope);
-      if (bundle.proof === "") await sealer.#finish(sealer.#count, bundle);
+      sealer.#previous = envelopeHash(parseBundle(value).envelope);
     }
     return sealer;
   }
@@ -98,7 +95,7 @@ export class Sealer implements SealingService {
   }
 
   async #seal(): Promise<SealReceipt> {
-    const { store, replica, signer, clock, random } = this.#options;
+    const { replica, signer, clock, random } = this.#options;
     const { leaves, asOf, heads } = replica.snapshot();
     const snapshot = buildSnapshot(leaves, random);
     const sequence = this.#count + 1;
@@ -121,11 +118,14 @@ export class Sealer implements SealingService {
       sealedAt,
     });
     const headers = await this.#headersOf(heads);
-    const bundle: Bundle = { leaves: snapshot.leaves, envelope, proof: "", headers };
-    await store.write([{ key: sealKey(sequence), value: encodeBundle(bundle) }]);
+    const { index } = await this.#log.append(snapshotEntry(envelope), ({ proof }) => [
+      {
+        key: sealKey(sequence),
+        value: encodeBundle({ leaves: snapshot.leaves, envelope, proof, headers }),
+      },
+    ]);
     this.#count = sequence;
     this.#previous = envelopeHash(envelope);
-    const { index } = await this.#finish(sequence, bundle);
     return {
       sequence,
       root: toHex(snapshot.root),
@@ -134,13 +134,6 @@ export class Sealer implements SealingService {
       logSize: this.#log.size,
       sealedAt,
     };
-  }
-
-  async #finish(sequence: number, bundle: Bundle): Promise<Appended> {
-    const appended = await this.#log.append(snapshotEntry(bundle.envelope));
-    const value = encodeBundle({ ...bundle, proof: appended.proof });
-    await this.#options.store.write([{ key: sealKey(sequence), value }]);
-    return appended;
   }
 
   /** The signed header of each head, in the order of the heads. */
@@ -157,13 +150,11 @@ export class Sealer implements SealingService {
   }
 
   async bundle(sequence: number = this.#count): Promise<Uint8Array> {
-    // A seal under way is finished first, so that no bundle without a proof is handed out.
-    await this.#queue;
     const value =
       sequence >= 1 && Number.isSafeInteger(sequence)
         ? await this.#options.store.get(sealKey(sequence))
         : undefined;
-    if (value === undefined || parseBundle(value).proof === "") {
+    if (value === undefined) {
       const made = `${String(this.#count)} ${this.#count === 1 ? "seal has" : "seals have"} been made`;
       throw new MeshError("NOT_FOUND", `there is no seal ${String(sequence)}; ${made}`, {
         field: "sequence",

@@ -1,3 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** Hashes, device keys, signature suites and key files. The only importer of the noble libraries. */
+export { createDeviceSigner, createDeviceVerifier, generateSeed } from "./ed25519.ts";
+export { sha256 } from "./hash.ts";
+export {
+  createSigner,
+  createVerifier,
+  formatPrivateKey,
+  generatePrivateKey,
+  parsePrivateKey,
+  parsePublicKey,
+  toPublicJwk,
+  toPublicKey,
+} from "./keys.ts";
+export type { PrivateKey, PublicJwk, PublicKey, Signer, Verifier } from "./keys.ts";
+export { ALGORITHMS, SUITES } from "./suites.ts";
+export type { Algorithm, Suite } from "./suites.ts";

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Snapshots: the facts of a space as canonical leaves, their Merkle root, and its seal. */
+import { parseCanonicalJson, utf8Encode } from "@ctxmesh/codec";
+import { sha256 } from "@ctxmesh/crypto";
+import type { Signer } from "@ctxmesh/crypto";
+import { LIMITS, MeshError, isHlc, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
+import type { JsonValue, RandomSource } from "@ctxmesh/model";
+import { signEnvelope } from "./dsse.ts";
+import { leafHash, merkleRoot } from "./merkle.ts";
+import { malformed, readText } from "./read.ts";
+import { STATEMENT_PAYLOAD_TYPE, encodeStatement, parseStatement } from "./statement.ts";
+import type { SnapshotStatement } from "./statement.ts";
+
+/**
+ * One fact candidate as RFC 8785 text: an object with `doc`, `key` and the members of `Candidate`
+ * (`deleted` only where true, and then no `value`; absent members are left out).
+ */
+export type CanonicalLeaf = string;
+
+/** Bytes of the random salt in front of each leaf. */
+export const SALT_BYTES = 16;
+
+/** A leaf of a snapshot. Its tree leaf data is `salt || UTF-8(leaf)`, so that a hash gives away nothing about a short fact. */
+export interface SnapshotLeaf {
+  readonly salt: Uint8Array;
+  readonly leaf: CanonicalLeaf;
+}
+
+/** Leaves sorted by text (UTF-16 code units, as RFC 8785 sorts), each once, and their root. */
+export interface Snapshot {
+  readonly leaves: readonly SnapshotLeaf[];
+  readonly root: Uint8Array;
+}
+
+/**
+ * Checks an untrusted leaf: canonical JSON, an object with a document name, a key, a device key as
+ * writer and an HLC. Throws `FORMAT_INVALID`, `INPUT_INVALID` or `LIMIT_EXCEEDED`.
+ */
+export function assertLeaf(leaf: CanonicalLeaf): void {
+  const value = parseCanonicalJson(leaf, "leaf");
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    malformed("leaf is not an object");
+  }
+  const members = value as Readonly<Record<string, JsonValue>>;
+  parseDocumentName(readText(members["doc"], "leaf.doc"));
+  const key = utf8Encode(readText(members["key"], "leaf.key"));
+  if (key.length < 1 || key.length > LIMITS.keyBytes) {
+    malformed(`leaf.key has ${String(key.length)} bytes, not 1 to ${String(LIMITS.keyBytes)}`);
+  }
+  parseDeviceKey(readText(members["writer"], "leaf.writer"));
+  if (!isHlc(members["hlc"])) malformed("leaf.hlc is not an HLC");
+}
+
+function sortedUnique(leaves: readonly CanonicalLeaf[]): CanonicalLeaf[] {
+  const sorted = leaves.toSorted();
+  if (sorted.some((leaf, i) => leaf === sorted[i - 1])) {
+    throw new MeshError("INPUT_INVALID", "a snapshot names the same fact candidate twice");
+  }
+  return sorted;
+}
+
+/** The Merkle root of salted leaves in the given order. */
+export const snapshotRoot = (leaves: readonly SnapshotLeaf[]): Uint8Array =>
+  merkleRoot(leaves.map(({ salt, leaf }) => leafHash(salt, utf8Encode(leaf))));
+
+/** Sorts and salts leaves (16 random bytes each). Throws `INPUT_INVALID` for a repeated leaf. */
+export function buildSnapshot(leaves: readonly CanonicalLeaf[], random: RandomSource): Snapshot {
+  const salted = sortedUnique(leaves).map((leaf) => ({ salt: random.bytes(SALT_BYTES), leaf }));
+  return { leaves: salted, root: snapshotRoot(salted) };
+}
+
+/** The content digest by which replicas compare: the Merkle root of the sorted leaves without salt. Throws `INPUT_INVALID` for a repeated leaf. */
+export const contentRoot = (leaves: readonly CanonicalLeaf[]): Uint8Array =>
+  merkleRoot(sortedUnique(leaves).map((leaf) => leafHash(utf8Encode(leaf))));
+
+/** What {@link sealSnapshot} signs, and with what. */
+export interface SealInput extends Omit<SnapshotStatement, "root" | "leaves"> {
+  /** A key of the suite `ML-DSA-65-Ed25519`. */
+  readonly signer: Signer;
+  readonly snapshot: Snapshot;
+}
+
+/**
+ * Seals a snapshot: the bytes of a DSSE envelope with one composite signature over the statement.
+ * Throws `KEY_INVALID` for another suite; `FORMAT_INVALID` or `INPUT_INVALID` for a statement that
+ * no verifier would take.
+ */
+export function sealSnapshot({ signer, snapshot, ...input }: SealInput): Uint8Array {
+  if (signer.key.alg !== "ML-DSA-65-Ed25519") {
+    throw new MeshError(
+      "KEY_INVALID",
+      `snapshots are sealed with ML-DSA-65-Ed25519, not ${signer.key.alg}`,
+    );
+  }
+  const root = toHex(snapshot.root);
+  const payload = encodeStatement({ ...input, root, leaves: snapshot.leaves.length });
+  parseStatement(payload);
+  return signEnvelope(signer, STATEMENT_PAYLOAD_TYPE, payload);
+}
+
+/** The SHA-256 of an envelope's bytes in hex: the next seal's `previous`. */
+export const envelopeHash = (envelope: Uint8Array): string => toHex(sha256(envelope));
