@@ -12,11 +12,11 @@ import type { FactInput } from "@ctxmesh/model";
 import { RowReader, readColumns } from "./csv-rows.ts";
 import type { CsvRow } from "./csv-rows.ts";
 import { Pacer } from "./pacer.ts";
-import { alsoWrites, createLoop } from "./source.ts";
-import type { AlsoKey, Source, SourceDeps, WriteFacts } from "./source.ts";
+import { createLoop, writeTurn } from "./source.ts";
+import type { AlsoKey, CommonSourceOptions, Source, SourceDeps, WriteFacts } from "./source.ts";
 
 /** Options of the `csv` source. */
-export interface CsvSourceOptions {
+export interface CsvSourceOptions extends CommonSourceOptions {
   readonly path: string;
   /** The first part of the keys; default: the file's name without `.csv`. */
   readonly name?: string;
@@ -68,24 +68,18 @@ export async function createCsvSource(
   });
 
   const write = async (group: readonly CsvRow[], put: WriteFacts): Promise<void> => {
-    const facts: FactInput[] = [];
-    for (const { timestamp, values } of group) {
-      for (const [index, value] of values.entries()) {
-        const key = `${name}/${columns[index] ?? ""}`;
-        facts.push({ key, value: { timestamp, value }, confidence, source });
-      }
-    }
     const newest = group.at(-1);
-    const shared = alsoWrites(also, doc, source, (from) => {
-      const value = newest?.values[from === undefined ? 0 : columns.indexOf(from)];
-      return newest === undefined || value === undefined
-        ? undefined
-        : { timestamp: newest.timestamp, value };
+    if (newest === undefined) return;
+    const facts = group.flatMap(({ timestamp, values }) =>
+      values.map((value, index): FactInput => {
+        const key = `${name}/${columns[index] ?? ""}`;
+        return { key, value: { timestamp, value }, confidence, source };
+      }),
+    );
+    await writeTurn(put, { doc, also, source }, facts, (from) => {
+      const value = newest.values[from === undefined ? 0 : columns.indexOf(from)];
+      return value === undefined ? undefined : { timestamp: newest.timestamp, value };
     });
-    await put({ doc, facts: [...facts, ...(shared.get(doc) ?? [])] });
-    for (const [otherDoc, others] of shared) {
-      if (otherDoc !== doc) await put({ doc: otherDoc, facts: others });
-    }
     rows += group.length;
   };
 
@@ -100,12 +94,12 @@ export async function createCsvSource(
       group.push(row);
     }
     pacer.take(group.length);
-    if (group.length > 0) await write(group, put);
+    await write(group, put);
     if (!ended) return pacer.waitMs(deps.clock.now());
     deps.logger.info("source.finished", { source: label, rows, badRows });
     return undefined;
   };
-  const running = createLoop(label, deps, turn, RETRY_MS);
+  const running = createLoop(label, deps, turn, { ...options, retryMs: RETRY_MS });
   return {
     ...running,
     async stop() {

@@ -18,11 +18,11 @@ import { cpus, freemem, hostname, loadavg, totalmem } from "node:os";
 import type { FactInput } from "@ctxmesh/model";
 import { parseCpuTimes, parseLoad, parseMemory, parseNetwork } from "./proc.ts";
 import type { CpuTimes, MemoryUse, NetworkBytes } from "./proc.ts";
-import { alsoWrites, createLoop } from "./source.ts";
-import type { AlsoKey, Source, SourceDeps, WriteFacts } from "./source.ts";
+import { createLoop, writeTurn } from "./source.ts";
+import type { AlsoKey, CommonSourceOptions, Source, SourceDeps, WriteFacts } from "./source.ts";
 
 /** Options of the `host` source. */
-export interface HostSourceOptions {
+export interface HostSourceOptions extends CommonSourceOptions {
   /** The middle part of the keys; default: the host name. */
   readonly name?: string;
   /** Default `telemetry`. */
@@ -138,12 +138,10 @@ export function createHostSource(options: HostSourceOptions, deps: SourceDeps): 
     for (const [metric, value] of metrics) {
       facts.push({ key: `host/${name}/${metric}`, value, confidence: 1, source });
     }
-    const shared = alsoWrites(also, doc, source, (from = "cpu_percent") => metrics.get(from));
-    await write({ doc, facts: [...facts, ...(shared.get(doc) ?? [])] });
-    for (const [otherDoc, others] of shared) {
-      if (otherDoc !== doc) await write({ doc: otherDoc, facts: others });
-    }
+    await writeTurn(write, { doc, also, source }, facts, (from = "cpu_percent") =>
+      metrics.get(from),
+    );
     return intervalMs;
   };
-  return createLoop(`host:${name}`, deps, turn, intervalMs);
+  return createLoop(`host:${name}`, deps, turn, { ...options, retryMs: intervalMs });
 }

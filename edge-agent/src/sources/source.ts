@@ -54,34 +54,50 @@ const waitForTimer: Wait = async (ms, signal) => {
 /** A timer, unless the caller brought something else. */
 export const waitOf = (deps: SourceDeps): Wait => deps.wait ?? waitForTimer;
 
-/** The facts that the `also` keys add, by document. */
-export function alsoWrites(
-  also: readonly AlsoKey[],
-  ownDoc: string,
-  source: FactSource,
-  valueOf: (from: string | undefined) => JsonValue | undefined,
-): Map<string, FactInput[]> {
-  const factsByDoc = new Map<string, FactInput[]>();
-  for (const { doc = ownDoc, key, from, confidence = 1 } of also) {
-    const value = valueOf(from);
-    if (value === undefined) continue;
-    const facts = factsByDoc.get(doc) ?? [];
-    facts.push({ key, value, confidence, source });
-    factsByDoc.set(doc, facts);
-  }
-  return factsByDoc;
+/** Where the facts of one turn belong, and where they come from. */
+export interface TurnContext {
+  readonly doc: string;
+  readonly also: readonly AlsoKey[];
+  readonly source: FactSource;
 }
 
 /**
- * Runs `turn` until it says it is done (returns undefined) or the source is stopped, waiting as long
- * as it asks in between. A failed turn is logged, once per row of failures, and does not end the
+ * Writes the facts of one turn together with the `also` keys, whose values `valueOf` tells by
+ * metric or column; one write per document.
+ */
+export async function writeTurn(
+  put: WriteFacts,
+  { doc, also, source }: TurnContext,
+  own: readonly FactInput[],
+  valueOf: (from: string | undefined) => JsonValue | undefined,
+): Promise<void> {
+  const factsByDoc = new Map([[doc, [...own]]]);
+  for (const { doc: otherDoc = doc, key, from, confidence = 1 } of also) {
+    const value = valueOf(from);
+    if (value === undefined) continue;
+    const facts = factsByDoc.get(otherDoc) ?? [];
+    facts.push({ key, value, confidence, source });
+    factsByDoc.set(otherDoc, facts);
+  }
+  for (const [target, facts] of factsByDoc) await put({ doc: target, facts });
+}
+
+/** What every source can be told. */
+export interface CommonSourceOptions {
+  /** Write no more this many milliseconds after the start; default: go on. */
+  readonly stopAfterMs?: number;
+}
+
+/**
+ * Runs `turn` until it says it is done (returns undefined), `stopAfterMs` has passed or the source is
+ * stopped, waiting as long as it asks in between. A failed turn is logged, once per row of failures, and does not end the
  * source; `CLOSED` does.
  */
 export function createLoop(
   name: string,
   deps: SourceDeps,
   turn: (write: WriteFacts, signal: AbortSignal) => Promise<number | undefined>,
-  retryMs: number,
+  { retryMs, stopAfterMs = Infinity }: CommonSourceOptions & { readonly retryMs: number },
 ): Source {
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -89,7 +105,8 @@ export function createLoop(
   let running: Promise<void> | undefined;
   const run = async (write: WriteFacts): Promise<void> => {
     let failing = false;
-    while (!signal.aborted) {
+    const end = deps.clock.now() + stopAfterMs;
+    while (!signal.aborted && deps.clock.now() < end) {
       let waitMs: number | undefined = retryMs;
       try {
         waitMs = await turn(write, signal);

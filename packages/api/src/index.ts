@@ -1,3 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** The HTTP servers of a node: the local API on a Unix socket, and health endpoints on TCP. The only importer of fastify. */
+export { createControlServer } from "./control-server.ts";
+export type { ControlServer, ControlServerOptions } from "./control-server.ts";
+export { createHealthServer } from "./health-server.ts";
+export type { HealthServer, HealthServerOptions } from "./health-server.ts";
+export { PROBLEM_MEDIA_TYPE } from "./problem.ts";
+export type { Problem } from "./problem.ts";

@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Not written yet. */
-export const placeholder = undefined;
+/** The `ctxmesh` command. Programs use `bin/ctxmesh.js`; this is for tools that start it in their own process. */
+export { main } from "./main.ts";

@@ -3,7 +3,7 @@
  * Deterministic CBOR (RFC 8949 section 4.2.1): shortest integers and lengths, definite lengths, map
  * keys in bytewise order. One value has one encoding, so hashes and signatures can be taken over it.
  */
-import { MeshError } from "@ctxmesh/model";
+import { LIMITS, MeshError } from "@ctxmesh/model";
 import { decode, encode, rfc8949EncodeOptions } from "cborg";
 
 /** What our formats put into CBOR: no floats, no tags, no `undefined`. */
@@ -16,13 +16,27 @@ export type CborValue =
   | readonly CborValue[]
   | { readonly [key: string]: CborValue };
 
-/** The deterministic encoding of a value. */
-export const encodeCbor = (value: CborValue): Uint8Array => encode(value, rfc8949EncodeOptions);
+/** The deterministic encoding of a value. A copy, since cborg may return a `Buffer` of a shared pool, whose `slice` is a view. */
+export const encodeCbor = (value: CborValue): Uint8Array =>
+  new Uint8Array(encode(value, rfc8949EncodeOptions));
+
+/** Refuses what is CBOR but no {@link CborValue}, and nesting over `LIMITS.depth`, before anything else walks the value. */
+function assertPlain(value: CborValue, depth: number): void {
+  if (typeof value === "number") {
+    if (!Number.isSafeInteger(value) || Object.is(value, -0)) throw new Error("it has a float");
+    return;
+  }
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return;
+  if (depth >= LIMITS.depth) throw new Error(`it is nested deeper than ${String(LIMITS.depth)}`);
+  for (const member of Array.isArray(value) ? value : Object.values(value)) {
+    assertPlain(member as CborValue, depth + 1);
+  }
+}
 
 /**
  * Decodes untrusted bytes and refuses whatever would not encode to the same bytes again (long
- * integers, unsorted or duplicate keys, indefinite lengths, floats with an integer value, trailing
- * bytes). Strings and byte strings in the result are copies. Throws `FORMAT_INVALID`, and
+ * integers, unsorted or duplicate keys, indefinite lengths, trailing bytes), and what {@link CborValue}
+ * does not have (floats, tags, integers over 2^53 - 1), and nesting over `LIMITS.depth`. Strings and byte strings in the result are copies. Throws `FORMAT_INVALID`, and
  * `LIMIT_EXCEEDED` over `maxBytes`.
  */
 export function decodeCbor(bytes: Uint8Array, maxBytes: number, what: string): CborValue {
@@ -36,16 +50,18 @@ export function decodeCbor(bytes: Uint8Array, maxBytes: number, what: string): C
   let value: CborValue;
   let again: Uint8Array;
   try {
-    // Nesting can't be deeper than the stack allows: both calls throw RangeError first, and it is caught here.
+    // Bytes nested deeper than the stack allows make `decode` throw RangeError, which is caught here.
     value = decode(bytes, {
       allowIndefinite: false,
       allowUndefined: false,
       allowNaN: false,
       allowInfinity: false,
+      allowBigInt: false,
       rejectDuplicateMapKeys: true,
       strict: true,
     }) as CborValue;
-    again = encodeCbor(value);
+    assertPlain(value, 0);
+    again = encode(value, rfc8949EncodeOptions);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new MeshError("FORMAT_INVALID", `${what} is not CBOR: ${reason}`, {

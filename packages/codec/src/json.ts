@@ -24,9 +24,10 @@ function assertContainer(value: object, field: string, depth: number, path: Set<
   if (path.has(value)) refuse(field, "contains itself");
   path.add(value);
   if (Array.isArray(value)) {
-    value.forEach((item: unknown, i) => {
-      assertJson(item, `${field}[${String(i)}]`, depth + 1, path);
-    });
+    // By index: `forEach` would pass over the holes of a sparse array.
+    for (let i = 0; i < value.length; i++) {
+      assertJson(value[i], `${field}[${String(i)}]`, depth + 1, path);
+    }
   } else {
     const prototype: unknown = Object.getPrototypeOf(value);
     if (prototype !== Object.prototype && prototype !== null)

@@ -4,7 +4,7 @@
  * slot. Merging frames is idempotent and commutative, so they apply in any order; the state is bounded
  * by the live slots, not by the number of writes.
  */
-import type { DeviceKey, IncarnationId } from "@ctxmesh/model";
+import type { DeviceKey, FactSource, IncarnationId } from "@ctxmesh/model";
 import type { FactRecord } from "./frame.ts";
 import { isNewer } from "./resolver.ts";
 import type { Slot } from "./resolver.ts";
@@ -12,8 +12,19 @@ import type { Slot } from "./resolver.ts";
 /** Overhead counted per slot besides its texts, so that `bytes` tracks the encoded size. */
 const SLOT_BYTES = 96;
 
+const lengthOf = (texts: readonly string[] | undefined): number =>
+  texts?.reduce((sum, text) => sum + text.length, 0) ?? 0;
+
+const sourceLength = ({ model, version = "", instance = "" }: FactSource): number =>
+  model.length + version.length + instance.length;
+
 const slotBytes = (key: string, slot: Slot): number =>
-  SLOT_BYTES + key.length + (slot.valueJson?.length ?? 0);
+  SLOT_BYTES +
+  key.length +
+  (slot.valueJson?.length ?? 0) +
+  (slot.source === undefined ? 0 : sourceLength(slot.source)) +
+  lengthOf(slot.tags) +
+  lengthOf(slot.basis);
 
 /** First index in sorted `keys` whose key is not below `key`. */
 function lowerBound(keys: readonly string[], key: string): number {
@@ -39,7 +50,7 @@ export class FactStore {
     return this.#slotsByKey.size;
   }
 
-  /** About the encoded size of the state. */
+  /** About the encoded size of the state: text lengths in UTF-16 code units, and an overhead per slot. */
   get bytes(): number {
     return this.#bytes;
   }

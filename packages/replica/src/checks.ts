@@ -75,7 +75,7 @@ const refused = (reason: Refusal, detail: string): CheckResult => ({
   detail,
 });
 
-/** Stages 1 and 2: size and shape. */
+/** Stages 1 and 2: size and shape. Keeps a copy of `bytes`, whose buffer may be the transport's to reuse. */
 export function parseBatch(bytes: Uint8Array): ParsedBatch | (CheckResult & { kind: "refused" }) {
   if (bytes.length > LIMITS.batchBytes) {
     return {
@@ -85,8 +85,9 @@ export function parseBatch(bytes: Uint8Array): ParsedBatch | (CheckResult & { ki
     };
   }
   try {
-    const batch = decodeBatch(bytes);
-    return { ...batch, bytes, hash: parseHeaderHash(toHex(sha256(batch.headerBytes))) };
+    const own = new Uint8Array(bytes);
+    const batch = decodeBatch(own);
+    return { ...batch, bytes: own, hash: parseHeaderHash(toHex(sha256(batch.headerBytes))) };
   } catch (error) {
     return { kind: "refused", reason: "shape", detail: toMeshError(error).message };
   }
@@ -121,9 +122,17 @@ function checkGrant(batch: ParsedBatch, context: CheckContext): CheckResult | un
   return undefined;
 }
 
-/** The batch continues its chain; a gap is not an error, it is held for. */
-function checkChain({ header }: ParsedBatch, head: Head | undefined): CheckResult | undefined {
-  if (header.seq !== (head?.seq ?? 0) + 1) return undefined;
+/** The batch continues its chain; a gap is not an error, it is held for, unless what it waits for is here already. */
+async function checkChain(
+  { header }: ParsedBatch,
+  head: Head | undefined,
+  context: CheckContext,
+): Promise<CheckResult | undefined> {
+  if (header.seq !== (head?.seq ?? 0) + 1) {
+    return header.prev !== null && (await context.has(header.prev))
+      ? refused("chain", "prev names a header that is not the one before it")
+      : undefined;
+  }
   if (header.prev !== (head?.hash ?? null)) {
     return refused("chain", `prev does not name the header at seq ${String(header.seq - 1)}`);
   }
@@ -161,22 +170,41 @@ function checkFrame(frame: FactFrame, section: Section, after: Hlc, upTo: Hlc): 
   return undefined;
 }
 
-/** Bodies match their sections, unpack within their limits, and hold only well-formed facts. */
+/** The bodies are the ones that were signed. */
+function checkBodyHashes({ header, bodies }: ParsedBatch): CheckResult | undefined {
+  for (const [i, section] of header.sections.entries()) {
+    const body = bodies[i] ?? new Uint8Array();
+    const matches =
+      body.length === section.bodyLen && toHex(sha256(body)) === toHex(section.bodyHash);
+    if (!matches) return refused("body", "hash or length differs");
+  }
+  return undefined;
+}
+
+/** Bodies unpack within `LIMITS.bodyBytes` taken together, and hold only well-formed facts. */
 function openBodies(
   batch: ParsedBatch,
   after: Hlc,
 ): { frames: FactFrame[] } | (CheckResult & { kind: "refused" }) {
   const frames: FactFrame[] = [];
+  let unpacked = 0;
   for (const [i, section] of batch.header.sections.entries()) {
-    const body = batch.bodies[i] ?? new Uint8Array();
-    const matches =
-      body.length === section.bodyLen && toHex(sha256(body)) === toHex(section.bodyHash);
-    if (!matches) return { kind: "refused", reason: "body", detail: "hash or length differs" };
+    if (section.keyId !== null || section.gen !== 0) {
+      // Reading it as what it is not would put other facts here than where it can be read.
+      const detail =
+        "the body is encrypted or of a later generation, which this version can't read";
+      return { kind: "refused", reason: "body", detail };
+    }
     let payload: Uint8Array;
     try {
-      payload = decodeBody(body);
+      payload = decodeBody(batch.bodies[i] ?? new Uint8Array());
     } catch (error) {
       return { kind: "refused", reason: "body", detail: toMeshError(error).message };
+    }
+    unpacked += payload.length;
+    if (unpacked > LIMITS.bodyBytes) {
+      const detail = `the bodies unpack to more than ${String(LIMITS.bodyBytes)} bytes together`;
+      return { kind: "refused", reason: "body", detail };
     }
     try {
       const frame = decodeFrame(payload);
@@ -191,8 +219,8 @@ function openBodies(
 }
 
 /**
- * All stages after parsing, in order. `signed` skips the signature of a batch that passed it
- * before it was held.
+ * All stages after parsing, in order. `signed` skips the signature and the body hashes of a batch
+ * that passed them before it was held.
  */
 export async function checkBatch(
   batch: ParsedBatch,
@@ -206,13 +234,16 @@ export async function checkBatch(
   const grant = checkGrant(batch, context);
   if (grant?.kind === "refused") return grant;
   const head = context.head(header.replica, header.incarnation);
-  const chain = checkChain(batch, head);
+  const chain = await checkChain(batch, head, context);
   if (chain !== undefined) return chain;
   const input = headerSigningInput(batch.headerBytes);
   if (!signed && !context.verifier.verify(fromHex(header.replica), input, batch.signature)) {
     return refused("signature", "the signature is not the replica's");
   }
-  // Nothing unsigned is ever held, so that the hold can't be filled in somebody else's name.
+  // Nothing unsigned is ever held, so that the hold can't be filled in somebody else's name; and no
+  // body but the signed one, so that a held batch can't keep the true one out as its duplicate.
+  const bodies = signed ? undefined : checkBodyHashes(batch);
+  if (bodies !== undefined) return bodies;
   if (grant !== undefined) return grant;
   if (hlcToMs(header.hlc) > context.nowMs + LIMITS.clockAheadMs) {
     return { kind: "hold", reason: "clock-ahead", batch, missing: undefined };

@@ -106,17 +106,8 @@ export const hashKey = (hash: HeaderHash): Uint8Array => pack(TAG.hash, fromHex(
 /** All heads. */
 export const headRange: StoreRange = { gte: pack(TAG.head), lt: pack(TAG.head + 1) };
 
-/** A head record's value, with the map key of its chain. */
-export function readHead(
-  key: Uint8Array,
-  value: Uint8Array,
-): { chain: string; seq: number; hash: string } {
-  return {
-    chain: toHex(key.subarray(1)),
-    seq: readU64(value, 0),
-    hash: toHex(value.subarray(U64, U64 + 32)),
-  };
-}
+/** The map key of the chain that a head record's key names. */
+export const chainOfHeadKey = (key: Uint8Array): string => toHex(key.subarray(1));
 
 /** The key of the log's length. */
 export const countKey: Uint8Array = pack(TAG.count);

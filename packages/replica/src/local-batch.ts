@@ -30,12 +30,16 @@ type Draft = Omit<FactRecord, "seq" | "hlc">;
 export interface PreparedWrite {
   readonly doc: DocumentName;
   readonly drafts: readonly Draft[];
-  /** About its encoded size. */
+  /** Never less than the encoded size of its records. */
   readonly bytes: number;
 }
 
-/** Bytes of a record besides its texts, rounded up. */
+/** Most bytes of a record besides its texts, their own length prefixes in lists not counted (see `frame.ts`). */
 const DRAFT_OVERHEAD = 40;
+/** Most bytes of the length prefix of a tag or basis id. */
+const LIST_ITEM_OVERHEAD = 2;
+/** Most bytes of a section besides its document name and records: header entry, body prefix, frame head. */
+const SECTION_OVERHEAD = 192;
 const utf8Length = (text: string): number => Buffer.byteLength(text);
 
 function limit(field: string, size: number, most: number, unit: string): void {
@@ -58,17 +62,26 @@ function checkText(field: string, text: unknown): void {
   limit(field, utf8Length(text), LIMITS.tagBytes, "bytes");
 }
 
+// What is kept is a copy with the known members only: the caller may change its own object later, and
+// this replica must hold exactly what the others will decode.
 function checkSource(source: FactSource): FactSource {
-  checkText("source.model", source.model);
-  if (source.version !== undefined) checkText("source.version", source.version);
-  if (source.instance !== undefined) checkText("source.instance", source.instance);
-  return source;
+  if (typeof source !== "object" || source === null) invalid("source", "must be an object");
+  const { model, version, instance } = source;
+  checkText("source.model", model);
+  if (version !== undefined) checkText("source.version", version);
+  if (instance !== undefined) checkText("source.instance", instance);
+  return {
+    model,
+    ...(version === undefined ? {} : { version }),
+    ...(instance === undefined ? {} : { instance }),
+  };
 }
 
 function checkTexts(field: string, texts: readonly string[]): readonly string[] {
+  if (!Array.isArray(texts)) invalid(field, "must be an array of strings");
   limit(field, texts.length, LIMITS.tagsPerFact, "items");
   for (const text of texts) checkText(field, text);
-  return texts;
+  return [...texts];
 }
 
 function checkKey(key: unknown): string {
@@ -81,8 +94,9 @@ function checkKey(key: unknown): string {
 
 function draftFact(input: FactInput): Draft {
   const { confidence, source, ttlMs, tags, basis } = input;
-  if (confidence !== undefined && !(confidence >= 0 && confidence <= 1)) {
-    invalid("confidence", "must be between 0 and 1");
+  const sure = confidence === undefined || (confidence >= 0 && confidence <= 1);
+  if (!sure || !["number", "undefined"].includes(typeof confidence)) {
+    invalid("confidence", "must be a number between 0 and 1");
   }
   if (ttlMs !== undefined && !(Number.isSafeInteger(ttlMs) && ttlMs > 0)) {
     invalid("ttlMs", "must be a positive whole number of milliseconds");
@@ -102,8 +116,8 @@ function draftFact(input: FactInput): Draft {
   };
 }
 
-const textBytes = (texts: readonly string[] = []): number =>
-  texts.reduce((sum, text) => sum + utf8Length(text), 0);
+const textBytes = (texts: readonly string[] = [], overhead = 0): number =>
+  texts.reduce((sum, text) => sum + utf8Length(text) + overhead, 0);
 
 function prepare(doc: DocumentName, drafts: readonly Draft[]): PreparedWrite {
   if (drafts.length === 0) invalid("facts", "is empty");
@@ -114,8 +128,8 @@ function prepare(doc: DocumentName, drafts: readonly Draft[]): PreparedWrite {
       DRAFT_OVERHEAD +
       textBytes([draft.key, draft.valueJson ?? ""]) +
       textBytes(Object.values(draft.source ?? {})) +
-      textBytes(draft.tags) +
-      textBytes(draft.basis),
+      textBytes(draft.tags, LIST_ITEM_OVERHEAD) +
+      textBytes(draft.basis, LIST_ITEM_OVERHEAD),
     0,
   );
   limit("facts", bytes, LIMITS.writeBytes, "bytes in one write");
@@ -133,15 +147,17 @@ export const prepareDelete = (doc: DocumentName, keys: readonly string[]): Prepa
     keys.map((key) => ({ key: checkKey(key) })),
   );
 
-/** Splits writes into runs that fit one batch each; a write is never divided. */
+/** Splits writes into runs whose batch stays under `LIMITS.batchBytes` whatever they hold; a write is never divided. */
 export function packWrites(writes: readonly PreparedWrite[]): PreparedWrite[][] {
   const packs: PreparedWrite[][] = [];
   let pack: PreparedWrite[] = [];
   let bytes = 0;
   let docs = new Set<DocumentName>();
   for (const write of writes) {
+    const section = SECTION_OVERHEAD + write.doc.length;
+    const size = write.bytes + (docs.has(write.doc) ? 0 : section);
     const full =
-      bytes + write.bytes > LIMITS.writeBytes ||
+      bytes + size > LIMITS.writeBytes ||
       (docs.size >= LIMITS.sectionsPerBatch && !docs.has(write.doc));
     if (pack.length > 0 && full) {
       packs.push(pack);
@@ -150,7 +166,7 @@ export function packWrites(writes: readonly PreparedWrite[]): PreparedWrite[][] 
       docs = new Set();
     }
     pack.push(write);
-    bytes += write.bytes;
+    bytes += docs.has(write.doc) ? write.bytes : write.bytes + section;
     docs.add(write.doc);
   }
   if (pack.length > 0) packs.push(pack);

@@ -10,6 +10,7 @@ import {
   batchChanges,
   chainEntryKey,
   chainKey,
+  chainOfHeadKey,
   chainRange,
   countChange,
   countKey,
@@ -19,13 +20,13 @@ import {
   logKey,
   logRange,
   readChainEntry,
-  readHead,
   readU64,
 } from "./layout.ts";
 import type { Head } from "./layout.ts";
 
-const corrupt = (problem: string): never => {
+const corrupt = (problem: string, cause?: unknown): never => {
   throw new MeshError("STORE_CORRUPT", `the store's log ${problem}`, {
+    cause,
     remedy: "move the store's folder aside and start again: the mesh brings the batches back",
   });
 };
@@ -40,15 +41,22 @@ export const headOf = ({ header, hash }: Pick<CheckedBatch, "header" | "hash">):
 });
 
 /** Reads a batch of our own log; its record hash was verified by the store, its signature on receipt. */
-function readStored(bytes: Uint8Array): CheckedBatch {
-  const batch = decodeBatch(bytes);
-  return {
-    ...batch,
-    bytes,
-    hash: parseHeaderHash(toHex(sha256(batch.headerBytes))),
-    frames: batch.bodies.map((body) => decodeFrame(decodeBody(body))),
-  };
+function readStored(bytes: Uint8Array, position: number): CheckedBatch {
+  try {
+    const batch = decodeBatch(bytes);
+    return {
+      ...batch,
+      bytes,
+      hash: parseHeaderHash(toHex(sha256(batch.headerBytes))),
+      frames: batch.bodies.map((body) => decodeFrame(decodeBody(body))),
+    };
+  } catch (error) {
+    return corrupt(`has no batch at position ${String(position)}`, error);
+  }
 }
+
+const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+  a !== undefined && b !== undefined && toHex(a) === toHex(b);
 
 /** A chain and the sequence numbers wanted of it, both ends included. */
 export interface ChainSpan {
@@ -81,27 +89,30 @@ export class BatchLog {
    */
   static async open(store: Store, replay: (batch: CheckedBatch) => void): Promise<BatchLog> {
     const log = new BatchLog(store);
-    const heads = new Map<string, HeaderHash>();
+    const heads = new Map<string, Head>();
     for await (const [key, value] of store.scan(logRange(1))) {
       log.#count++;
       if (readU64(key, 1) !== log.#count) corrupt(`has a hole at position ${String(log.#count)}`);
-      const batch = readStored(value);
+      const batch = readStored(value, log.#count);
       const chain = chainKey(batch.header.replica, batch.header.incarnation);
-      if ((heads.get(chain) ?? null) !== batch.header.prev) {
+      if ((heads.get(chain)?.hash ?? null) !== batch.header.prev) {
         corrupt(`breaks a chain at position ${String(log.#count)}`);
       }
-      heads.set(chain, batch.hash);
+      heads.set(chain, headOf(batch));
       replay(batch);
     }
     const count = await store.get(countKey);
-    if ((count === undefined ? 0 : readU64(count, 0)) !== log.#count) {
+    const expected = log.#count === 0 ? undefined : countChange(log.#count).value;
+    if (count === undefined ? expected !== undefined : !sameBytes(count, expected)) {
       corrupt(`has ${String(log.#count)} batches, but another number is recorded`);
     }
     let recorded = 0;
     for await (const [key, value] of store.scan(headRange)) {
       recorded++;
-      const head = readHead(key, value);
-      if (heads.get(head.chain) !== head.hash) corrupt("does not lead to its recorded heads");
+      const head = heads.get(chainOfHeadKey(key));
+      if (head === undefined || !sameBytes(value, headChange(head).value)) {
+        corrupt("does not lead to its recorded heads");
+      }
     }
     if (recorded !== heads.size) corrupt("does not lead to its recorded heads");
     return log;

@@ -191,12 +191,15 @@ export class Replica {
 
   /**
    * The one way in for foreign bytes. Resolves with what became of them: `accepted` only once they are
-   * durable and applied. Rejects with `STORE_FAILED` or `CLOSED` when nothing can be said.
+   * durable and applied; `dropped` past `LIMITS.queuedBatches` waiting ones. Rejects with `STORE_FAILED` or `CLOSED` when nothing can be said.
    */
   async receive(bytes: Uint8Array): Promise<ReceiveOutcome> {
     this.#assertWritable();
     const parsed = parseBatch(bytes);
     if ("kind" in parsed) return this.#counters.count(parsed);
+    if (this.#receives.length >= LIMITS.queuedBatches) {
+      return this.#counters.count({ kind: "dropped" });
+    }
     const { promise, resolve, reject } = Promise.withResolvers<ReceiveOutcome>();
     this.#receives.push({ batch: parsed, released: false, resolve, reject });
     this.#drain();
@@ -205,6 +208,7 @@ export class Replica {
 
   /** Looks again at batches that were held for the clock or a grant. Call about once a second. */
   retryTimed(): void {
+    if (this.#closed || this.#failure !== undefined) return;
     this.#requeue(this.#hold.takeTimed());
     this.#drain();
   }
@@ -228,6 +232,10 @@ export class Replica {
     while (this.#writes.length + this.#receives.length > 0) {
       const receives = this.#receives.splice(0, LIMITS.batchesPerGroup);
       const writes = this.#writes.splice(0, LIMITS.writesPerGroup);
+      if (this.#failure !== undefined) {
+        for (const task of [...receives, ...writes]) task.reject(this.#failure);
+        continue;
+      }
       try {
         await this.#commitGroup(receives, writes);
       } catch (error) {
@@ -347,7 +355,16 @@ export class Replica {
       changed: this.#documents.apply(batch),
     };
     this.#requeue(this.#hold.takeWaitingFor(batch.hash));
-    for (const listener of this.#listeners) listener(applied);
+    for (const listener of this.#listeners) this.#announce(listener, applied);
+  }
+
+  /** A listener that throws must not leave the rest of a durable group unapplied. */
+  #announce(listener: (batch: AppliedBatch) => void, applied: AppliedBatch): void {
+    try {
+      listener(applied);
+    } catch (error) {
+      this.#options.logger.error("replica.listener-failed", { error });
+    }
   }
 
   #requeue(batches: readonly ParsedBatch[]): void {

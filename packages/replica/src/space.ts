@@ -69,7 +69,10 @@ export function createSpace(options: {
   };
 }
 
-/** The space with one more grant, signed by its creator. Throws `POLICY_REFUSED` for anybody else. */
+/**
+ * The space with one more grant, signed by its creator. Throws `POLICY_REFUSED` for anybody else, and
+ * `FORMAT_INVALID` for times that are not whole numbers.
+ */
 export function issueGrant(
   space: Space,
   issuer: DeviceSigner,
@@ -94,6 +97,7 @@ export function issueGrant(
     throw new MeshError("POLICY_REFUSED", "only the space's creator can issue grants");
   }
   const body = encodeGrant(full);
+  decodeGrant(body);
   const record = { body, signature: issuer.sign(grantSigningInput(body)) };
   return {
     ...space,

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The local API of a node: HTTP on a Unix socket, so that the file's mode is the access control.
+ *
+ * ```
+ * POST /v1/facts               {doc, facts: [FactInput]}     -> WriteReceipt
+ * POST /v1/facts/delete        {doc, keys: [string]}         -> WriteReceipt
+ * GET  /v1/facts               ?doc &prefix &after &limit    -> {facts: [VisibleFact]}
+ * GET  /v1/fact                ?doc &key                     -> VisibleFact, or 404 NOT_FOUND
+ * GET  /v1/fact                ?doc &key &all=1              -> {fact?: VisibleFact, candidates: [Candidate]}
+ * GET  /v1/watch               ?doc &prefix                  -> text/event-stream (watch-stream.ts)
+ * GET  /v1/status              ?digest=1                     -> NodeStatus
+ * POST /v1/seals               (hub)                         -> SealReceipt
+ * GET  /v1/bundles/:sequence   (hub; a number, or latest)    -> the bundle's bytes
+ * ```
+ *
+ * Errors are problem details (problem.ts). Unknown fields and parameters are refused; a body has
+ * `LIMITS.requestBytes` at most.
+ */
+import { LIMITS, MeshError } from "@ctxmesh/model";
+import type { ContextService, Logger, SealingService } from "@ctxmesh/model";
+import { fastify } from "fastify";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { listenUnix } from "./listen.ts";
+import { PROBLEM_MEDIA_TYPE, problemOf, toProblem } from "./problem.ts";
+import {
+  parseBundleSequence,
+  parseDeleteRequest,
+  parseGetRequest,
+  parseListQuery,
+  parsePutRequest,
+  parseStatusQuery,
+  parseWatchQuery,
+} from "./requests.ts";
+import { createWatchStream } from "./watch-stream.ts";
+import type { WatchStream } from "./watch-stream.ts";
+
+/** What the local API carries. */
+export interface ControlServerOptions {
+  readonly service: ContextService;
+  /** Hub only. */
+  readonly sealing?: SealingService;
+  /** Of the program; sent in the `server` response header. */
+  readonly version: string;
+  readonly logger: Logger;
+}
+
+/** The local API server. */
+export interface ControlServer {
+  /** Listens on a Unix socket, mode 0600. Throws `ADDRESS_UNAVAILABLE`. */
+  listenUnix(path: string): Promise<void>;
+  /** Ends watches with `CLOSED`, waits for requests under way, removes the socket. Idempotent. */
+  close(): Promise<void>;
+}
+
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+/** An idle connection stays this long; clients are told, so that they never write into a closing one. */
+const KEEP_ALIVE_MS = 60_000;
+
+/** Creates the server; nothing listens yet. */
+export function createControlServer(options: ControlServerOptions): ControlServer {
+  const { service, sealing, version, logger } = options;
+  const app = fastify({
+    bodyLimit: LIMITS.requestBytes,
+    forceCloseConnections: "idle",
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+  });
+  const watchers = new Set<WatchStream>();
+  installParser(app);
+  installErrors(app, logger);
+  app.addHook("onRequest", async (_request, reply) => {
+    reply.header("server", `ctxmesh/${version}`);
+  });
+  installFactRoutes(app, service);
+  installWatchRoute(app, service, watchers);
+  installSealRoutes(app, sealing);
+  return {
+    async listenUnix(path) {
+      await app.ready();
+      await listenUnix(app.server, path);
+      logger.info("api.listening", { path });
+    },
+    async close() {
+      const closed = new MeshError("CLOSED", "the node is shutting down");
+      for (const watcher of watchers) watcher.fail(closed);
+      await app.close();
+    },
+  };
+}
+
+/** JSON only, and valid UTF-8 only. What its values may hold is for the service to say. */
+function installParser(app: FastifyInstance): void {
+  const utf8 = new TextDecoder("utf-8", { fatal: true });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    "application/json",
+    { parseAs: "buffer" },
+    (_request, body: Buffer, done) => {
+      try {
+        done(null, JSON.parse(utf8.decode(body)));
+      } catch (error) {
+        const message = "the body is not JSON in UTF-8";
+        done(new MeshError("INPUT_INVALID", message, { field: "body", cause: error }));
+      }
+    },
+  );
+}
+
+function sendProblem(reply: FastifyReply, problem: ReturnType<typeof toProblem>): FastifyReply {
+  // As bytes: the type stays as it is, without a charset parameter that RFC 9457 does not define.
+  const body = Buffer.from(JSON.stringify(problem));
+  return reply.code(problem.status).type(PROBLEM_MEDIA_TYPE).send(body);
+}
+
+function installErrors(app: FastifyInstance, logger: Logger): void {
+  app.setErrorHandler((error, request, reply) => {
+    const problem = problemOf(error);
+    const fields = { method: request.method, url: request.url, code: problem.code, error };
+    if (problem.status >= 500 && problem.code !== "CLOSED") logger.error("api.failed", fields);
+    return sendProblem(reply, problem);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const message = `no such operation: ${request.method} ${request.url.slice(0, 200)}`;
+    return sendProblem(reply, toProblem(new MeshError("INPUT_INVALID", message), 404));
+  });
+}
+
+function installFactRoutes(app: FastifyInstance, service: ContextService): void {
+  app.post("/v1/facts", (request) => {
+    const { doc, facts } = parsePutRequest(request.body);
+    return service.put(doc, facts);
+  });
+  app.post("/v1/facts/delete", (request) => {
+    const { doc, keys } = parseDeleteRequest(request.body);
+    return service.delete(doc, keys);
+  });
+  app.get("/v1/facts", (request) => ({ facts: service.list(parseListQuery(request.query)) }));
+  app.get("/v1/fact", (request) => {
+    const { doc, key, all } = parseGetRequest(request.query);
+    const fact = service.get(doc, key);
+    if (all) {
+      const candidates = service.candidates(doc, key);
+      return fact === undefined ? { candidates } : { fact, candidates };
+    }
+    if (fact !== undefined) return fact;
+    throw new MeshError("NOT_FOUND", `${doc} has no fact ${JSON.stringify(key)}`, { field: "key" });
+  });
+  app.get("/v1/status", (request) => service.status(parseStatusQuery(request.query)));
+}
+
+function installWatchRoute(
+  app: FastifyInstance,
+  service: ContextService,
+  watchers: Set<WatchStream>,
+): void {
+  app.get("/v1/watch", { exposeHeadRoute: false }, (request, reply) => {
+    const query = parseWatchQuery(request.query);
+    let stream: WatchStream | undefined;
+    // The watch first: a query that the service refuses still gets a plain error response.
+    const unwatch = service.watch(query, (event) => stream?.push(event));
+    reply.hijack();
+    const opened = createWatchStream(reply.raw, () => {
+      unwatch();
+      watchers.delete(opened);
+    });
+    stream = opened;
+    watchers.add(opened);
+  });
+}
+
+function installSealRoutes(app: FastifyInstance, sealing: SealingService | undefined): void {
+  const sealer = (): SealingService => {
+    if (sealing !== undefined) return sealing;
+    throw new MeshError("INPUT_INVALID", "this node is an agent, and only a hub makes seals", {
+      remedy: "use the socket of a hub",
+    });
+  };
+  app.post("/v1/seals", () => sealer().seal());
+  app.get<{ Params: { sequence: string } }>("/v1/bundles/:sequence", async (request, reply) => {
+    const bytes = await sealer().bundle(parseBundleSequence(request.params.sequence));
+    return reply
+      .type("application/json")
+      .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  });
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Parsers of request bodies and query strings: shape only, nothing unknown, nothing twice. What the
+ * strings and numbers mean is checked by the service. All throw `INPUT_INVALID`.
+ */
+import { LIMITS, MeshError } from "@ctxmesh/model";
+import type { FactInput, FactSource, JsonValue, ListQuery, WatchQuery } from "@ctxmesh/model";
+
+/** Body of `POST /v1/facts`. */
+export interface PutRequest {
+  readonly doc: string;
+  readonly facts: readonly FactInput[];
+}
+
+/** Body of `POST /v1/facts/delete`. */
+export interface DeleteRequest {
+  readonly doc: string;
+  readonly keys: readonly string[];
+}
+
+/** Query of `GET /v1/fact`. */
+export interface GetRequest {
+  readonly doc: string;
+  readonly key: string;
+  /** With every writer's candidate. */
+  readonly all: boolean;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function refuse(field: string, message: string, remedy?: string): never {
+  throw new MeshError("INPUT_INVALID", message, {
+    field,
+    ...(remedy === undefined ? {} : { remedy }),
+  });
+}
+
+function readObject(value: unknown, at: string, known: readonly string[]): Fields {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return refuse(at, `${at} must be a JSON object`);
+  }
+  for (const name of Object.keys(value)) {
+    if (!known.includes(name)) {
+      const shown = JSON.stringify(name.slice(0, 80));
+      refuse(at, `${at} has the unknown field ${shown}`, `known are ${known.join(", ")}`);
+    }
+  }
+  return value as Fields;
+}
+
+function readString(value: unknown, at: string): string {
+  return typeof value === "string" ? value : refuse(at, `${at} must be a string`);
+}
+
+function readArray(value: unknown, at: string, max: number): readonly unknown[] {
+  if (!Array.isArray(value)) return refuse(at, `${at} must be an array`);
+  if (value.length > max) {
+    const message = `${at} has ${String(value.length)} items; at most ${String(max)} are allowed`;
+    throw new MeshError("LIMIT_EXCEEDED", message, { field: at });
+  }
+  return value;
+}
+
+const readStrings = (value: unknown, at: string, max: number): readonly string[] =>
+  readArray(value, at, max).map((item, index) => readString(item, `${at}[${String(index)}]`));
+
+function readNumber(value: unknown, at: string): number {
+  return typeof value === "number" ? value : refuse(at, `${at} must be a number`);
+}
+
+function readSource(value: unknown, at: string): FactSource {
+  const fields = readObject(value, at, ["model", "version", "instance"]);
+  const { version, instance } = fields;
+  return {
+    model: readString(fields["model"], `${at}.model`),
+    ...(version === undefined ? {} : { version: readString(version, `${at}.version`) }),
+    ...(instance === undefined ? {} : { instance: readString(instance, `${at}.instance`) }),
+  };
+}
+
+const FACT_FIELDS = ["key", "value", "confidence", "source", "ttlMs", "tags", "basis"];
+
+function readFact(input: unknown, at: string): FactInput {
+  const fields = readObject(input, at, FACT_FIELDS);
+  const { value, confidence, source, ttlMs, tags, basis } = fields;
+  if (value === undefined) refuse(`${at}.value`, `${at}.value is missing`);
+  const max = LIMITS.tagsPerFact;
+  return {
+    key: readString(fields["key"], `${at}.key`),
+    value: value as JsonValue,
+    ...(confidence === undefined ? {} : { confidence: readNumber(confidence, `${at}.confidence`) }),
+    ...(source === undefined ? {} : { source: readSource(source, `${at}.source`) }),
+    ...(ttlMs === undefined ? {} : { ttlMs: readNumber(ttlMs, `${at}.ttlMs`) }),
+    ...(tags === undefined ? {} : { tags: readStrings(tags, `${at}.tags`, max) }),
+    ...(basis === undefined ? {} : { basis: readStrings(basis, `${at}.basis`, max) }),
+  };
+}
+
+/** Parses the JSON body of a write. Also throws `LIMIT_EXCEEDED`. */
+export function parsePutRequest(body: unknown): PutRequest {
+  const fields = readObject(body, "body", ["doc", "facts"]);
+  const facts = readArray(fields["facts"], "facts", LIMITS.factsPerWrite);
+  return {
+    doc: readString(fields["doc"], "doc"),
+    facts: facts.map((fact, index) => readFact(fact, `facts[${String(index)}]`)),
+  };
+}
+
+/** Parses the JSON body of a deletion. Also throws `LIMIT_EXCEEDED`. */
+export function parseDeleteRequest(body: unknown): DeleteRequest {
+  const fields = readObject(body, "body", ["doc", "keys"]);
+  return {
+    doc: readString(fields["doc"], "doc"),
+    keys: readStrings(fields["keys"], "keys", LIMITS.factsPerWrite),
+  };
+}
+
+/** A query string's parameters, as Fastify gives them: a repeated one is an array, which is refused. */
+function readQuery(query: unknown, known: readonly string[]): Readonly<Record<string, string>> {
+  const fields = readObject(query, "query", known);
+  for (const [name, value] of Object.entries(fields)) {
+    if (typeof value !== "string") refuse(name, `query parameter ${name} is given more than once`);
+  }
+  return fields as Readonly<Record<string, string>>;
+}
+
+function readFlag(text: string | undefined, at: string): boolean {
+  if (text === undefined || text === "0") return false;
+  return text === "1" || refuse(at, `query parameter ${at} must be 1 or 0`);
+}
+
+/** Parses the query of `GET /v1/fact`. */
+export function parseGetRequest(query: unknown): GetRequest {
+  const { doc, key, all } = readQuery(query, ["doc", "key", "all"]);
+  return { doc: readString(doc, "doc"), key: readString(key, "key"), all: readFlag(all, "all") };
+}
+
+/** Parses the query of `GET /v1/facts`. */
+export function parseListQuery(query: unknown): ListQuery {
+  const { doc, prefix, after, limit } = readQuery(query, ["doc", "prefix", "after", "limit"]);
+  if (limit !== undefined && !/^[1-9][0-9]{0,8}$/u.test(limit)) {
+    refuse("limit", "query parameter limit must be a positive whole number");
+  }
+  return {
+    ...(doc === undefined ? {} : { doc }),
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(after === undefined ? {} : { after }),
+    ...(limit === undefined ? {} : { limit: Number(limit) }),
+  };
+}
+
+/** Parses the query of `GET /v1/watch`. */
+export function parseWatchQuery(query: unknown): WatchQuery {
+  const { doc, prefix } = readQuery(query, ["doc", "prefix"]);
+  return { ...(doc === undefined ? {} : { doc }), ...(prefix === undefined ? {} : { prefix }) };
+}
+
+/** Parses the query of `GET /v1/status`. */
+export function parseStatusQuery(query: unknown): { readonly digest: boolean } {
+  return { digest: readFlag(readQuery(query, ["digest"])["digest"], "digest") };
+}
+
+/** Parses the last path segment of `GET /v1/bundles/:sequence`; undefined for `latest`. */
+export function parseBundleSequence(text: string): number | undefined {
+  if (text === "latest") return undefined;
+  if (!/^(0|[1-9][0-9]{0,14})$/u.test(text)) {
+    refuse("sequence", 'a bundle is named by its sequence number or "latest"');
+  }
+  return Number(text);
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/** HTTP by hand, and a service that only remembers. */
+import { request as httpRequest } from "node:http";
+import type { IncomingHttpHeaders, RequestOptions } from "node:http";
+import type {
+  ChangeEvent,
+  ContextService,
+  FactInput,
+  NodeStatus,
+  VisibleFact,
+  WriteReceipt,
+} from "@ctxmesh/model";
+import { MeshError } from "@ctxmesh/model";
+
+export interface RawResponse {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
+
+export async function rawRequest(
+  options: RequestOptions,
+  body?: string | Uint8Array,
+): Promise<RawResponse> {
+  const { promise, resolve, reject } = Promise.withResolvers<RawResponse>();
+  const outgoing = httpRequest({ agent: false, ...options }, (response) => {
+    const chunks: Buffer[] = [];
+    response.on("data", (chunk: Buffer) => chunks.push(chunk));
+    response.on("error", reject);
+    response.on("end", () => {
+      const text = Buffer.concat(chunks).toString("utf8");
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, text });
+    });
+  });
+  outgoing.on("error", reject);
+  outgoing.end(body);
+  return promise;
+}
+
+export const receipt = (facts: number): WriteReceipt =>
+  ({ acknowledged: "local", hlc: 1, facts }) as WriteReceipt;
+
+/** Keeps what was put, answers `get` with one fixed fact, and hands watchers to the test. */
+export class RecordingService implements ContextService {
+  readonly puts: { doc: string; facts: readonly FactInput[] }[] = [];
+  readonly listeners = new Set<(event: ChangeEvent) => void>();
+  failure: unknown;
+
+  async put(doc: string, facts: readonly FactInput[]): Promise<WriteReceipt> {
+    if (this.failure !== undefined) throw this.failure;
+    this.puts.push({ doc, facts });
+    return receipt(facts.length);
+  }
+
+  async delete(_doc: string, keys: readonly string[]): Promise<WriteReceipt> {
+    return receipt(keys.length);
+  }
+
+  get(doc: string, key: string): VisibleFact | undefined {
+    if (key !== "known") return undefined;
+    return { doc, key, value: 1, contested: false } as unknown as VisibleFact;
+  }
+
+  candidates(): readonly never[] {
+    return [];
+  }
+
+  list(): readonly VisibleFact[] {
+    return [];
+  }
+
+  watch(query: { doc?: string }, listener: (event: ChangeEvent) => void): () => void {
+    if (query.doc === "bad doc") throw new MeshError("INPUT_INVALID", "malformed document name");
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  async status(): Promise<NodeStatus> {
+    return { service: "agent" } as unknown as NodeStatus;
+  }
+
+  /** Tells every watcher. */
+  emit(event: ChangeEvent): void {
+    for (const listener of this.listeners) listener(event);
+  }
+}

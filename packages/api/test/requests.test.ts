@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+import { LIMITS } from "@ctxmesh/model";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  parseBundleSequence,
+  parseDeleteRequest,
+  parseGetRequest,
+  parseListQuery,
+  parsePutRequest,
+  parseStatusQuery,
+  parseWatchQuery,
+} from "../src/requests.ts";
+
+const text = fc.string();
+const fact = fc.record(
+  {
+    key: text,
+    value: fc.jsonValue(),
+    confidence: fc.double({ noNaN: true }),
+    source: fc.record({ model: text, version: text, instance: text }, { requiredKeys: ["model"] }),
+    ttlMs: fc.integer(),
+    tags: fc.array(text, { maxLength: 4 }),
+    basis: fc.array(text, { maxLength: 4 }),
+  },
+  { requiredKeys: ["key", "value"] },
+);
+const putBody = fc.record({ doc: text, facts: fc.array(fact, { maxLength: 5 }) });
+
+describe("bodies", () => {
+  test("a write passes through unchanged", () => {
+    fc.assert(
+      fc.property(putBody, (body) => {
+        expect(parsePutRequest(body)).toEqual(body);
+      }),
+    );
+  });
+
+  test("an unknown field is refused by name wherever it is", () => {
+    const good = { doc: "a", facts: [{ key: "k", value: 1, source: { model: "m" } }] };
+    const [first] = good.facts;
+    const bad = [
+      { ...good, extra: 1 },
+      { ...good, facts: [{ ...first, extra: 1 }] },
+      { ...good, facts: [{ ...first, source: { model: "m", extra: 1 } }] },
+    ];
+    for (const body of bad) {
+      expect(() => parsePutRequest(body)).toThrow(/unknown field "extra"/u);
+    }
+  });
+
+  test("a field of another type is refused by its path", () => {
+    const cases: [unknown, string][] = [
+      [undefined, "body"],
+      [[], "body"],
+      [{ doc: 1, facts: [] }, "doc"],
+      [{ doc: "a", facts: {} }, "facts"],
+      [{ doc: "a", facts: ["x"] }, "facts[0]"],
+      [{ doc: "a", facts: [{ key: 1, value: 1 }] }, "facts[0].key"],
+      [{ doc: "a", facts: [{ key: "k" }] }, "facts[0].value"],
+      [{ doc: "a", facts: [{ key: "k", value: 1, confidence: "1" }] }, "facts[0].confidence"],
+      [{ doc: "a", facts: [{ key: "k", value: 1, tags: [1] }] }, "facts[0].tags[0]"],
+      [{ doc: "a", facts: [{ key: "k", value: 1, source: {} }] }, "facts[0].source.model"],
+    ];
+    for (const [body, field] of cases) {
+      expect(() => parsePutRequest(body)).toThrow(
+        expect.objectContaining({ code: "INPUT_INVALID", field }),
+      );
+    }
+  });
+
+  test("more facts or keys than one write may hold are refused", () => {
+    const facts = Array.from({ length: LIMITS.factsPerWrite + 1 }, () => ({ key: "k", value: 1 }));
+    const code = expect.objectContaining({ code: "LIMIT_EXCEEDED" });
+    expect(() => parsePutRequest({ doc: "a", facts })).toThrow(code);
+    expect(() => parseDeleteRequest({ doc: "a", keys: facts.map(({ key }) => key) })).toThrow(code);
+  });
+});
+
+describe("queries", () => {
+  test("a repeated or unknown parameter is refused", () => {
+    expect(() => parseGetRequest({ doc: ["a", "b"], key: "k" })).toThrow(/more than once/u);
+    expect(() => parseWatchQuery({ document: "a" })).toThrow(/unknown field "document"/u);
+  });
+
+  test("absent parameters stay absent", () => {
+    expect(parseListQuery({})).toEqual({});
+    expect(parseListQuery({ doc: "a", prefix: "", after: "b", limit: "7" })).toEqual({
+      doc: "a",
+      prefix: "",
+      after: "b",
+      limit: 7,
+    });
+    expect(parseGetRequest({ doc: "a", key: "k" })).toEqual({ doc: "a", key: "k", all: false });
+    expect(parseStatusQuery({ digest: "1" })).toEqual({ digest: true });
+  });
+
+  test.each(["0", "-1", "1.5", "1e3", "", " 1", "9999999999"])(
+    "the limit %j is refused",
+    (limit) => {
+      expect(() => parseListQuery({ limit })).toThrow(/limit/u);
+    },
+  );
+
+  test("a bundle is named by a plain number or latest", () => {
+    expect(parseBundleSequence("latest")).toBeUndefined();
+    expect(parseBundleSequence("17")).toBe(17);
+    for (const bad of ["", "-1", "01", "1e2", "0x1", "../1", "newest"]) {
+      expect(() => parseBundleSequence(bad)).toThrow(/sequence number/u);
+    }
+  });
+});

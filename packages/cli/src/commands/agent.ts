@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The composition root of `ctxmesh agent`. */
+import { createAgent, createCsvSource, createHostSource } from "@ctxmesh/edge-agent";
+import type { Source } from "@ctxmesh/edge-agent";
+import type { NodeDeps } from "@ctxmesh/service";
+import { systemClock, systemRandom } from "@ctxmesh/service";
+import { loadConfig } from "../config/load.ts";
+import type { SourceConfig } from "../config/types.ts";
+import { runDaemon } from "../daemon.ts";
+import { readKey, readSpace } from "../files.ts";
+import { createLogger } from "../logging.ts";
+import { readVersion } from "../version.ts";
+
+/** Runs an agent until a signal stops it. Throws what is wrong with the configuration, and what the start throws. */
+export async function runAgent(configFile: string): Promise<void> {
+  const config = await loadConfig("agent", configFile);
+  const logger = createLogger(config.log.level, "agent");
+  const deps = { clock: systemClock, random: systemRandom, logger };
+  await runDaemon(async () => {
+    const { mesh, hubs, store: storePath, socket: socketPath } = config;
+    const version = readVersion();
+    const [space, { seed: deviceSeed }, sources] = await Promise.all([
+      readSpace(config.space),
+      readKey(config.key, "Ed25519"),
+      createSources(config.sources, deps),
+    ]);
+    const agent = await createAgent(
+      { version, space, deviceSeed, storePath, socketPath, mesh, hubs, sources },
+      deps,
+    );
+    logger.info("agent.ready", { version, addresses: agent.addresses(), socket: socketPath });
+    return agent;
+  }, logger);
+}
+
+async function createSources(
+  configs: readonly SourceConfig[],
+  deps: NodeDeps,
+): Promise<readonly Source[]> {
+  const sources: Source[] = [];
+  for (const config of configs) {
+    sources.push(
+      config.type === "host" ? createHostSource(config, deps) : await createCsvSource(config, deps),
+    );
+  }
+  return sources;
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+import { rename, rm, writeFile } from "node:fs/promises";
+import { MeshError } from "@ctxmesh/model";
+import { createOutput } from "../output.ts";
+import { withClient } from "../socket.ts";
+
+/** Options of `ctxmesh seal`. */
+export interface SealOptions {
+  readonly socket?: string;
+  readonly json?: boolean;
+  readonly out?: string;
+}
+
+/** Has the hub seal its space, and with `--out` saves the bundle. */
+export async function runSeal(options: SealOptions): Promise<void> {
+  const { out } = options;
+  const receipt = await withClient(options.socket, "hub", async (client) => {
+    const sealed = await client.seal();
+    if (out !== undefined) await saveWhole(out, await client.bundle(sealed.sequence));
+    return sealed;
+  });
+  const output = createOutput(options);
+  if (output.json) {
+    await output.line(JSON.stringify(out === undefined ? receipt : { ...receipt, out }));
+    return;
+  }
+  await output.line(
+    `seal ${String(receipt.sequence)}: ${String(receipt.leaves)} facts, root ${receipt.root}, log entry ${String(receipt.logIndex)}`,
+  );
+  if (out !== undefined) {
+    await output.line(`wrote ${out}; check it: ctxmesh verify ${out} --root root.json`);
+  }
+}
+
+/** Writes beside the target and renames, so that a failure leaves no half a file. */
+async function saveWhole(path: string, bytes: Uint8Array): Promise<void> {
+  const partial = `${path}.partial-${String(process.pid)}`;
+  try {
+    await writeFile(partial, bytes, { flag: "wx" });
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true });
+    const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    throw new MeshError("FILE_UNAVAILABLE", `can't write ${path}: ${reason}`, {
+      field: "--out",
+      remedy: "the seal is made; name a folder that exists and that you may write to",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Reads a configuration file: YAML 1.2, one document, validated against its JSON Schema. Every
+ * problem is reported at once, each as `FILE:LINE:COLUMN: what`.
+ */
+import { readFile, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { LIMITS, MeshError } from "@ctxmesh/model";
+// oxlint-disable-next-line import/extensions -- ajv has no exports map
+import { Ajv2020 } from "ajv/dist/2020.js";
+import type { ErrorObject } from "ajv/dist/2020.js";
+import { LineCounter, isMap, isNode, isScalar, parseDocument } from "yaml";
+import type { Document } from "yaml";
+import { CONFIG_SCHEMAS } from "./schema.ts";
+import type { Schema } from "./schema.ts";
+import { suggest } from "./suggest.ts";
+import type { ConfigByKind, ConfigKind } from "./types.ts";
+
+/** Problems shown of one file. */
+const MAX_PROBLEMS = 20;
+
+interface Problem {
+  readonly offset: number;
+  readonly message: string;
+}
+
+type Path = readonly (string | number)[];
+
+/** Reads, validates and completes a file. Throws `FILE_UNAVAILABLE` or `CONFIG_INVALID`. */
+export async function loadConfig<Kind extends ConfigKind>(
+  kind: Kind,
+  file: string,
+): Promise<ConfigByKind[Kind]> {
+  return parseConfig(kind, await readText(file), file);
+}
+
+/** Validates and completes a file's text. Relative paths resolve against the file's folder. Throws `CONFIG_INVALID`. */
+export function parseConfig<Kind extends ConfigKind>(
+  kind: Kind,
+  text: string,
+  file: string,
+): ConfigByKind[Kind] {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const syntax = [...document.errors, ...document.warnings].map(({ pos, message }) => ({
+    offset: pos[0],
+    message: message.split("\n")[0] ?? message,
+  }));
+  refuse(syntax, lines, file);
+  const value = toPlain(document, file);
+  const schema = CONFIG_SCHEMAS[kind];
+  const validate = new Ajv2020({
+    allErrors: true,
+    useDefaults: true,
+    verbose: true,
+    // `properties` of sources live under `then`, and say their type above it.
+    strictTypes: false,
+    strictRequired: false,
+    formats: { path: true },
+  }).compile(schema);
+  validate(value);
+  const problems = (validate.errors ?? []).map((error) => problemOf(error, document));
+  refuse(problems, lines, file);
+  return resolvePaths(value, schema, dirname(resolve(file))) as ConfigByKind[Kind];
+}
+
+function toPlain(document: Document, file: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    throw new MeshError("CONFIG_INVALID", `${file}:1:1: ${String(error)}`, {
+      remedy: "write the values out instead of using aliases",
+    });
+  }
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    const { size } = await stat(file);
+    if (size > LIMITS.smallFileBytes) {
+      throw new MeshError(
+        "LIMIT_EXCEEDED",
+        `${file} has ${String(size)} bytes; a configuration file has at most ${String(LIMITS.smallFileBytes)}`,
+      );
+    }
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (error instanceof MeshError) throw error;
+    const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    throw new MeshError("FILE_UNAVAILABLE", `can't read the configuration ${file}: ${reason}`, {
+      remedy: "check the path; ctxmesh init makes a folder with configurations",
+      cause: error,
+    });
+  }
+}
+
+function refuse(problems: readonly Problem[], lines: LineCounter, file: string): void {
+  if (problems.length === 0) return;
+  const inOrder = problems.toSorted((a, b) => a.offset - b.offset);
+  const texts = inOrder.slice(0, MAX_PROBLEMS).map(({ offset, message }) => {
+    const { line, col } = lines.linePos(offset);
+    return `${file}:${String(Math.max(1, line))}:${String(Math.max(1, col))}: ${message}`;
+  });
+  const more = problems.length - texts.length;
+  if (more > 0) texts.push(`${file}: and ${String(more)} more`);
+  throw new MeshError("CONFIG_INVALID", [...new Set(texts)].join("\n"), { field: file });
+}
+
+/** `/mesh/peers/0` (RFC 6901) as a path; numbers stay text where the parent is a mapping. */
+function pathOf(pointer: string, document: Document): Path {
+  const path: (string | number)[] = [];
+  for (const part of pointer.split("/").slice(1)) {
+    const name = part.replaceAll("~1", "/").replaceAll("~0", "~");
+    const parent: unknown = path.length === 0 ? document.contents : document.getIn(path, true);
+    path.push(isMap(parent) || !/^[0-9]+$/u.test(name) ? name : Number(name));
+  }
+  return path;
+}
+
+const showPath = (path: Path): string =>
+  path
+    .map((part, index) =>
+      typeof part === "number" ? `[${String(part)}]` : index === 0 ? part : `.${part}`,
+    )
+    .join("");
+
+/** Where the value at a path starts; its nearest parent where it is absent. */
+function offsetOf(path: Path, document: Document): number {
+  for (let length = path.length; length > 0; length--) {
+    const node: unknown = document.getIn(path.slice(0, length), true);
+    if (isNode(node) && node.range) return node.range[0];
+  }
+  return document.contents?.range?.[0] ?? 0;
+}
+
+function keyOffset(path: Path, key: string, document: Document): number {
+  const parent: unknown = path.length === 0 ? document.contents : document.getIn(path, true);
+  if (isMap(parent)) {
+    for (const { key: node } of parent.items) {
+      if (isScalar(node) && String(node.value) === key && node.range) return node.range[0];
+    }
+  }
+  return offsetOf(path, document);
+}
+
+function problemOf(error: ErrorObject, document: Document): Problem {
+  const path = pathOf(error.instancePath, document);
+  const place = path.length === 0 ? "" : ` in ${showPath(path)}`;
+  const schema: Schema | undefined = error.parentSchema;
+  const params = error.params as Readonly<Record<string, unknown>>;
+  const at = path.length === 0 ? "the configuration" : showPath(path);
+  const offset = offsetOf(path, document);
+  switch (error.keyword) {
+    case "additionalProperties": {
+      const key = String(params["additionalProperty"]);
+      const known = Object.keys(schema?.properties ?? {});
+      const meant = suggest(key, known);
+      const hint =
+        meant === undefined ? `known are ${known.join(", ")}` : `did you mean "${meant}"?`;
+      const message = `unknown key ${JSON.stringify(key)}${place}; ${hint}`;
+      return { offset: keyOffset(path, key, document), message };
+    }
+    case "required":
+      return {
+        offset,
+        message: `the key "${String(params["missingProperty"])}" is missing${place}`,
+      };
+    case "enum": {
+      const allowed = (params["allowedValues"] as readonly unknown[]).map(String);
+      const meant = suggest(String(error.data), allowed);
+      const hint = meant === undefined ? "" : `; did you mean "${meant}"?`;
+      return { offset, message: `${at} must be one of ${allowed.join(", ")}${hint}` };
+    }
+    case "uniqueItems":
+    case "maxItems":
+    case "if":
+      return { offset, message: `${at} ${error.message ?? "is not valid"}` };
+    default: {
+      const expected = schema?.title ?? (schema?.["type"] === "object" ? "a mapping" : undefined);
+      const message =
+        expected === undefined ? (error.message ?? "is wrong") : `must be ${expected}`;
+      return { offset, message: `${at} ${message}` };
+    }
+  }
+}
+
+/** A copy in which every string of format `path` is absolute. */
+function resolvePaths(value: unknown, schema: Schema | undefined, folder: string): unknown {
+  if (schema?.["format"] === "path") return resolve(folder, String(value));
+  if (Array.isArray(value)) {
+    return value.map((item: unknown) => resolvePaths(item, schema?.items, folder));
+  }
+  if (typeof value !== "object" || value === null) return value;
+  const properties = { ...schema?.properties, ...variantOf(value, schema)?.properties };
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, resolvePaths(item, properties[key], folder)]),
+  );
+}
+
+/** The `then` schema of the alternative that a value's `type` chooses. */
+function variantOf(value: object, schema: Schema | undefined): Schema | undefined {
+  const variants = (schema?.["allOf"] ?? []) as readonly { readonly then: Schema }[];
+  const type = "type" in value ? value.type : undefined;
+  return variants.find(({ then }) => then.properties?.["type"]?.["const"] === type)?.then;
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * JSON Schemas (draft 2020-12) of the configuration files: the one place of defaults and limits, used
+ * by the daemons and by editors. A `title` reads as the end of "must be ...". `format: path` marks
+ * what is resolved against the file's folder.
+ */
+import type { ConfigKind } from "./types.ts";
+
+/** A JSON Schema, as far as these use it. */
+export interface Schema {
+  readonly [keyword: string]: unknown;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly title?: string;
+}
+
+const path = (description: string): Schema => ({
+  type: "string",
+  title: "a path",
+  description,
+  minLength: 1,
+  format: "path",
+});
+
+const NAME = "[A-Za-z0-9][A-Za-z0-9._-]*";
+
+const documentName: Schema = {
+  type: "string",
+  title: 'a document name such as "line-2/press-7"',
+  description: "The document that the facts belong to.",
+  pattern: `^${NAME}(/${NAME})*$`,
+  maxLength: 200,
+};
+
+const keyText = (description: string): Schema => ({
+  type: "string",
+  title: "a key without control characters",
+  description,
+  minLength: 1,
+  maxLength: 512,
+  pattern: "^[^\\u0000-\\u001f\\u007f]+$",
+});
+
+const confidence: Schema = {
+  type: "number",
+  title: "a number from 0 to 1",
+  description: "How sure the source is.",
+  minimum: 0,
+  maximum: 1,
+};
+
+const object = (
+  description: string,
+  required: readonly string[],
+  properties: Readonly<Record<string, Schema>>,
+  more: Readonly<Record<string, unknown>> = {},
+): Schema => ({
+  type: "object",
+  description,
+  additionalProperties: false,
+  ...(required.length === 0 ? {} : { required }),
+  properties,
+  ...more,
+});
+
+const also: Schema = {
+  type: "array",
+  title: "a list of keys",
+  description: "Further keys that get the newest value; agents that name the same one share it.",
+  maxItems: 16,
+  items: object("A shared key.", ["key"], {
+    doc: documentName,
+    key: keyText("The shared key."),
+    from: keyText("The metric or column whose value is written; the first one by default."),
+    confidence,
+  }),
+};
+
+const stopAfterMs: Schema = {
+  type: "integer",
+  title: "a whole number of milliseconds from 1",
+  description: "Write no more this many milliseconds after the start; goes on by default.",
+  minimum: 1,
+  maximum: Number.MAX_SAFE_INTEGER,
+};
+
+const hostSource = object("The state of this machine.", ["type"], {
+  type: { const: "host" },
+  name: keyText("Middle part of the keys host/<name>/<metric>; the host name by default."),
+  doc: { ...documentName, default: "telemetry" },
+  intervalMs: {
+    type: "integer",
+    title: "a whole number of milliseconds from 100 to 86400000",
+    description: "Milliseconds between readings.",
+    minimum: 100,
+    maximum: 86_400_000,
+    default: 1_000,
+  },
+  disk: { ...path("A path on the file system to measure."), default: "/" },
+  stopAfterMs,
+  also,
+});
+
+const csvSource = object("Replays a CSV file.", ["type", "path"], {
+  type: { const: "csv" },
+  path: path("A CSV file with the header timestamp,<column>,..."),
+  name: keyText("First part of the keys <name>/<column>; the file's name by default."),
+  doc: { ...documentName, default: "telemetry" },
+  rate: {
+    type: "number",
+    title: "a number of rows per second, above 0 and up to 100000",
+    description: "Rows per second.",
+    exclusiveMinimum: 0,
+    maximum: 100_000,
+    default: 1,
+  },
+  loop: {
+    type: "boolean",
+    title: "true or false",
+    description: "Start again at the end of the file.",
+    default: false,
+  },
+  confidence,
+  stopAfterMs,
+  also,
+});
+
+const when = (type: string, schema: Schema): Schema => ({
+  if: { properties: { type: { const: type } }, required: ["type"] },
+  // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
+  then: schema,
+});
+
+const sources: Schema = {
+  type: "array",
+  title: "a list of sources",
+  description: "What the agent writes by itself.",
+  maxItems: 64,
+  default: [],
+  items: {
+    type: "object",
+    title: "a source",
+    required: ["type"],
+    properties: { type: { enum: ["host", "csv"] } },
+    allOf: [when("host", hostSource), when("csv", csvSource)],
+  },
+};
+
+const multiaddresses = (description: string): Schema => ({
+  type: "array",
+  title: "a list of multiaddresses",
+  description,
+  maxItems: 256,
+  uniqueItems: true,
+  default: [],
+  items: {
+    type: "string",
+    title: 'a multiaddress such as "/ip4/127.0.0.1/tcp/4401"',
+    pattern: "^/(ip4|ip6|dns|dns4|dns6)/[^/ ]+/tcp/[0-9]{1,5}(/p2p/[A-Za-z0-9]+)?$",
+  },
+});
+
+const log = object(
+  "Logging.",
+  [],
+  {
+    level: {
+      enum: ["debug", "info", "warn", "error"],
+      description: "Least severe level that is logged.",
+      default: "info",
+    },
+  },
+  { default: {} },
+);
+
+const node: Readonly<Record<string, Schema>> = {
+  space: path("The space file, with the grants of its members."),
+  key: path("This device's key, an Ed25519 JWK with mode 0600."),
+  store: path("Folder of the store; created when missing."),
+  socket: path("Unix socket of the local API."),
+  log,
+};
+
+const NODE_REQUIRED = ["space", "key", "store", "socket"];
+const DRAFT = "https://json-schema.org/draft/2020-12/schema";
+
+const agent: Schema = {
+  $schema: DRAFT,
+  title: "a mapping",
+  ...object("Configuration of ctxmesh agent.", NODE_REQUIRED, {
+    ...node,
+    mesh: object(
+      "Connections between agents.",
+      [],
+      {
+        listen: multiaddresses("Addresses to listen on; none: only dials."),
+        peers: multiaddresses("Agents to keep a connection to."),
+      },
+      { default: {} },
+    ),
+    hubs: {
+      type: "array",
+      title: "a list of WebSocket URLs",
+      description: "Hubs to keep a connection to.",
+      maxItems: 16,
+      uniqueItems: true,
+      default: [],
+      items: {
+        type: "string",
+        title: 'a WebSocket URL such as "ws://127.0.0.1:4400"',
+        pattern: "^wss?://[^/ ]+(/[^ ]*)?$",
+      },
+    },
+    sources,
+  }),
+};
+
+const hub: Schema = {
+  $schema: DRAFT,
+  title: "a mapping",
+  ...object("Configuration of ctxmesh hub.", [...NODE_REQUIRED, "listen", "seal"], {
+    ...node,
+    listen: object("Where agents and probes connect.", ["port"], {
+      host: {
+        type: "string",
+        title: "an address or host name",
+        description: "Address to listen on.",
+        pattern: "^[A-Za-z0-9.:_-]+$",
+        default: "127.0.0.1",
+      },
+      port: {
+        type: "integer",
+        title: "a port from 0 to 65535",
+        description: "TCP port; 0 takes any free one.",
+        minimum: 0,
+        maximum: 65_535,
+      },
+    }),
+    seal: object("Seals and the log of seals.", ["key", "log"], {
+      key: path("The key that signs snapshots, an ML-DSA-65-Ed25519 JWK."),
+      log: object("The log of seals.", ["origin", "ed25519Key", "mldsa44Key"], {
+        origin: {
+          type: "string",
+          title: "a log origin: 1 to 255 printable ASCII characters without space and plus",
+          description: "Name of the log: a URL without its scheme.",
+          pattern: "^[!-*,-~]{1,255}$",
+        },
+        ed25519Key: path("The log's Ed25519 JWK."),
+        mldsa44Key: path("The log's ML-DSA-44 JWK."),
+      }),
+    }),
+  }),
+};
+
+/** The JSON Schema of each daemon's configuration file. */
+export const CONFIG_SCHEMAS: Readonly<Record<ConfigKind, Schema>> = { agent, hub };
+
+/** The text of a schema file for editors. */
+export const schemaFileText = (kind: ConfigKind): string =>
+  `${JSON.stringify(CONFIG_SCHEMAS[kind], undefined, 2)}\n`;

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The configuration of the daemons, after defaults are filled in and paths made absolute. */
+import type { CsvSourceOptions, HostSourceOptions } from "@ctxmesh/edge-agent";
+
+/** A source of an agent. */
+export type SourceConfig =
+  | ({ readonly type: "host" } & HostSourceOptions)
+  | ({ readonly type: "csv" } & CsvSourceOptions);
+
+/** Least severe level that is logged. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** What both daemons have. */
+export interface NodeConfig {
+  /** Path of the space file. */
+  readonly space: string;
+  /** Path of the device key, an Ed25519 JWK. */
+  readonly key: string;
+  /** Path of the store's folder. */
+  readonly store: string;
+  /** Path of the local API's Unix socket. */
+  readonly socket: string;
+  readonly log: { readonly level: LogLevel };
+}
+
+/** Configuration of `ctxmesh agent`. */
+export interface AgentConfig extends NodeConfig {
+  readonly mesh: {
+    /** Multiaddresses to listen on. */
+    readonly listen: readonly string[];
+    /** Multiaddresses of agents to keep a connection to. */
+    readonly peers: readonly string[];
+  };
+  /** WebSocket URLs of hubs to keep a connection to. */
+  readonly hubs: readonly string[];
+  readonly sources: readonly SourceConfig[];
+}
+
+/** Configuration of `ctxmesh hub`. */
+export interface HubConfig extends NodeConfig {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly seal: {
+    /** Path of the key that signs snapshots, an ML-DSA-65-Ed25519 JWK. */
+    readonly key: string;
+    readonly log: {
+      /** Name of the log: a URL without its scheme. */
+      readonly origin: string;
+      /** Path of the log's Ed25519 JWK. */
+      readonly ed25519Key: string;
+      /** Path of the log's ML-DSA-44 JWK. */
+      readonly mldsa44Key: string;
+    };
+  };
+}
+
+/** The configuration of each daemon. */
+export interface ConfigByKind {
+  readonly agent: AgentConfig;
+  readonly hub: HubConfig;
+}
+
+/** Which daemon. */
+export type ConfigKind = keyof ConfigByKind;

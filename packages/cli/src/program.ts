@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The command line: names, arguments, options, help. Each action loads its module when it runs. */
+import { MeshError } from "@ctxmesh/model";
+import { Argument, Command, Option } from "commander";
+import type { InitOptions } from "./commands/init.ts";
+import type { ConfigKind } from "./config/types.ts";
+import type { GetOptions } from "./commands/get.ts";
+import type { LsOptions } from "./commands/ls.ts";
+import type { PutOptions } from "./commands/put.ts";
+import type { SealOptions } from "./commands/seal.ts";
+import type { StatusOptions } from "./commands/status.ts";
+import type { VerifyOptions } from "./commands/verify.ts";
+import type { WatchOptions } from "./commands/watch.ts";
+
+const usage = (message: string): never => {
+  throw new MeshError("USAGE", message);
+};
+
+function wholeNumber(option: string, min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^[0-9]{1,9}$/u.test(text) && value >= min && value <= max) return value;
+    return usage(`${option} must be a whole number from ${String(min)} to ${String(max)}`);
+  };
+}
+
+function share(text: string): number {
+  const value = Number(text);
+  return text.trim() !== "" && value >= 0 && value <= 1
+    ? value
+    : usage("--confidence must be a number from 0 to 1");
+}
+
+const collect = (text: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  text,
+];
+
+const examples = (...lines: readonly string[]): string =>
+  `\nExamples:\n${lines.map((line) => `  $ ${line}`).join("\n")}`;
+
+const jsonOption = (): Option => new Option("--json", "print JSON");
+
+const SOCKET_HELP = `
+Which daemon: --socket, else the variable CTXMESH_SOCKET, else in a folder made by
+"ctxmesh init" its first agent (the hub for seal).`;
+
+/** A command that talks to a daemon. */
+const clientCommand = (program: Command, definition: string, description: string): Command =>
+  program
+    .command(definition)
+    .description(description)
+    .option("-s, --socket <path>", "Unix socket of the daemon")
+    .addOption(jsonOption())
+    .addHelpText("after", SOCKET_HELP);
+
+function addDaemons(program: Command): void {
+  const add = (
+    kind: ConfigKind,
+    description: string,
+    run: (file: string) => Promise<void>,
+  ): void => {
+    program
+      .command(`${kind} <config>`)
+      .description(description)
+      .option("--check-config", "print the effective configuration and exit")
+      .addOption(new Option("--json", "with --check-config: print JSON"))
+      .addHelpText(
+        "after",
+        examples(
+          `ctxmesh ${kind} ${kind === "hub" ? "hub" : "agent-1"}.yaml`,
+          `ctxmesh ${kind} ${kind === "hub" ? "hub" : "agent-1"}.yaml --check-config`,
+        ) +
+          "\n\nLogs JSON lines on stdout, readable ones on a terminal. SIGTERM and SIGINT drain for at\nmost 25 s; a second one exits at once.",
+      )
+      .action(async (file: string, options: { checkConfig?: boolean; json?: boolean }) => {
+        if (options.checkConfig !== true) return run(file);
+        const { checkConfig } = await import("./commands/check-config.ts");
+        return checkConfig(kind, file, options);
+      });
+  };
+  add("agent", "run an edge agent", async (file) =>
+    (await import("./commands/agent.ts")).runAgent(file),
+  );
+  add("hub", "run a hub", async (file) => (await import("./commands/hub.ts")).runHub(file));
+}
+
+function addInit(program: Command): void {
+  program
+    .command("init")
+    .description("make keys, a space, grants, a trust root and configurations")
+    .argument("[dir]", "folder to fill", "mesh")
+    .addOption(
+      new Option("--agents <n>", "number of agents")
+        .default(3)
+        .argParser(wholeNumber("--agents", 1, 64)),
+    )
+    .option("--name <name>", "name of the space (default: the folder's)")
+    .addOption(
+      new Option("--port-base <port>", "the hub's port; agents get the next ones")
+        .default(4400)
+        .argParser(wholeNumber("--port-base", 1, 65_535 - 64)),
+    )
+    .addOption(
+      new Option("--ports <how>", "choose ports that are free now")
+        .choices(["auto"])
+        .conflicts("portBase"),
+    )
+    .option("--force", "move what an earlier init made into a subfolder first")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh init",
+        "ctxmesh init plant-7 --agents 5 --port-base 7400",
+        "ctxmesh init . --ports auto",
+      ),
+    )
+    .action(async (dir: string, options: InitOptions) =>
+      (await import("./commands/init.ts")).runInit(dir, options),
+    );
+}
+
+function addFactCommands(program: Command): void {
+  clientCommand(program, "put <doc> <key> [value]", "write a fact")
+    .addOption(new Option("--confidence <0..1>", "how sure the source is").argParser(share))
+    .option("--source <model>", "the model or sensor that it comes from")
+    .option("--ttl <duration>", "stops counting after this time: 30s, 10m, 2h, 7d")
+    .addOption(new Option("--tag <tag>", "a tag; may be repeated").argParser(collect))
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh put line-2/press-7 temperature 71.5 --confidence 0.9 --source thermo-1",
+        `ctxmesh put line-2/press-7 state '{"mode":"auto"}' --ttl 10m`,
+        "ctxmesh put line-2/press-7 - < facts.ndjson",
+      ) + "\n\nVALUE is JSON; what is not JSON is taken as a string.",
+    )
+    .action(async (doc: string, key: string, value: string | undefined, options: PutOptions) =>
+      (await import("./commands/put.ts")).runPut(doc, key, value, options),
+    );
+  clientCommand(program, "get <doc> <key>", "read a fact; exit code 1 when there is none")
+    .option("-a, --all", "every writer's statement, which one wins, and whether it is contested")
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh get line-2/press-7 temperature",
+        "ctxmesh get line-2/press-7 temperature --all",
+      ),
+    )
+    .action(async (doc: string, key: string, options: GetOptions) =>
+      (await import("./commands/get.ts")).runGet(doc, key, options),
+    );
+  clientCommand(program, "ls [doc]", "list facts")
+    .option("--prefix <prefix>", "only keys that start with this")
+    .addHelpText("after", examples("ctxmesh ls", "ctxmesh ls telemetry --prefix host/ --json"))
+    .action(async (doc: string | undefined, options: LsOptions) =>
+      (await import("./commands/ls.ts")).runLs(doc, options),
+    );
+  clientCommand(program, "watch [doc]", "print changes until interrupted")
+    .option("--prefix <prefix>", "only keys that start with this")
+    .addHelpText(
+      "after",
+      examples("ctxmesh watch", "ctxmesh watch telemetry --prefix site/ --json"),
+    )
+    .action(async (doc: string | undefined, options: WatchOptions) =>
+      (await import("./commands/watch.ts")).runWatch(doc, options),
+    );
+}
+
+function addSealCommands(program: Command): void {
+  clientCommand(program, "status", "show the state of a node")
+    .option("--digest", "with the content digest, which reads every fact")
+    .addHelpText(
+      "after",
+      examples("ctxmesh status", "ctxmesh status --socket hub/hub.sock --digest --json"),
+    )
+    .action(async (options: StatusOptions) =>
+      (await import("./commands/status.ts")).runStatus(options),
+    );
+  clientCommand(program, "seal", "have the hub seal the space")
+    .option("-o, --out <file>", "save the bundle, for ctxmesh verify")
+    .addHelpText(
+      "after",
+      examples("ctxmesh seal --out bundle.json", "ctxmesh seal --socket hub/hub.sock --json"),
+    )
+    .action(async (options: SealOptions) => (await import("./commands/seal.ts")).runSeal(options));
+  program
+    .command("verify <bundle>")
+    .description("verify a bundle offline, with nothing but the trust root")
+    .option("-r, --root <file>", "the pinned trust root")
+    .addOption(new Option("--trust <file>", "the same as --root").conflicts("root"))
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh verify bundle.json --root root.json",
+        "ctxmesh verify bundle.json --trust root.json --json",
+      ) +
+        "\n\nExit codes: 0 valid, 1 a signature or proof is wrong, 2 refused by policy, 3 wrong input.",
+    )
+    .action(async (bundle: string, options: VerifyOptions) =>
+      (await import("./commands/verify.ts")).runVerifyCommand(bundle, options),
+    );
+}
+
+/** The whole command line. */
+export function createProgram(version: string): Command {
+  const program = new Command("ctxmesh")
+    .description(
+      "Context of AI systems, kept consistent at the edge and in the cloud, and provable.",
+    )
+    .version(version)
+    .showHelpAfterError(false)
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh init",
+        "ctxmesh agent agent-1.yaml",
+        "ctxmesh put line-2/press-7 temperature 71.5",
+      ) + "\n\nExit codes: 0 done, 1 failed, 2 refused by policy, 3 wrong input, 4 not available.",
+    );
+  addInit(program);
+  addDaemons(program);
+  addFactCommands(program);
+  addSealCommands(program);
+  program
+    .command("config-schema")
+    .description("print the JSON Schema of a configuration, for editors")
+    .addArgument(new Argument("<daemon>", "which one").choices(["agent", "hub"]))
+    .addHelpText("after", examples("ctxmesh config-schema agent > agent.schema.json"))
+    .action(async (kind: ConfigKind) =>
+      (await import("./commands/check-config.ts")).printSchema(kind),
+    );
+  program
+    .command("completion")
+    .description("print a script that completes ctxmesh commands in a shell")
+    .addArgument(new Argument("<shell>", "which one").choices(["bash", "zsh", "fish"]))
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh completion bash > /etc/bash_completion.d/ctxmesh",
+        "ctxmesh completion fish | source",
+      ),
+    )
+    .action(async (shell: string) =>
+      (await import("./commands/completion.ts")).runCompletion(shell, program),
+    );
+  return program;
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createZstdCompress, constants, zstdCompressSync } from "node:zlib";
+import { buffer } from "node:stream/consumers";
+import { decodeBody, encodeBody } from "@ctxmesh/codec";
+import { LIMITS, MeshError, fromHex } from "@ctxmesh/model";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+
+const RAW = 0;
+const ZSTD = 1;
+const formatInvalid = expect.objectContaining({ code: "FORMAT_INVALID", field: "body" }) as Error;
+const bodyOf = (tag: number, payload: Uint8Array): Uint8Array => Uint8Array.of(tag, ...payload);
+
+describe("a body", () => {
+  test("unpacks to what was packed, and is at most one byte longer", () => {
+    const repetitive = fc
+      .tuple(fc.uint8Array({ maxLength: 20 }), fc.nat(300))
+      .map(([piece, times]) =>
+        Uint8Array.from(Buffer.concat(Array<Uint8Array>(times).fill(piece))),
+      );
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 2000 }), repetitive), (payload) => {
+        const body = encodeBody(payload);
+        expect(body.length).toBeLessThanOrEqual(payload.length + 1);
+        expect(Buffer.compare(decodeBody(body), payload)).toBe(0);
+      }),
+    );
+  });
+
+  test("of the greatest size goes through, compressible or not", () => {
+    let state = 1;
+    const noise = Uint8Array.from({ length: LIMITS.bodyBytes }, () => {
+      state = Math.imul(state, 1_664_525) + 1_013_904_223;
+      return state >>> 24;
+    });
+    for (const payload of [
+      noise,
+      new Uint8Array(LIMITS.bodyBytes),
+      noise.subarray(1).map((b) => b & 15),
+    ]) {
+      expect(Buffer.compare(decodeBody(encodeBody(payload)), payload)).toBe(0);
+    }
+  });
+
+  test("over the greatest size is not packed", () => {
+    expect(() => encodeBody(new Uint8Array(LIMITS.bodyBytes + 1))).toThrow(
+      expect.objectContaining({ code: "LIMIT_EXCEEDED" }) as Error,
+    );
+  });
+});
+
+/** Length of what a body unpacks to; 0 when it is refused as the documentation says. */
+function unpackedLength(body: Uint8Array): number {
+  try {
+    return decodeBody(body).length;
+  } catch (error) {
+    if (error instanceof MeshError && error.code === "FORMAT_INVALID") return 0;
+    throw error;
+  }
+}
+
+describe("a body is refused", () => {
+  const frame = zstdCompressSync(Buffer.from("hello ".repeat(100)));
+
+  test("that unpacks to one byte too many", () => {
+    const most = zstdCompressSync(new Uint8Array(LIMITS.bodyBytes));
+    const more = zstdCompressSync(new Uint8Array(LIMITS.bodyBytes + 1));
+    expect(decodeBody(bodyOf(ZSTD, most))).toHaveLength(LIMITS.bodyBytes);
+    expect(() => decodeBody(bodyOf(ZSTD, more))).toThrow(formatInvalid);
+  });
+
+  test("that is a bomb of 100 MB of zeros, without making them", () => {
+    const bomb = bodyOf(ZSTD, zstdCompressSync(new Uint8Array(100_000_000)));
+    expect(bomb.length).toBeLessThan(10_000);
+    const before = process.memoryUsage().arrayBuffers;
+    expect(() => decodeBody(bomb)).toThrow(formatInvalid);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 * LIMITS.bodyBytes);
+  });
+
+  test("that asks for a window of 128 MiB to unpack a few bytes", async () => {
+    const stream = createZstdCompress({ params: { [constants.ZSTD_c_windowLog]: 27 } });
+    stream.write("hel");
+    stream.end("lo");
+    const wide = await buffer(stream);
+    expect(() => decodeBody(bodyOf(ZSTD, wide))).toThrow(formatInvalid);
+  });
+
+  test.each([
+    ["of no bytes", new Uint8Array()],
+    ["of an unknown encoding", bodyOf(2, frame)],
+    ["as it is over the limit", new Uint8Array(LIMITS.bodyBytes + 2)],
+    ["of an empty zstd payload", bodyOf(ZSTD, new Uint8Array())],
+    ["that is no zstd", bodyOf(ZSTD, new Uint8Array(50).fill(7))],
+    ["that ends early", bodyOf(ZSTD, frame.subarray(0, -1))],
+    ["with a byte behind the frame", bodyOf(ZSTD, Buffer.concat([frame, Uint8Array.of(0)]))],
+    ["of two frames", bodyOf(ZSTD, Buffer.concat([frame, frame]))],
+    [
+      "with a skippable frame before the content",
+      bodyOf(ZSTD, Buffer.concat([fromHex("502a4d180400000001020304"), frame])),
+    ],
+    [
+      "with a skippable frame behind the content",
+      bodyOf(ZSTD, Buffer.concat([frame, fromHex("502a4d180400000001020304")])),
+    ],
+  ])("%s", (_, body) => {
+    expect(decodeBody(bodyOf(ZSTD, frame))).toHaveLength(600);
+    expect(() => decodeBody(body)).toThrow(formatInvalid);
+  });
+
+  test("or unpacks within the limit, whatever bytes stand behind the zstd mark", () => {
+    fc.assert(
+      fc.property(fc.nat(frame.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+        const mutated = Uint8Array.from(frame);
+        mutated[at] = (mutated[at] ?? 0) ^ flip;
+        expect(unpackedLength(bodyOf(ZSTD, mutated))).toBeLessThanOrEqual(LIMITS.bodyBytes);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("not when it is empty content as it is", () => {
+    expect(decodeBody(Uint8Array.of(RAW))).toHaveLength(0);
+  });
+});

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The operations of a node, as calls over its local API. */
+import type {
+  Candidate,
+  FactInput,
+  ListQuery,
+  NodeStatus,
+  SealReceipt,
+  VisibleFact,
+  WatchQuery,
+  WriteReceipt,
+} from "@ctxmesh/model";
+import { MeshError } from "@ctxmesh/model";
+import { createConnection } from "./connection.ts";
+import type { CallOptions, Connection } from "./connection.ts";
+import { createWatch } from "./watch.ts";
+import type { Watch } from "./watch.ts";
+
+/** Where the node is. */
+export interface ConnectOptions {
+  /** The Unix socket of an agent or a hub. */
+  readonly socketPath: string;
+  /** A call without an answer for this long ends with `ABORTED`; default 30,000. Seals get five minutes. */
+  readonly timeoutMs?: number;
+}
+
+/** One key with everything known about it. */
+export interface KeyCandidates {
+  /** Absent when nothing is visible. */
+  readonly fact?: VisibleFact;
+  /** Every writer's candidate, newest first. */
+  readonly candidates: readonly Candidate[];
+}
+
+/**
+ * A node's operations. All reject with a `MeshError`: the node's own (same code, field and remedy),
+ * `UNREACHABLE` when no node answers, `ABORTED` when time runs out.
+ */
+export interface ContextClient {
+  /** Writes one fact, or several as one unit. Resolves when they are on the node's disk. */
+  put(doc: string, facts: FactInput | readonly FactInput[]): Promise<WriteReceipt>;
+  /** The visible fact, or undefined. */
+  get(doc: string, key: string): Promise<VisibleFact | undefined>;
+  /** The visible fact beside every writer's candidate. */
+  candidates(doc: string, key: string): Promise<KeyCandidates>;
+  list(query?: ListQuery): Promise<readonly VisibleFact[]>;
+  /** Deletes this node's own statements about the keys. */
+  delete(doc: string, keys: readonly string[]): Promise<WriteReceipt>;
+  /** Changes from now on; starts at once. */
+  watch(query?: WatchQuery, options?: { readonly signal?: AbortSignal }): Watch;
+  status(options?: { readonly digest?: boolean }): Promise<NodeStatus>;
+  /** Seals the space; hub only. */
+  seal(): Promise<SealReceipt>;
+  /** The file bytes of a seal's bundle, the newest without a number; hub only. */
+  bundle(sequence?: number): Promise<Uint8Array>;
+  /** Ends every connection; calls and watches under way fail. */
+  close(): void;
+}
+
+const CALL_TIMEOUT_MS = 30_000;
+const SEAL_TIMEOUT_MS = 300_000;
+
+/** A client of the node that serves a socket. Opens no connection by itself. */
+export function connect(options: ConnectOptions): ContextClient {
+  const { socketPath, timeoutMs = CALL_TIMEOUT_MS } = options;
+  const connection = createConnection(socketPath);
+  const json = createJsonCaller(connection, timeoutMs);
+  return {
+    put: (doc, facts) => json("POST", "/v1/facts", { body: { doc, facts: [facts].flat() } }),
+    get: (doc, key) => json<VisibleFact>("GET", "/v1/fact", { query: { doc, key } }).catch(absent),
+    candidates: (doc, key) => json("GET", "/v1/fact", { query: { doc, key, all: 1 } }),
+    async list(query = {}) {
+      const { facts } = await json<{ facts: readonly VisibleFact[] }>("GET", "/v1/facts", {
+        query: { ...query },
+      });
+      return facts;
+    },
+    delete: (doc, keys) => json("POST", "/v1/facts/delete", { body: { doc, keys } }),
+    watch: (query = {}, { signal } = {}) => createWatch(connection, socketPath, query, signal),
+    status: ({ digest = false } = {}) =>
+      json("GET", "/v1/status", { query: { digest: digest ? 1 : undefined } }),
+    seal: () => json("POST", "/v1/seals", { body: {}, timeoutMs: SEAL_TIMEOUT_MS }),
+    bundle: (sequence) =>
+      connection.call("GET", `/v1/bundles/${String(sequence ?? "latest")}`, {
+        timeoutMs: SEAL_TIMEOUT_MS,
+      }),
+    close: () => connection.close(),
+  };
+}
+
+type JsonCaller = <Answer>(
+  method: "GET" | "POST",
+  path: string,
+  options: Partial<CallOptions>,
+) => Promise<Answer>;
+
+function createJsonCaller(connection: Connection, timeoutMs: number): JsonCaller {
+  return async <Answer>(
+    method: "GET" | "POST",
+    path: string,
+    options: Partial<CallOptions>,
+  ): Promise<Answer> => {
+    const body = await connection.call(method, path, { timeoutMs, ...options });
+    try {
+      return JSON.parse(body.toString("utf8")) as Answer;
+    } catch (error) {
+      throw new MeshError("PROTOCOL_VIOLATION", "the node's answer is not JSON", { cause: error });
+    }
+  };
+}
+
+function absent(error: unknown): undefined {
+  if (error instanceof MeshError && error.code === "NOT_FOUND") return undefined;
+  throw error;
+}

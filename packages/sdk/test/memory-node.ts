@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A small honest node in memory, served over a real socket. */
+import { join } from "node:path";
+import { createControlServer } from "@ctxmesh/api";
+import type { ControlServer } from "@ctxmesh/api";
+import { MeshError } from "@ctxmesh/model";
+import type {
+  Candidate,
+  ChangeEvent,
+  ContextService,
+  FactInput,
+  ListQuery,
+  NodeStatus,
+  SealReceipt,
+  SealingService,
+  VisibleFact,
+  WatchQuery,
+  WriteReceipt,
+} from "@ctxmesh/model";
+import { silentLogger, tempDir } from "@ctxmesh/testing";
+
+const WRITER = "ab".repeat(32);
+
+export class MemoryService implements ContextService {
+  readonly #facts = new Map<string, VisibleFact>();
+  readonly #watchers = new Set<(event: ChangeEvent) => void>();
+  #hlc = 0;
+
+  async put(doc: string, facts: readonly FactInput[]): Promise<WriteReceipt> {
+    for (const { key, value, ...rest } of facts) {
+      const fact = {
+        doc,
+        key,
+        value,
+        writer: WRITER,
+        hlc: ++this.#hlc,
+        version: String(this.#hlc),
+        ageMs: 0,
+        contested: false,
+        ...rest,
+      } as unknown as VisibleFact;
+      this.#facts.set(`${doc}\n${key}`, fact);
+      this.#tell({ doc, key, fact, origin: "local" });
+    }
+    return { acknowledged: "local", hlc: this.#hlc, facts: facts.length } as WriteReceipt;
+  }
+
+  async delete(doc: string, keys: readonly string[]): Promise<WriteReceipt> {
+    for (const key of keys) {
+      this.#facts.delete(`${doc}\n${key}`);
+      this.#tell({ doc, key, origin: "local" });
+    }
+    return { acknowledged: "local", hlc: ++this.#hlc, facts: keys.length } as WriteReceipt;
+  }
+
+  get(doc: string, key: string): VisibleFact | undefined {
+    return this.#facts.get(`${doc}\n${key}`);
+  }
+
+  candidates(doc: string, key: string): readonly Candidate[] {
+    const fact = this.get(doc, key);
+    return fact === undefined ? [] : [{ ...fact, deleted: false } as unknown as Candidate];
+  }
+
+  list({ doc, prefix = "", after = "", limit = 1_000 }: ListQuery): readonly VisibleFact[] {
+    if (limit > 10_000)
+      throw new MeshError("INPUT_INVALID", "limit is over 10000", { field: "limit" });
+    return [...this.#facts.values()]
+      .filter((fact) => doc === undefined || fact.doc === doc)
+      .filter(({ key }) => key.startsWith(prefix) && key > after)
+      .slice(0, limit);
+  }
+
+  watch({ doc, prefix = "" }: WatchQuery, listener: (event: ChangeEvent) => void): () => void {
+    const watcher = (event: ChangeEvent): void => {
+      if ((doc === undefined || event.doc === doc) && event.key.startsWith(prefix)) listener(event);
+    };
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  async status(options: { digest?: boolean } = {}): Promise<NodeStatus> {
+    const digest = options.digest === true ? { digest: "00" } : {};
+    return { service: "hub", facts: this.#facts.size, ...digest } as unknown as NodeStatus;
+  }
+
+  get watching(): number {
+    return this.#watchers.size;
+  }
+
+  #tell(event: ChangeEvent): void {
+    for (const watcher of this.#watchers) watcher(event);
+  }
+}
+
+const BUNDLE = Buffer.from('{ "exact":  "bytes" }\n');
+
+class MemorySealing implements SealingService {
+  #count = 0;
+
+  async seal(): Promise<SealReceipt> {
+    return { sequence: ++this.#count } as SealReceipt;
+  }
+
+  async bundle(sequence = this.#count): Promise<Uint8Array> {
+    if (sequence < 1 || sequence > this.#count) {
+      throw new MeshError("NOT_FOUND", `there is no seal ${String(sequence)}`);
+    }
+    return BUNDLE;
+  }
+}
+
+export interface MemoryNode extends AsyncDisposable {
+  readonly service: MemoryService;
+  readonly socketPath: string;
+  readonly bundle: Uint8Array;
+  /** Serves again after `stop`, with the same facts. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startMemoryNode(): Promise<MemoryNode> {
+  const dir = await tempDir();
+  const socketPath = join(dir.path, "node.sock");
+  const service = new MemoryService();
+  const sealing = new MemorySealing();
+  let server: ControlServer | undefined;
+  const start = async (): Promise<void> => {
+    server = createControlServer({ service, sealing, version: "0.0.0", logger: silentLogger });
+    await server.listenUnix(socketPath);
+  };
+  const stop = async (): Promise<void> => server?.close();
+  await start();
+  return {
+    service,
+    socketPath,
+    bundle: BUNDLE,
+    start,
+    stop,
+    async [Symbol.asyncDispose]() {
+      await stop();
+      await dir.remove();
+    },
+  };
+}
