@@ -14,6 +14,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program.parseAsync(argv);
   } catch (error) {
+    // Help or the version, shown because it was asked for.
     if (error instanceof CommanderError) return;
     const failure = toMeshError(error);
     process.exitCode = failure.exitCode;
@@ -31,13 +32,10 @@ function endOnBrokenPipe(error: Error): void {
 /** Commander throws instead of exiting, and leaves the reporting of errors to us. */
 function quiet(command: Command, path: string = command.name()): void {
   command.configureOutput({ outputError: () => undefined }).exitOverride((error) => {
-    throw SHOWN.has(error.code) ? error : usageError(error, path);
+    throw error.exitCode === 0 ? error : usageError(error, path);
   });
   for (const child of command.commands) quiet(child, `${path} ${child.name()}`);
 }
-
-/** What Commander has shown on stdout, because it was asked to. */
-const SHOWN: ReadonlySet<string> = new Set(["commander.helpDisplayed", "commander.version"]);
 
 function usageError(error: CommanderError, path: string): MeshError {
   if (error.code === "commander.help") {

@@ -40,9 +40,9 @@ async function* changes(
   socketPath: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ChangeEvent, void, undefined> {
-  let response: IncomingMessage | undefined;
   try {
-    response = await opening;
+    // Leaving this loop in any way also ends the response.
+    const response = await opening;
     for await (const item of parseEventStream(response as AsyncIterable<Uint8Array>)) {
       if (item === undefined) continue;
       if (item.event === "change") yield JSON.parse(item.data) as ChangeEvent;
@@ -51,8 +51,6 @@ async function* changes(
   } catch (error) {
     if (signal?.aborted === true) return;
     throw transportError(error, socketPath, { signal });
-  } finally {
-    response?.destroy();
   }
   if (signal?.aborted !== true) {
     throw new MeshError("UNREACHABLE", `the node at ${socketPath} ended the watch`, {

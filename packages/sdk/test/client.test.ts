@@ -27,7 +27,7 @@ afterEach(async () => {
 
 describe("calls", () => {
   test("what is put is what is got, whatever the texts and values", async () => {
-    const json = fc.jsonValue().map((value) => value as JsonValue);
+    const json = fc.jsonValue({ stringUnit: "grapheme" }).map((value) => value as JsonValue);
     const key = fc.string({ minLength: 1, unit: "grapheme" });
     await fc.assert(
       fc.asyncProperty(key, json, async (name, value) => {

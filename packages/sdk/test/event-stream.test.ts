@@ -20,7 +20,7 @@ async function read(text: string, cuts: readonly number[]): Promise<(StreamEvent
   return events;
 }
 
-const data = fc.jsonValue().map((value) => JSON.stringify(value));
+const data = fc.jsonValue({ stringUnit: "grapheme" }).map((value) => JSON.stringify(value));
 
 test("the events do not depend on where the chunks are cut, not even inside a character", async () => {
   const item = fc.oneof(

@@ -8,7 +8,7 @@ import { dirname, resolve } from "node:path";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 // oxlint-disable-next-line import/extensions -- ajv has no exports map
 import { Ajv2020 } from "ajv/dist/2020.js";
-import type { ErrorObject } from "ajv/dist/2020.js";
+import type { ErrorObject, ValidateFunction } from "ajv/dist/2020.js";
 import { LineCounter, isMap, isNode, isScalar, parseDocument } from "yaml";
 import type { Document } from "yaml";
 import { CONFIG_SCHEMAS } from "./schema.ts";
@@ -48,7 +48,21 @@ export function parseConfig<Kind extends ConfigKind>(
   }));
   refuse(syntax, lines, file);
   const value = toPlain(document, file);
-  const schema = CONFIG_SCHEMAS[kind];
+  const validate = validatorOf(kind);
+  validate(value);
+  const problems = (validate.errors ?? [])
+    // Says no more than the error inside its `then`.
+    .filter(({ keyword }) => keyword !== "if")
+    .map((error) => problemOf(error, document));
+  refuse(problems, lines, file);
+  return resolvePaths(value, CONFIG_SCHEMAS[kind], dirname(resolve(file))) as ConfigByKind[Kind];
+}
+
+const validators = new Map<ConfigKind, ValidateFunction>();
+
+function validatorOf(kind: ConfigKind): ValidateFunction {
+  const known = validators.get(kind);
+  if (known !== undefined) return known;
   const validate = new Ajv2020({
     allErrors: true,
     useDefaults: true,
@@ -57,11 +71,9 @@ export function parseConfig<Kind extends ConfigKind>(
     strictTypes: false,
     strictRequired: false,
     formats: { path: true },
-  }).compile(schema);
-  validate(value);
-  const problems = (validate.errors ?? []).map((error) => problemOf(error, document));
-  refuse(problems, lines, file);
-  return resolvePaths(value, schema, dirname(resolve(file))) as ConfigByKind[Kind];
+  }).compile(CONFIG_SCHEMAS[kind]);
+  validators.set(kind, validate);
+  return validate;
 }
 
 function toPlain(document: Document, file: string): unknown {
@@ -173,7 +185,6 @@ function problemOf(error: ErrorObject, document: Document): Problem {
     }
     case "uniqueItems":
     case "maxItems":
-    case "if":
       return { offset, message: `${at} ${error.message ?? "is not valid"}` };
     default: {
       const expected = schema?.title ?? (schema?.["type"] === "object" ? "a mapping" : undefined);

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The command line without a daemon: help, usage errors, exit codes, completion. */
+import { spawnSync } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { EXIT } from "@ctxmesh/model";
+import { tempDir } from "@ctxmesh/testing";
+import type { TempDir } from "@ctxmesh/testing";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createProgram } from "../src/program.ts";
+import { run } from "./run.ts";
+
+const COMMANDS = createProgram("0.0.0").commands.map((command) => command.name());
+
+let dir: TempDir;
+
+beforeAll(async () => {
+  dir = await tempDir();
+});
+
+afterAll(() => dir.remove());
+
+/** Runs in an empty folder, so that no default socket is found. */
+const ctxmesh = (...args: readonly string[]): ReturnType<typeof run> =>
+  run(args, { cwd: dir.path });
+
+describe("help", () => {
+  test("names every command, and the exit codes", async () => {
+    const { code, stdout, stderr } = await ctxmesh("--help");
+    expect({ code, stderr }).toEqual({ code: EXIT.ok, stderr: "" });
+    for (const name of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${name}\\b`, "mu"));
+    expect(stdout).toContain("Exit codes:");
+  });
+
+  test.each(COMMANDS)("of %s has an example", async (name) => {
+    const { code, stdout } = await ctxmesh(name, "--help");
+    expect(code).toBe(EXIT.ok);
+    expect(stdout).toMatch(new RegExp(`Examples:\n  \\$ ctxmesh ${name}`, "u"));
+  });
+
+  test("comes through the help command too", async () => {
+    const asked = await ctxmesh("help", "put");
+    expect(asked).toEqual(await ctxmesh("put", "--help"));
+  });
+
+  test("the version is that of the package", async () => {
+    expect((await ctxmesh("--version")).stdout).toMatch(/^\d+\.\d+\.\d+\n$/u);
+  });
+});
+
+describe("a wrong command line is one line on stderr and exit code 3", () => {
+  test.each([
+    [["stauts"], "ctxmesh: unknown command 'stauts'; did you mean status?"],
+    [["put"], "ctxmesh: missing required argument 'doc'; see ctxmesh put --help"],
+    [
+      ["put", "a", "b"],
+      "ctxmesh: the value is missing; ctxmesh put DOC KEY VALUE, or ctxmesh put DOC - to read JSON lines from stdin",
+    ],
+    [
+      ["put", "a", "b", "1", "--confidence", "2"],
+      "ctxmesh: --confidence must be a number from 0 to 1",
+    ],
+    [
+      ["put", "a", "b", "1", "--ttl", "soon"],
+      'ctxmesh: "soon" is not a duration; write it as 500ms, 30s, 10m, 2h or 7d',
+    ],
+    [["get", "a", "b", "--al"], "ctxmesh: unknown option '--al'; did you mean --all?"],
+    [
+      ["ls", "a", "b"],
+      "ctxmesh: too many arguments for 'ls'. Expected 1 argument but got 2: a, b; see ctxmesh ls --help",
+    ],
+    [
+      ["status"],
+      "ctxmesh: which daemon?; give --socket PATH, set CTXMESH_SOCKET, or run this in a folder made by ctxmesh init",
+    ],
+    [
+      ["verify", "b.json"],
+      "ctxmesh: which trust root?; give --root FILE, the root.json that you pinned",
+    ],
+    [
+      ["config-schema", "agents"],
+      "ctxmesh: command-argument value 'agents' is invalid for argument 'daemon'. Allowed choices are agent, hub; see ctxmesh config-schema --help",
+    ],
+  ])("%j", async (args, message) => {
+    const env = { CTXMESH_SOCKET: args[0] === "put" ? join(dir.path, "none.sock") : "" };
+    const { code, stdout, stderr } = await run(args, { cwd: dir.path, env });
+    expect({ code, stdout, stderr }).toEqual({
+      code: EXIT.input,
+      stdout: "",
+      stderr: `${message}\n`,
+    });
+  });
+
+  test("without any command the help comes first", async () => {
+    const { code, stdout, stderr } = await ctxmesh();
+    expect({ code, stdout }).toEqual({ code: EXIT.input, stdout: "" });
+    expect(stderr).toMatch(
+      /^Usage: ctxmesh .*\nctxmesh: a command is missing; see ctxmesh --help\n$/su,
+    );
+  });
+
+  test("with --json it is one JSON object on stderr", async () => {
+    const { code, stderr } = await ctxmesh("put", "--json");
+    expect(code).toBe(EXIT.input);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: "USAGE", exit: 3 } });
+  });
+});
+
+const socket = (): string => join(dir.path, "none.sock");
+
+describe("without a daemon", () => {
+  test.each([["put", "a", "b", "1"], ["get", "a", "b"], ["ls"], ["watch"], ["status"], ["seal"]])(
+    "%s says so with exit code 4",
+    async (...args) => {
+      const { code, stderr } = await ctxmesh(...args, "--socket", socket());
+      expect(code).toBe(EXIT.unavailable);
+      expect(stderr).toMatch(
+        /^ctxmesh: can't reach a node at .*none\.sock: ENOENT; is the daemon running\?.*\n$/u,
+      );
+    },
+  );
+
+  test("the socket also comes from the environment", async () => {
+    const env = { CTXMESH_SOCKET: socket() };
+    expect((await run(["status"], { cwd: dir.path, env })).code).toBe(EXIT.unavailable);
+  });
+});
+
+describe("configurations", () => {
+  test("--check-config prints the effective one, as YAML or JSON", async () => {
+    const path = join(dir.path, "good.yaml");
+    await writeFile(path, "space: s\nkey: k\nstore: t\nsocket: a.sock\n");
+    const yaml = await ctxmesh("agent", path, "--check-config");
+    expect(yaml).toMatchObject({ code: EXIT.ok, stderr: "" });
+    expect(yaml.stdout).toContain(`space: ${join(dir.path, "s")}\n`);
+    const json = await ctxmesh("agent", path, "--check-config", "--json");
+    expect(JSON.parse(json.stdout)).toMatchObject({ log: { level: "info" } });
+  });
+
+  test.each([[["--check-config"]], [[]]])(
+    "a wrong one is refused with its line, checked (%j) or started",
+    async (options) => {
+      await writeFile(join(dir.path, "bad.yaml"), "space: s\nkey: k\nstore: t\nsokcet: a.sock\n");
+      const { code, stdout, stderr } = await ctxmesh("agent", "bad.yaml", ...options);
+      expect({ code, stdout }).toEqual({ code: EXIT.input, stdout: "" });
+      expect(stderr.split("\n")).toEqual([
+        'ctxmesh: bad.yaml:1:1: the key "socket" is missing',
+        'ctxmesh: bad.yaml:4:1: unknown key "sokcet"; did you mean "socket"?',
+        "",
+      ]);
+    },
+  );
+
+  test("the schema that is printed is JSON", async () => {
+    const { stdout } = await ctxmesh("config-schema", "hub");
+    const $schema = expect.stringContaining("2020-12") as string;
+    expect(JSON.parse(stdout)).toMatchObject({ $schema });
+  });
+});
+
+const complete = (script: string, words: readonly string[]): string[] => {
+  const quoted = words.map((word) => `'${word}'`).join(" ");
+  const call = `COMP_WORDS=(${quoted}); COMP_CWORD=${String(words.length - 1)}; _ctxmesh; echo "\${COMPREPLY[*]}"`;
+  const { stdout } = spawnSync("bash", ["-c", `${script}\n${call}`], { encoding: "utf8" });
+  return stdout.trim().split(/\s+/u);
+};
+
+describe("completion", () => {
+  test("bash completes commands, options and choices", async () => {
+    const { stdout: script } = await ctxmesh("completion", "bash");
+    expect(complete(script, ["ctxmesh", "s"])).toEqual(["status", "seal"]);
+    expect(complete(script, ["ctxmesh", "seal", "--o"])).toEqual(["--out"]);
+    expect(complete(script, ["ctxmesh", "config-schema", "h"])).toEqual(["hub"]);
+  });
+
+  test.each(["bash", "zsh", "fish"])("%s knows every command", async (shell) => {
+    const { code, stdout } = await ctxmesh("completion", shell);
+    expect(code).toBe(EXIT.ok);
+    for (const name of COMMANDS) expect(stdout).toContain(name);
+  });
+});
+
+test("an old Node gets a message that it can understand", () => {
+  const preload = `data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"20.1.0"}})`;
+  const bin = fileURLToPath(new URL("../bin/ctxmesh.js", import.meta.url));
+  const { status, stderr } = spawnSync(process.execPath, ["--import", preload, bin, "--help"], {
+    encoding: "utf8",
+  });
+  expect(status).toBe(EXIT.unavailable);
+  expect(stderr).toMatch(/^ctxmesh: needs Node\.js 24 or newer, this is v.*\n$/u);
+});

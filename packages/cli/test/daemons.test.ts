@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Agent and hub as processes, driven by the command line alone. */
+import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import { copyFile, cp, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { EXIT } from "@ctxmesh/model";
+import { tempDir, waitFor } from "@ctxmesh/testing";
+import type { TempDir } from "@ctxmesh/testing";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { run, start } from "./run.ts";
+import type { RunResult } from "./run.ts";
+
+interface LogLine {
+  readonly level: string;
+  readonly event: string;
+  readonly [field: string]: unknown;
+}
+
+/** A daemon with its log, which is all that it may print. */
+class Daemon {
+  readonly log: LogLine[] = [];
+  readonly process: ChildProcessWithoutNullStreams;
+  readonly exit: Promise<number | null>;
+  stderr = "";
+
+  constructor(cwd: string, kind: "agent" | "hub", config: string) {
+    this.process = start([kind, config], { cwd });
+    createInterface({ input: this.process.stdout }).on("line", (line) =>
+      this.log.push(JSON.parse(line) as LogLine),
+    );
+    this.process.stderr.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
+    this.exit = new Promise((resolve) => this.process.on("close", resolve));
+  }
+
+  async ready(): Promise<LogLine> {
+    const find = (): LogLine | undefined => this.log.find(({ event }) => event.endsWith(".ready"));
+    await waitFor(() => find() !== undefined || this.process.exitCode !== null, {
+      timeoutMs: 20_000,
+      what: "the daemon to be ready",
+    });
+    const line = find();
+    if (line === undefined) throw new Error(`the daemon ended: ${this.stderr}`);
+    return line;
+  }
+
+  async stop(): Promise<number | null> {
+    this.process.kill("SIGTERM");
+    return this.exit;
+  }
+}
+
+let dir: TempDir;
+let mesh: string;
+let hub: Daemon;
+let agent: Daemon;
+
+const ctxmesh = (...args: readonly string[]): Promise<RunResult> => run(args, { cwd: mesh });
+
+beforeAll(async () => {
+  dir = await tempDir();
+  mesh = join(dir.path, "mesh");
+  await run(["init", mesh, "--agents", "1", "--ports", "auto"]);
+  hub = new Daemon(mesh, "hub", "hub.yaml");
+  await hub.ready();
+  agent = new Daemon(mesh, "agent", "agent-1.yaml");
+  await agent.ready();
+});
+
+afterAll(async () => {
+  await Promise.all([agent.stop(), hub.stop()]);
+  await dir.remove();
+});
+
+test("ready is a log line with the addresses, and stdout has log lines only", async () => {
+  const line = await agent.ready();
+  expect(line).toMatchObject({ level: "info", event: "agent.ready", service: "agent" });
+  expect(line["addresses"]).toEqual([
+    expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+\/p2p\//u),
+  ]);
+  for (const entry of [...hub.log, ...agent.log]) {
+    expect(Date.parse(String(entry["time"]))).toBeGreaterThan(0);
+    expect(entry.event).toMatch(/^[a-z][a-z0-9.-]+$/u);
+  }
+});
+
+describe("facts", () => {
+  test("put, get, ls and get --all tell the same", async () => {
+    const put = await ctxmesh(
+      "put",
+      "line-2/press-7",
+      "temperature",
+      "-71.5",
+      "--confidence",
+      "0.9",
+      "--source",
+      "thermo-1",
+      "--tag",
+      "a",
+      "--tag",
+      "b",
+    );
+    expect(put).toEqual({ code: EXIT.ok, stdout: "wrote 1 (local)\n", stderr: "" });
+    expect(await ctxmesh("get", "line-2/press-7", "temperature")).toEqual({
+      code: EXIT.ok,
+      stdout: "-71.5\n",
+      stderr: "",
+    });
+    const json = await ctxmesh("get", "line-2/press-7", "temperature", "--json");
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      value: -71.5,
+      confidence: 0.9,
+      source: { model: "thermo-1" },
+      tags: ["a", "b"],
+      contested: false,
+    });
+    const all = await ctxmesh("get", "line-2/press-7", "temperature", "--all");
+    expect(all.stdout).toMatch(/^-> {2}-71\.5 {2}confidence 0\.9 .* thermo-1\nnot contested\n$/u);
+    const listed = await ctxmesh("ls", "line-2/press-7", "--json");
+    expect(
+      listed.stdout
+        .trim()
+        .split("\n")
+        .map((line) => (JSON.parse(line) as { key: string }).key),
+    ).toEqual(["temperature"]);
+  });
+
+  test("a missing fact is exit code 1", async () => {
+    const { code, stderr } = await ctxmesh("get", "line-2/press-7", "nothing");
+    expect(code).toBe(EXIT.failed);
+    expect(stderr).toBe(
+      'ctxmesh: line-2/press-7 has no fact "nothing"; ctxmesh ls line-2/press-7 lists what there is\n',
+    );
+  });
+
+  test("what the node refuses is exit code 3 with its reason", async () => {
+    const { code, stderr } = await ctxmesh("put", "bad doc", "k", "1");
+    expect(code).toBe(EXIT.input);
+    expect(stderr).toMatch(/^ctxmesh: malformed document name.*\n$/u);
+  });
+
+  test("lines of stdin are written, more than one write's worth", async () => {
+    const input = Array.from(
+      { length: 2_500 },
+      (_, i) => `{"key":"k${String(i)}","value":${String(i)}}\n`,
+    ).join("");
+    const { code, stdout } = await run(["put", "bulk", "-", "--json"], { cwd: mesh, input });
+    expect(code).toBe(EXIT.ok);
+    expect(JSON.parse(stdout)).toMatchObject({ facts: 2_500 });
+    const listed = await ctxmesh("ls", "bulk", "--json");
+    expect(listed.stdout.trim().split("\n")).toHaveLength(2_500);
+  });
+
+  test("a bad line of stdin is named, with what was written before", async () => {
+    const { code, stderr } = await run(["put", "bulk", "-"], {
+      cwd: mesh,
+      input: '{"key":"a","value":1}\n\nnot json\n',
+    });
+    expect(code).toBe(EXIT.input);
+    expect(stderr).toMatch(/^ctxmesh: stdin:3: not a JSON object.*0 facts were written before/u);
+  });
+
+  test("a hub does not write", async () => {
+    const { code, stderr } = await ctxmesh("put", "a", "k", "1", "--socket", "hub/hub.sock");
+    expect(code).toBe(EXIT.policy);
+    expect(stderr).toMatch(/^ctxmesh: a hub does not write facts; .+\n$/u);
+  });
+
+  test("watch prints changes as they come, and an interrupt ends it well", async () => {
+    const watching = start(["watch", "news", "--json"], { cwd: mesh });
+    const lines: string[] = [];
+    createInterface({ input: watching.stdout }).on("line", (line) => lines.push(line));
+    const closed = new Promise((resolve) => watching.on("close", resolve));
+    let value = 0;
+    await waitFor(
+      async () => {
+        await ctxmesh("put", "news", "k", String(++value));
+        return lines.length > 0;
+      },
+      { timeoutMs: 20_000, what: "a change" },
+    );
+    watching.kill("SIGINT");
+    expect(await closed).toBe(EXIT.ok);
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ doc: "news", key: "k", origin: "local" });
+  });
+});
+
+describe("seal and verify", () => {
+  test("a bundle of the hub holds a fact of the agent, and one changed byte is refused", async () => {
+    await ctxmesh("put", "sealed", "secret-value", '"needle"');
+    await waitFor(
+      async () =>
+        (await ctxmesh("get", "sealed", "secret-value", "--socket", "hub/hub.sock")).code ===
+        EXIT.ok,
+      { timeoutMs: 20_000, what: "the fact at the hub" },
+    );
+    const sealed = await ctxmesh("seal", "--out", "bundle.json", "--json");
+    expect(JSON.parse(sealed.stdout)).toMatchObject({ sequence: 1, out: "bundle.json" });
+    const good = await ctxmesh("verify", "bundle.json", "--root", "root.json");
+    expect(good).toMatchObject({ code: EXIT.ok, stderr: "" });
+    const text = await readFile(join(mesh, "bundle.json"), "utf8");
+    expect(text).toContain("needle");
+    await writeFile(join(mesh, "changed.json"), text.replace("needle", "needlf"));
+    const bad = await ctxmesh("verify", "changed.json", "--trust", "root.json", "--json");
+    expect(bad.code).toBe(EXIT.failed);
+    expect(JSON.parse(bad.stdout)).toMatchObject({ valid: false, exitCode: 1 });
+    expect((await ctxmesh("verify", "none.json", "--root", "root.json")).code).toBe(EXIT.input);
+  });
+
+  test("only a hub seals", async () => {
+    const { code, stderr } = await ctxmesh("seal", "--socket", "agent-1/agent.sock");
+    expect(code).toBe(EXIT.input);
+    expect(stderr).toMatch(/^ctxmesh: .*only a hub makes seals; use the socket of a hub\n$/u);
+  });
+
+  test("a bundle that can't be saved is one line, and leaves no part of a file", async () => {
+    const { code, stderr } = await ctxmesh("seal", "--out", "nowhere/bundle.json");
+    expect(code).toBe(EXIT.input);
+    expect(stderr).toMatch(/^ctxmesh: can't write nowhere\/bundle\.json: ENOENT; .+\n$/u);
+  });
+});
+
+test("status shows both nodes and their connection", async () => {
+  const { stdout } = await ctxmesh("status", "--digest", "--json");
+  expect(JSON.parse(stdout)).toMatchObject({ service: "agent", ready: true, spaceName: "mesh" });
+  const text = (await ctxmesh("status", "--socket", "hub/hub.sock")).stdout;
+  expect(text).toMatch(/^hub +ready, up /u);
+  expect(text).toMatch(/^peer +agent /mu);
+});
+
+/** The agent's configuration with one change, in a file of its own. */
+async function variant(name: string, change: (yaml: string) => string): Promise<string> {
+  const yaml = await readFile(join(mesh, "agent-1.yaml"), "utf8");
+  await writeFile(join(mesh, name), change(yaml.replace(/listen:\n.*\n/u, "listen: []\n")));
+  return name;
+}
+
+const startFailure = async (config: string): Promise<RunResult> => ctxmesh("agent", config);
+
+describe("starts that fail end with one line", () => {
+  test("a store that is open elsewhere", async () => {
+    const config = await variant("locked.yaml", (yaml) => yaml.replace("agent.sock", "other.sock"));
+    const { code, stdout, stderr } = await startFailure(config);
+    expect({ code, stdout }).toEqual({ code: EXIT.unavailable, stdout: "" });
+    expect(stderr).toMatch(/^ctxmesh: .*agent-1\/store.*\n$/u);
+  });
+
+  test("a socket that another daemon serves", async () => {
+    const config = await variant("socket.yaml", (yaml) => yaml.replace("agent-1/store", "store-2"));
+    const { code, stderr } = await startFailure(config);
+    expect(code).toBe(EXIT.unavailable);
+    expect(stderr).toMatch(/^ctxmesh: another process serves .*agent\.sock; .+\n$/u);
+    expect((await ctxmesh("status")).code).toBe(EXIT.ok);
+  });
+
+  test("a key file that holds something else, which is not quoted", async () => {
+    await writeFile(join(mesh, "broken.jwk"), '{"kty":"OKP","d":"TOPSECRET"');
+    const config = await variant("key.yaml", (yaml) =>
+      yaml.replace("agent-1/device.jwk", "broken.jwk"),
+    );
+    const { code, stderr } = await startFailure(config);
+    expect(code).toBe(EXIT.input);
+    expect(stderr).toMatch(/^ctxmesh: .*broken\.jwk: key file is not JSON\n$/u);
+    expect(stderr).not.toContain("TOPSECRET");
+  });
+
+  test("a key of another kind", async () => {
+    await copyFile(join(mesh, "hub/snapshot.jwk"), join(mesh, "snapshot.jwk"));
+    const config = await variant("kind.yaml", (yaml) =>
+      yaml.replace("agent-1/device.jwk", "snapshot.jwk"),
+    );
+    const { code, stderr } = await startFailure(config);
+    expect(code).toBe(EXIT.input);
+    expect(stderr).toMatch(
+      /snapshot\.jwk: is a key for ML-DSA-65-Ed25519; Ed25519 is needed here/u,
+    );
+  });
+
+  test("a space file with one changed character", async () => {
+    const space = await readFile(join(mesh, "space.json"), "utf8");
+    await writeFile(
+      join(mesh, "space-2.json"),
+      space.replace(/"genesis": "(.{20})./u, '"genesis": "$1!'),
+    );
+    const config = await variant("space.yaml", (yaml) =>
+      yaml.replace("space.json", "space-2.json"),
+    );
+    const { code, stderr } = await startFailure(config);
+    expect(code).toBe(EXIT.input);
+    expect(stderr).toMatch(/^ctxmesh: .*space-2\.json: .+\n$/u);
+    await expect(stat(join(mesh, "space-2"))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  test("a CSV source without its file", async () => {
+    const config = await variant("csv.yaml", (yaml) =>
+      yaml.replace("sources:\n", "sources:\n  - type: csv\n    path: none.csv\n"),
+    );
+    const { code, stderr } = await startFailure(config);
+    expect(code).toBe(EXIT.input);
+    expect(stderr).toMatch(/^ctxmesh: can't read the CSV file .*none\.csv: ENOENT; .+\n$/u);
+  });
+
+  test("a hub whose port is busy", async () => {
+    await cp(join(mesh, "hub.yaml"), join(mesh, "hub-2.yaml"));
+    const yaml = await readFile(join(mesh, "hub.yaml"), "utf8");
+    await writeFile(
+      join(mesh, "hub-2.yaml"),
+      yaml.replace("hub/store", "hub-2-store").replace("hub/hub.sock", "hub-2.sock"),
+    );
+    const { code, stderr } = await ctxmesh("hub", "hub-2.yaml");
+    expect(code).toBe(EXIT.unavailable);
+    expect(stderr).toMatch(/^ctxmesh: can't listen on 127\.0\.0\.1:\d+: EADDRINUSE; .+\n$/u);
+  });
+});
+
+test("SIGTERM drains: exit code 0, no socket left, what was written is there after a restart", async () => {
+  await ctxmesh("put", "kept", "k", "1");
+  expect(await agent.stop()).toBe(EXIT.ok);
+  expect(agent.log.at(-1)).toMatchObject({ event: "daemon.stopped" });
+  await expect(stat(join(mesh, "agent-1/agent.sock"))).rejects.toMatchObject({ code: "ENOENT" });
+  const { code, stderr } = await ctxmesh("status");
+  expect(code).toBe(EXIT.unavailable);
+  expect(stderr).toBe(
+    "ctxmesh: no daemon serves agent-1/agent.sock; start it: ctxmesh agent agent-1.yaml\n",
+  );
+  agent = new Daemon(mesh, "agent", "agent-1.yaml");
+  await agent.ready();
+  expect((await ctxmesh("get", "kept", "k")).stdout).toBe("1\n");
+});
+
+test("a daemon that was killed is followed by one that starts all the same", async () => {
+  agent.process.kill("SIGKILL");
+  await agent.exit;
+  agent = new Daemon(mesh, "agent", "agent-1.yaml");
+  await agent.ready();
+  expect((await ctxmesh("status")).code).toBe(EXIT.ok);
+});
