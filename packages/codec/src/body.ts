@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A section's body as carried: one byte of encoding, then the payload. 0 = as it is, 1 = zstd
- * (RFC 8878), one frame and nothing after it. Small payloads stay as they are, since a zstd frame costs more than it saves there.
+ * (RFC 8878), one frame and nothing after it. Small payloads stay as they are, since a zstd frame costs
+ * more than it saves there.
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { LIMITS, MeshError } from "@ctxmesh/model";

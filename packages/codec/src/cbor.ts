@@ -16,7 +16,10 @@ export type CborValue =
   | readonly CborValue[]
   | { readonly [key: string]: CborValue };
 
-/** The deterministic encoding of a value. A copy, since cborg may return a `Buffer` of a shared pool, whose `slice` is a view. */
+/**
+ * The deterministic encoding of a value. A copy, since cborg may return a `Buffer` of a shared pool,
+ * whose `slice` is a view.
+ */
 export const encodeCbor = (value: CborValue): Uint8Array =>
   new Uint8Array(encode(value, rfc8949EncodeOptions));
 
@@ -36,8 +39,8 @@ function assertPlain(value: CborValue, depth: number): void {
 /**
  * Decodes untrusted bytes and refuses whatever would not encode to the same bytes again (long
  * integers, unsorted or duplicate keys, indefinite lengths, trailing bytes), and what {@link CborValue}
- * does not have (floats, tags, integers over 2^53 - 1), and nesting over `LIMITS.depth`. Strings and byte strings in the result are copies. Throws `FORMAT_INVALID`, and
- * `LIMIT_EXCEEDED` over `maxBytes`.
+ * does not have (floats, tags, integers over 2^53 - 1), and nesting over `LIMITS.depth`. Strings and
+ * byte strings in the result are copies. Throws `FORMAT_INVALID`, and `LIMIT_EXCEEDED` over `maxBytes`.
  */
 export function decodeCbor(bytes: Uint8Array, maxBytes: number, what: string): CborValue {
   if (bytes.length > maxBytes) {

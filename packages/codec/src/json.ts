@@ -71,8 +71,24 @@ export function assertJsonValue(value: unknown, field: string): asserts value is
   assertJson(value, field, 0, new Set());
 }
 
+/** Whether every object in a value already has its members in the order of RFC 8785 (UTF-16 code units). */
+function isSorted(value: JsonValue): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  if (Array.isArray(value)) return (value as readonly JsonValue[]).every(isSorted);
+  const object = value as Readonly<Record<string, JsonValue>>;
+  let before: string | undefined;
+  for (const name in object) {
+    if (before !== undefined && before > name) return false;
+    if (!isSorted(object[name] ?? null)) return false;
+    before = name;
+  }
+  return true;
+}
+
 /** The one text of a JSON value (RFC 8785). The value must have passed {@link assertJsonValue} or come from `JSON.parse`. */
 export function canonicalJson(value: JsonValue): string {
+  // RFC 8785 takes its texts of numbers and strings from ECMAScript, so only the order of members can differ.
+  if (isSorted(value)) return JSON.stringify(value);
   const text = canonicalize(value);
   if (text === undefined) throw new MeshError("INPUT_INVALID", "not a JSON value");
   return text;

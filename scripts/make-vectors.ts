@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Writes the frozen byte vectors of the codec and of the facts frame:
+ * `node --conditions=@ctxmesh/source scripts/make-vectors.ts`, then `npx oxfmt`. Everything is derived from fixed seeds, so
+ * a second run changes nothing unless a format changed, and then the format's version must change too.
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import {
+  encodeBatch,
+  encodeBody,
+  encodeGenesis,
+  encodeGrant,
+  encodeHeader,
+  encodeSignedRecord,
+  genesisSigningInput,
+  grantSigningInput,
+  headerSigningInput,
+} from "@ctxmesh/codec";
+import type { Genesis, Grant, Header } from "@ctxmesh/codec";
+import { createDeviceSigner, sha256 } from "@ctxmesh/crypto";
+import { encodeFrame } from "@ctxmesh/facts";
+import type { FactFrame } from "@ctxmesh/facts";
+import {
+  hlcFromMs,
+  parseDeviceKey,
+  parseDocumentName,
+  parseHeaderHash,
+  parseIncarnationId,
+  parseSpaceId,
+  toHex,
+} from "@ctxmesh/model";
+import type { Hlc } from "@ctxmesh/model";
+
+/** A JSON text in which bytes are hex. */
+const asJson = (value: unknown): string =>
+  `${JSON.stringify(value, (_, member: unknown) => (member instanceof Uint8Array ? toHex(member) : member), 2)}\n`;
+
+const fill = (length: number, byte: number): Uint8Array => new Uint8Array(length).fill(byte);
+const START_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
+
+const signer = createDeviceSigner(fill(32, 7));
+const device = parseDeviceKey(toHex(signer.publicKey));
+
+const frames: { name: string; frame: FactFrame }[] = [
+  {
+    name: "one fact",
+    frame: {
+      from: 0,
+      to: 1,
+      records: [{ key: "t", seq: 1, hlc: hlcFromMs(START_MS), valueJson: "21.5" }],
+    },
+  },
+  {
+    name: "every field, a delete, and gaps in seq",
+    frame: {
+      from: 300,
+      to: 100_000,
+      records: [
+        {
+          key: "line-2/press/vibration",
+          seq: 302,
+          hlc: (hlcFromMs(START_MS) + 4095) as Hlc,
+          valueJson: '{"mm_s":0.1,"text":"Grüße 🦀"}',
+          confidence: 0.25,
+          source: { model: "m", version: "1.2", instance: "edge-7" },
+          ttlMs: 86_400_000,
+          tags: ["a", "ß".repeat(64)],
+          basis: ["id-1", "id-2", "id-3"],
+        },
+        {
+          key: "k".repeat(512),
+          seq: 303,
+          hlc: hlcFromMs(START_MS + 10_000),
+          source: { model: "m", instance: "i" },
+          confidence: 0,
+        },
+        { key: "last", seq: 99_999, hlc: (Number.MAX_SAFE_INTEGER - 1) as Hlc, valueJson: "null" },
+      ],
+    },
+  },
+];
+
+const genesis: Genesis = {
+  name: "Werk Süd",
+  creator: device,
+  createdAt: START_MS,
+  nonce: fill(16, 9),
+};
+const genesisBytes = encodeGenesis(genesis);
+const space = parseSpaceId(toHex(sha256(genesisBytes)));
+const grant: Grant = {
+  space,
+  device,
+  index: 1,
+  service: "hub",
+  role: "append",
+  notBefore: START_MS,
+  notAfter: START_MS + 30 * 86_400_000,
+  issuer: device,
+};
+const grantBytes = encodeGrant(grant);
+
+const first = frames[0] ?? { frame: { from: 0, to: 0, records: [] } };
+const payload = encodeFrame(first.frame);
+const body = encodeBody(payload);
+const base: Header = {
+  space,
+  replica: device,
+  incarnation: parseIncarnationId(toHex(fill(16, 1))),
+  seq: 1,
+  prev: null,
+  hlc: hlcFromMs(START_MS),
+  epoch: 0,
+  deps: [],
+  client: 0,
+  sections: [
+    {
+      doc: parseDocumentName("line-2/press-7"),
+      gen: 0,
+      kind: "facts",
+      from: 0,
+      to: 1,
+      bodyHash: sha256(body),
+      bodyLen: body.length,
+      keyId: null,
+    },
+  ],
+};
+const [section] = base.sections;
+const headers: { name: string; header: Header }[] = [
+  { name: "first of a chain", header: base },
+  {
+    name: "every field at length",
+    header: {
+      ...base,
+      seq: Number.MAX_SAFE_INTEGER,
+      prev: parseHeaderHash(toHex(fill(32, 2))),
+      hlc: Number.MAX_SAFE_INTEGER as Hlc,
+      epoch: 65_536,
+      deps: [3, 4, 0xff].map((byte) => parseHeaderHash(toHex(fill(32, byte)))),
+      client: 2 ** 32 - 1,
+      sections: [
+        ...base.sections,
+        ...(section === undefined
+          ? []
+          : [{ ...section, doc: parseDocumentName("d".repeat(200)), gen: 24, keyId: fill(16, 5) }]),
+      ],
+    },
+  },
+];
+
+const codec = {
+  device: { seed: fill(32, 7), publicKey: signer.publicKey },
+  headers: headers.map(({ name, header }) => {
+    const bytes = encodeHeader(header);
+    return { name, header, bytes, id: sha256(bytes) };
+  }),
+  batches: headers.slice(0, 1).map(({ name, header }) => {
+    const headerBytes = encodeHeader(header);
+    const signature = signer.sign(headerSigningInput(headerBytes));
+    const bodies = [body];
+    return { name, signature, bodies, bytes: encodeBatch({ headerBytes, signature, bodies }) };
+  }),
+  genesis: {
+    genesis,
+    space,
+    record: encodeSignedRecord({
+      body: genesisBytes,
+      signature: signer.sign(genesisSigningInput(genesisBytes)),
+    }),
+  },
+  grant: {
+    grant,
+    record: encodeSignedRecord({
+      body: grantBytes,
+      signature: signer.sign(grantSigningInput(grantBytes)),
+    }),
+  },
+  bodies: [
+    { name: "as it is", payload, bytes: body },
+    // Another zstd may compress otherwise, so this one is only ever unpacked.
+    { name: "zstd", payload: fill(1000, 0x61), bytes: encodeBody(fill(1000, 0x61)) },
+  ],
+};
+
+async function write(folder: string, name: string, value: unknown): Promise<void> {
+  const target = new URL(`../packages/${folder}/test/vectors/`, import.meta.url);
+  await mkdir(target, { recursive: true });
+  await writeFile(new URL(name, target), asJson(value));
+}
+
+await write("codec", "batch-v1.json", codec);
+await write(
+  "facts",
+  "frame-v1.json",
+  frames.map(({ name, frame }) => ({ name, frame, bytes: encodeFrame(frame) })),
+);
