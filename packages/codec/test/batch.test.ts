@@ -63,22 +63,18 @@ describe("a batch", () => {
   });
 
   test("with a changed byte never decodes to other content under the same header bytes, and re-encodes exactly", () => {
-    const change = fc.record({ at: fc.nat(), flip: fc.integer({ min: 1, max: 255 }) });
     fc.assert(
-      fc.property(batchArbitrary, fc.array(change, { minLength: 20 }), (batch, changes) => {
+      fc.property(batchArbitrary, fc.nat(), fc.integer({ min: 1, max: 255 }), (batch, at, flip) => {
         const bytes = encodeBatch(batch);
-        for (const { at, flip } of changes) {
-          const mutated = bytes.slice();
-          mutated[at % bytes.length] = (bytes[at % bytes.length] ?? 0) ^ flip;
-          const decoded = decodeOrNothing(mutated);
-          if (decoded === undefined) continue;
-          expect(encodeBatch(decoded)).toEqual(mutated);
-          expect(encodeHeader(decoded.header)).toEqual(decoded.headerBytes);
-          const sameId = toHex(decoded.headerBytes) === toHex(batch.headerBytes);
-          expect(sameId ? decoded.header : batch.header).toEqual(batch.header);
-        }
+        const mutated = bytes.slice();
+        mutated[at % bytes.length] = (bytes[at % bytes.length] ?? 0) ^ flip;
+        const decoded = decodeOrNothing(mutated) ?? batch;
+        expect(encodeHeader(decoded.header)).toEqual(decoded.headerBytes);
+        expect(encodeBatch(decoded)).toEqual(decoded === batch ? bytes : mutated);
+        const sameId = toHex(decoded.headerBytes) === toHex(batch.headerBytes);
+        expect(sameId ? decoded.header : batch.header).toEqual(batch.header);
       }),
-      { numRuns: 60 },
+      { numRuns: 1500 },
     );
   });
 

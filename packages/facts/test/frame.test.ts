@@ -40,17 +40,15 @@ describe("a frame", () => {
   });
 
   test("has one encoding: a changed byte is refused, or decodes to a frame with exactly these bytes", () => {
-    const change = fc.record({ at: fc.nat(), flip: fc.integer({ min: 1, max: 255 }) });
     fc.assert(
-      fc.property(frameArbitrary, fc.array(change, { minLength: 50 }), (frame, changes) => {
+      fc.property(frameArbitrary, fc.nat(), fc.integer({ min: 1, max: 255 }), (frame, at, flip) => {
         const bytes = encodeFrame(frame);
-        for (const { at, flip } of changes) {
-          const mutated = bytes.slice();
-          mutated[at % bytes.length] = (bytes[at % bytes.length] ?? 0) ^ flip;
-          const decoded = decodeOrNothing(mutated);
-          expect(decoded === undefined ? mutated : encodeFrame(decoded)).toEqual(mutated);
-        }
+        const mutated = bytes.slice();
+        mutated[at % bytes.length] = (bytes[at % bytes.length] ?? 0) ^ flip;
+        const decoded = decodeOrNothing(mutated);
+        expect(decoded === undefined ? mutated : encodeFrame(decoded)).toEqual(mutated);
       }),
+      { numRuns: 4000 },
     );
   });
 

@@ -122,7 +122,10 @@ function checkGrant(batch: ParsedBatch, context: CheckContext): CheckResult | un
   return undefined;
 }
 
-/** The batch continues its chain; a gap is not an error, it is held for, unless what it waits for is here already. */
+/**
+ * The batch continues its chain. A gap is not an error, it is held for, unless the header that `prev`
+ * names is here already: then it would wait for ever.
+ */
 async function checkChain(
   { header }: ParsedBatch,
   head: Head | undefined,

@@ -191,7 +191,8 @@ export class Replica {
 
   /**
    * The one way in for foreign bytes. Resolves with what became of them: `accepted` only once they are
-   * durable and applied; `dropped` past `LIMITS.queuedBatches` waiting ones. Rejects with `STORE_FAILED` or `CLOSED` when nothing can be said.
+   * durable and applied, `dropped` while `LIMITS.queuedBatches` wait for the store. Rejects with
+   * `STORE_FAILED` or `CLOSED` when nothing can be said.
    */
   async receive(bytes: Uint8Array): Promise<ReceiveOutcome> {
     this.#assertWritable();
