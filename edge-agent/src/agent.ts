@@ -93,5 +93,11 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
     });
   }
   const running = starting.move();
-  return { service, addresses, stop: async () => running.disposeAsync() };
+  let stopping: Promise<void> | undefined;
+  return {
+    service,
+    addresses,
+    // Whoever calls it again waits for the same end.
+    stop: async () => (stopping ??= running.disposeAsync()),
+  };
 }

@@ -68,5 +68,12 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   // Last, so that nobody connects to a hub that is not complete.
   await health.listen(options.listen.host, options.listen.port);
   const running = starting.move();
-  return { service, sealing: sealer, addresses, stop: async () => running.disposeAsync() };
+  let stopping: Promise<void> | undefined;
+  return {
+    service,
+    sealing: sealer,
+    addresses,
+    // Whoever calls it again waits for the same end.
+    stop: async () => (stopping ??= running.disposeAsync()),
+  };
 }

@@ -2,7 +2,7 @@
 /**
  * Seals the hub's state and keeps the bundles.
  *
- * Store keys of the hub beside the replica's (tags 0x01 to 0x06): 0x20 the log, 0x21 + sequence(u64) the
+ * Store keys of the hub beside the replica's (tags 0x01 to 0x05): 0x20 the log, 0x21 + sequence(u64) the
  * bundle of a seal. A seal's log entry, checkpoint and bundle are one atomic write, so there is never
  * one without the others, and nobody hears of a seal that a crash could take back.
  */

@@ -10,6 +10,10 @@ const MAX_VARINT_BYTES = 8;
 /** UTF-8 needs at most 3 bytes per UTF-16 code unit. */
 const MAX_UTF8_PER_UNIT = 3;
 
+/** Bytes of an unsigned LEB128 integer below 2^28, as lengths are. */
+const varintBytes = (value: number): number =>
+  value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : 4;
+
 /** Appends to a growing buffer. */
 export class ByteWriter {
   #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(INITIAL_BYTES);
@@ -51,18 +55,16 @@ export class ByteWriter {
   text(value: string): void {
     const most = value.length * MAX_UTF8_PER_UNIT;
     this.#reserve(MAX_VARINT_BYTES + most);
-    if (most < 0x80) {
-      // The length surely fits one byte: encode in place behind it.
-      const { written } = ENCODER.encodeInto(value, this.#buffer.subarray(this.#length + 1));
-      this.#buffer[this.#length] = written;
-      this.#length += 1 + written;
-      return;
+    // Most texts are ASCII, so the length of the length is guessed from that and corrected when wrong.
+    const guessed = varintBytes(value.length);
+    const start = this.#length;
+    const { written } = ENCODER.encodeInto(value, this.#buffer.subarray(start + guessed));
+    const needed = varintBytes(written);
+    if (needed !== guessed) {
+      this.#buffer.copyWithin(start + needed, start + guessed, start + guessed + written);
     }
-    const bytes = ENCODER.encode(value);
-    this.uvarint(bytes.length);
-    this.#reserve(bytes.length);
-    this.#buffer.set(bytes, this.#length);
-    this.#length += bytes.length;
+    this.uvarint(written);
+    this.#length = start + needed + written;
   }
 
   /** A copy of what was written. */

@@ -10,10 +10,9 @@
  * | 0x03 | replica(32) inc(16) seq(u64) | position(u64), header hash(32)           |
  * | 0x04 | header hash(32)             | position(u64)                           |
  * | 0x05 | replica(32) inc(16)         | seq(u64), header hash(32), hlc(u64): a chain's head |
- * | 0x06 | -                           | count(u64): the length of the log        |
  *
- * One write adds to all of 0x02 to 0x06, so they never disagree; on opening, the log is walked and must
- * lead to exactly the recorded heads and count. The log's order is a causal order.
+ * One write adds to all of 0x02 to 0x05, so they never disagree; on opening, the log is walked and must
+ * lead to exactly the recorded heads. The log's order is a causal order.
  */
 import { fromHex, parseHeaderHash, toHex } from "@ctxmesh/model";
 import type {
@@ -25,7 +24,7 @@ import type {
   StoreRange,
 } from "@ctxmesh/model";
 
-const TAG = { incarnation: 1, log: 2, chain: 3, hash: 4, head: 5, count: 6 } as const;
+const TAG = { incarnation: 1, log: 2, chain: 3, hash: 4, head: 5 } as const;
 const U64 = 8;
 
 /** A chain's newest applied batch. */
@@ -109,16 +108,13 @@ export const headRange: StoreRange = { gte: pack(TAG.head), lt: pack(TAG.head + 
 /** The map key of the chain that a head record's key names. */
 export const chainOfHeadKey = (key: Uint8Array): string => toHex(key.subarray(1));
 
-/** The key of the log's length. */
-export const countKey: Uint8Array = pack(TAG.count);
-
 /** The record of an incarnation of our own. */
 export const incarnationChange = (incarnation: IncarnationId, startedAt: number): StoreChange => ({
   key: pack(TAG.incarnation, fromHex(incarnation)),
   value: pack(undefined, startedAt),
 });
 
-/** All records of one accepted batch at a log position, except head and count. */
+/** All records of one accepted batch at a log position, except the head. */
 export const batchChanges = (
   head: Head,
   position: number,
@@ -136,10 +132,4 @@ export const batchChanges = (
 export const headChange = (head: Head): StoreChange => ({
   key: pack(TAG.head, fromHex(head.replica), fromHex(head.incarnation)),
   value: pack(undefined, head.seq, fromHex(head.hash), head.hlc),
-});
-
-/** The record of the log's length. */
-export const countChange = (count: number): StoreChange => ({
-  key: countKey,
-  value: pack(undefined, count),
 });

@@ -12,8 +12,6 @@ import {
   chainKey,
   chainOfHeadKey,
   chainRange,
-  countChange,
-  countKey,
   hashKey,
   headChange,
   headRange,
@@ -85,7 +83,7 @@ export class BatchLog {
 
   /**
    * Opens the log and hands every stored batch to `replay` in order. Throws `STORE_CORRUPT` when a
-   * position is missing, a chain does not link, or the recorded heads and count disagree.
+   * position is missing, a chain does not link, or the recorded heads disagree.
    */
   static async open(store: Store, replay: (batch: CheckedBatch) => void): Promise<BatchLog> {
     const log = new BatchLog(store);
@@ -100,11 +98,6 @@ export class BatchLog {
       }
       heads.set(chain, headOf(batch));
       replay(batch);
-    }
-    const count = await store.get(countKey);
-    const expected = log.#count === 0 ? undefined : countChange(log.#count).value;
-    if (count === undefined ? expected !== undefined : !sameBytes(count, expected)) {
-      corrupt(`has ${String(log.#count)} batches, but another number is recorded`);
     }
     let recorded = 0;
     for await (const [key, value] of store.scan(headRange)) {
@@ -130,7 +123,6 @@ export class BatchLog {
       heads.set(chainKey(head.replica, head.incarnation), head);
     }
     for (const head of heads.values()) changes.push(headChange(head));
-    changes.push(countChange(position));
     return changes;
   }
 

@@ -23,6 +23,8 @@ import type { NodeServiceOptions } from "./node-service.ts";
 const TICK_MS = 50;
 /** How often batches held for a clock or a grant are looked at again, in milliseconds. */
 const RETRY_MS = 1_000;
+/** How long a stop waits for peers to take what is still to be sent, in milliseconds; one that hangs must not hold it up. */
+const FLUSH_MS = 2_000;
 
 /** The settings that every node has. */
 export interface NodeOptions {
@@ -67,7 +69,7 @@ export async function openReplica(
   return { device, verifier, store, replica };
 }
 
-/** Starts the sync node of a replica and the timers that drive both. Stopping it flushes to the peers, so transports must be stopped after it. */
+/** Starts the sync node of a replica and the timers that drive both. Stopping it flushes to the peers for `FLUSH_MS` at most, so transports must be stopped after it. */
 export function startSync(
   replica: Replica,
   deps: NodeDeps,
@@ -85,7 +87,10 @@ export function startSync(
     stop: async () => {
       clearInterval(ticks);
       clearInterval(retries);
-      await sync.stop();
+      const { promise: overdue, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, FLUSH_MS);
+      await Promise.race([sync.stop(), overdue]);
+      clearTimeout(timer);
     },
   };
 }

@@ -9,7 +9,7 @@
  * [1, [ [replica(32), inc(16), seq] ... ]]                heads    everything that the sender has applied
  * [2, [ [replica(32), inc(16), seq] ... ]]                have     heads that moved since the last heads or have
  * [3, [ [replica(32), inc(16), from, to] ... ]]           pull     please send these (both ends included)
- * [4, [ batch: bstr ... ]]                                batches  the answer to a pull, in causal order
+ * [4, [ batch: bstr ... ]]                                batches  the answer to a pull, in causal order; 1,024 at most
  * [5, batch: bstr]                                        push     a batch that the sender just applied
  * [6, digest: bstr(32)]                                   digest   heads are wanted if it is not yours
  * ```
@@ -51,6 +51,8 @@ export type SyncMessage =
 const VERSION = 1;
 /** Spans in one pull; what is left over is pulled next. */
 export const MAX_SPANS = 1024;
+/** Batches in one answer; no batch has less than 256 bytes, so the size of an answer comes first. */
+export const MAX_BATCHES: number = LIMITS.syncChunkBytes / 256;
 
 const headItem = (head: ChainSeq): CborValue => [
   fromHex(head.replica),
@@ -155,7 +157,7 @@ export function decodeMessage(bytes: Uint8Array): SyncMessage {
     case 3:
       return { type: "pull", spans: spansOf(tupleOf(items, 2)[1]) };
     case 4: {
-      const batches = arrayOf(tupleOf(items, 2)[1], LIMITS.syncMessageBytes);
+      const batches = arrayOf(tupleOf(items, 2)[1], MAX_BATCHES);
       return { type: "batches", batches: batches.map((batch) => bytesOf(batch)) };
     }
     case 5:

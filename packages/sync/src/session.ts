@@ -16,7 +16,7 @@
  * Pushing is only the fast path. The promise is anti-entropy: digests are compared on opening, every
  * `DIGEST_EVERY_MS`, and soon after something had to be held for a missing batch.
  */
-import { toHex } from "@ctxmesh/model";
+import { LIMITS, toHex } from "@ctxmesh/model";
 import type { SpaceId } from "@ctxmesh/model";
 import type { ChainSpan } from "@ctxmesh/replica";
 import { MAX_SPANS } from "./messages.ts";
@@ -44,8 +44,8 @@ export interface SessionState {
   readonly pulling: number | undefined;
   /** Chains to tell the remote about. */
   readonly news: ReadonlyMap<string, ChainSeq>;
-  /** When to compare digests next, Unix milliseconds. */
-  readonly digestDueMs: number;
+  /** When to compare digests next, Unix milliseconds; undefined before the first tick, since hello has just done it. */
+  readonly digestDueMs: number | undefined;
 }
 
 /** What happens to a session. */
@@ -92,12 +92,21 @@ export const initialState: SessionState = {
   remote: new Map(),
   pulling: undefined,
   news: new Map(),
-  digestDueMs: 0,
+  digestDueMs: undefined,
 };
 
 const chainOf = (head: ChainSeq): string => head.replica + head.incarnation;
 const stay = (state: SessionState, ...effects: SessionEffect[]): Step => ({ state, effects });
 const send = (message: SyncMessage): SessionEffect => ({ type: "send", message });
+
+/** Heads in messages of at most `LIMITS.frontierHeads`; always one message, since an empty answer is one, too. */
+function sendHeads(type: "heads" | "have", heads: readonly ChainSeq[]): SessionEffect[] {
+  const effects: SessionEffect[] = [];
+  for (let i = 0; i === 0 || i < heads.length; i += LIMITS.frontierHeads) {
+    effects.push(send({ type, heads: heads.slice(i, i + LIMITS.frontierHeads) }));
+  }
+  return effects;
+}
 
 const violation = (state: SessionState, reason: string): Step =>
   stay({ ...state, phase: "closed" }, { type: "close", reason });
@@ -144,7 +153,7 @@ function onDigest(state: SessionState, digest: Uint8Array, view: LocalView): Ste
   const heads = view.heads();
   return toHex(digest) === toHex(view.digest())
     ? stay(learn(state, heads))
-    : stay(state, send({ type: "heads", heads }));
+    : stay(state, ...sendHeads("heads", heads));
 }
 
 function onMessage(state: SessionState, message: SyncMessage, view: LocalView): Step {
@@ -199,13 +208,24 @@ function onTick(state: SessionState, nowMs: number, view: LocalView): Step {
   const effects: SessionEffect[] = [];
   let next = state;
   if (state.news.size > 0) {
-    effects.push(send({ type: "have", heads: [...state.news.values()] }));
+    // The remote may have told us of the same heads in the meantime.
+    const news = [...state.news].filter(
+      ([chain, { seq }]) => (state.remote.get(chain)?.seq ?? 0) < seq,
+    );
+    if (news.length > 0)
+      effects.push(
+        ...sendHeads(
+          "have",
+          news.map(([, head]) => head),
+        ),
+      );
     next = { ...next, news: new Map() };
   }
-  if (nowMs >= state.digestDueMs) {
-    effects.push(send({ type: "digest", digest: view.digest() }));
-    next = { ...next, digestDueMs: nowMs + DIGEST_EVERY_MS };
-  }
+  const due = state.digestDueMs;
+  // A clock that was set back must not put anti-entropy off.
+  const now = due !== undefined && (nowMs >= due || due > nowMs + DIGEST_EVERY_MS);
+  if (now) effects.push(send({ type: "digest", digest: view.digest() }));
+  if (now || due === undefined) next = { ...next, digestDueMs: nowMs + DIGEST_EVERY_MS };
   return { state: next, effects };
 }
 
@@ -226,7 +246,10 @@ export function step(state: SessionState, event: SessionEvent, view: LocalView):
     case "held":
       return stay({
         ...state,
-        digestDueMs: Math.min(state.digestDueMs, event.nowMs + ASK_AFTER_HOLD_MS),
+        digestDueMs: Math.min(
+          state.digestDueMs ?? Number.POSITIVE_INFINITY,
+          event.nowMs + ASK_AFTER_HOLD_MS,
+        ),
       });
     case "tick":
       return state.phase === "open" ? onTick(state, event.nowMs, view) : stay(state);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Channel, Clock, Logger, PeerStatus, ReceiveOutcome } from "@ctxmesh/model";
-import { LIMITS, toMeshError } from "@ctxmesh/model";
+import { LIMITS, toHex, toMeshError } from "@ctxmesh/model";
 import type { AppliedBatch, ChainSpan, Replica } from "@ctxmesh/replica";
-import { decodeMessage, encodeMessage } from "./messages.ts";
+import { MAX_BATCHES, decodeMessage, encodeMessage } from "./messages.ts";
 import type { ChainSeq } from "./messages.ts";
 import { initialState, isInSync, step } from "./session.ts";
 import type { LocalView, SessionEffect, SessionEvent, SessionState } from "./session.ts";
@@ -28,8 +28,11 @@ export interface SyncNodeOptions {
 const MAX_PUSHES_IN_FLIGHT = 256;
 /** Refusals of one remote after which its channel is closed. */
 const MAX_REFUSALS = 16;
+/** Leading bytes of a batch that name it: its clock, incarnation and seq stand in them (see `batch.ts`). */
+const NAME_BYTES = 80;
 
 interface Session {
+  readonly id: number;
   readonly channel: Channel;
   readonly openedMs: number;
   state: SessionState;
@@ -40,6 +43,40 @@ interface Session {
   /** Bytes handed to the outbox and not yet taken by the channel. */
   queuedBytes: number;
   resume: (() => void) | undefined;
+  /** Why it was ended, when this end did it. */
+  reason: string | undefined;
+}
+
+/** Codes of what is wrong with a message. */
+const VIOLATIONS: ReadonlySet<string> = new Set([
+  "PROTOCOL_VIOLATION",
+  "FORMAT_INVALID",
+  "INPUT_INVALID",
+  "LIMIT_EXCEEDED",
+]);
+
+const nameOf = (batch: Uint8Array): string => toHex(batch.subarray(0, NAME_BYTES));
+
+/** The ids of the sessions that brought a batch, by its name. Bounded: past it, a source may hear of its own batch. */
+class Sources {
+  readonly #byName = new Map<string, Set<number>>();
+
+  add(batch: Uint8Array, session: number): void {
+    const name = nameOf(batch);
+    const known = this.#byName.get(name);
+    if (known === undefined) this.#byName.set(name, new Set([session]));
+    else known.add(session);
+    if (this.#byName.size <= LIMITS.heldBatches) return;
+    const [oldest] = this.#byName.keys();
+    if (oldest !== undefined) this.#byName.delete(oldest);
+  }
+
+  take(batch: Uint8Array): ReadonlySet<number> {
+    const name = nameOf(batch);
+    const sessions = this.#byName.get(name) ?? new Set();
+    this.#byName.delete(name);
+    return sessions;
+  }
 }
 
 /**
@@ -50,8 +87,8 @@ export class SyncNode {
   readonly #options: SyncNodeOptions;
   readonly #view: LocalView;
   readonly #sessions = new Set<Session>();
-  /** Which session brought a batch, until it is applied or forgotten. */
-  readonly #broughtBy = new WeakMap<Uint8Array, Session>();
+  readonly #sources = new Sources();
+  #opened = 0;
   readonly #stopListening: () => void;
 
   constructor(options: SyncNodeOptions) {
@@ -61,7 +98,12 @@ export class SyncNode {
       space: replica.space.id,
       digest: () => replica.frontierDigest(),
       heads: () => replica.heads(),
-      seqOf: ({ replica: device, incarnation }) => replica.seqOf(device, incarnation),
+      // What a device without a grant wrote would be refused, so it is never asked for: the peer that has it
+      // knows of a grant that we do not.
+      seqOf: ({ replica: device, incarnation }) =>
+        replica.space.grants.has(device)
+          ? replica.seqOf(device, incarnation)
+          : Number.MAX_SAFE_INTEGER,
     };
     this.#stopListening = replica.onApplied((applied) => {
       this.#announce(applied);
@@ -71,6 +113,7 @@ export class SyncNode {
   /** Runs a session until its channel ends; never rejects. */
   async run(channel: Channel): Promise<void> {
     const session: Session = {
+      id: ++this.#opened,
       channel,
       openedMs: this.#options.clock.now(),
       state: initialState,
@@ -79,11 +122,11 @@ export class SyncNode {
       outbox: Promise.resolve(),
       queuedBytes: 0,
       resume: undefined,
+      reason: undefined,
     };
     this.#sessions.add(session);
     const peer = { device: channel.remote.device, address: channel.remote.address };
     this.#options.logger.info("peer.connected", { ...peer, role: channel.remote.role });
-    let reason: string | undefined;
     try {
       await this.#handle(session, { type: "opened" });
       for await (const bytes of channel.receive()) {
@@ -91,10 +134,13 @@ export class SyncNode {
         if (session.state.phase === "closed") break;
       }
     } catch (error) {
-      reason = toMeshError(error).message;
+      const { code, message } = toMeshError(error);
+      if (VIOLATIONS.has(code)) this.#violation(session, message);
+      session.reason ??= message;
     }
     this.#sessions.delete(session);
     session.state = { ...session.state, phase: "closed" };
+    const { reason } = session;
     this.#options.logger.info("peer.disconnected", {
       ...peer,
       ...(reason === undefined ? {} : { reason }),
@@ -151,7 +197,7 @@ export class SyncNode {
 
   #announce(applied: AppliedBatch): void {
     const { broadcast, relay, logger } = this.#options;
-    const source = this.#broughtBy.get(applied.bytes);
+    const sources = this.#sources.take(applied.bytes);
     const local = applied.origin === "local";
     const broadcasting = local && broadcast?.active() === true;
     if (broadcasting) {
@@ -165,7 +211,7 @@ export class SyncNode {
         (local || relay === "push") &&
         !covered &&
         session.queuedBytes + session.channel.bufferedBytes < LIMITS.channelBufferBytes / 2;
-      const how = session === source ? "brought" : push ? "push" : "tell";
+      const how = sources.has(session.id) ? "brought" : push ? "push" : "tell";
       const { head, bytes: batch } = applied;
       this.#fire(session, { type: "applied", head, batch, how });
     }
@@ -179,6 +225,7 @@ export class SyncNode {
   }
 
   #end(session: Session, reason: string): void {
+    session.reason ??= reason;
     session.state = { ...session.state, phase: "closed" };
     session.channel.close(reason).catch(() => undefined);
   }
@@ -203,16 +250,20 @@ export class SyncNode {
         await this.#serve(session, effect.spans);
         return;
       case "close":
-        this.#options.logger.warn("peer.violation", {
-          device: session.channel.remote.device,
-          reason: effect.reason,
-        });
+        this.#violation(session, effect.reason);
+        session.reason ??= effect.reason;
         await session.channel.close(effect.reason);
     }
   }
 
+  #violation(session: Session, reason: string): void {
+    const { device } = session.channel.remote;
+    this.#options.logger.warn("peer.violation", { device, reason });
+  }
+
   /** Queues a message behind the ones before it; a broken channel ends its receive loop by itself. */
   #post(session: Session, bytes: Uint8Array): void {
+    if (session.state.phase === "closed") return;
     session.queuedBytes += bytes.length;
     if (session.queuedBytes > LIMITS.channelBufferBytes) {
       this.#end(session, "the peer reads too slowly");
@@ -234,6 +285,7 @@ export class SyncNode {
     let bytes = 0;
     for await (const stored of this.#options.replica.read(spans)) {
       if (batches.length > 0 && bytes + stored.bytes.length > LIMITS.syncChunkBytes) break;
+      if (batches.length >= MAX_BATCHES) break;
       batches.push(stored.bytes);
       bytes += stored.bytes.length;
       sent.set(stored.replica + stored.incarnation, stored);
@@ -270,7 +322,7 @@ export class SyncNode {
   }
 
   async #receive(session: Session, batch: Uint8Array): Promise<void> {
-    this.#broughtBy.set(batch, session);
+    this.#sources.add(batch, session.id);
     const outcome = await this.#options.replica.receive(batch);
     this.#judge(session, outcome);
   }
@@ -280,6 +332,8 @@ export class SyncNode {
       this.#fire(session, { type: "held", nowMs: this.#options.clock.now() });
     }
     if (outcome.kind !== "refused") return;
+    // Held to be no fault of the sender: its space file may be newer than ours.
+    if (outcome.reason === "grant") return;
     session.refusals++;
     if (session.refusals === 1 || session.refusals === MAX_REFUSALS) {
       this.#options.logger.warn("batch.refused", {
