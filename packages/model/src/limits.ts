@@ -36,6 +36,10 @@ export const LIMITS = {
   clockAheadMs: 60_000,
   /** Local writes and received batches waiting for the store; past it callers wait or are told to. */
   queuedBatches: 8_192,
+  /** Memory of those, in bytes, each way. */
+  queuedBytes: 67_108_864,
+  /** Bytes put into one atomic store write, unless one item alone is larger. */
+  groupBytes: 4_194_304,
   /** Local write calls gathered into one atomic store write. */
   writesPerGroup: 1_024,
   /** Received batches put into one atomic store write. */

@@ -43,6 +43,8 @@ import { BatchLog, headOf } from "./log.ts";
 import type { ChainSpan, StoredBatch } from "./log.ts";
 import { allows } from "./space.ts";
 import type { Space } from "./space.ts";
+import { WorkQueue } from "./work-queue.ts";
+import type { Sized } from "./work-queue.ts";
 
 /** What a replica is made of. */
 export interface ReplicaOptions {
@@ -69,13 +71,13 @@ export interface AppliedBatch {
   readonly changed: readonly ChangedKey[];
 }
 
-interface WriteTask {
+interface WriteTask extends Sized {
   readonly write: PreparedWrite;
   readonly resolve: (receipt: WriteReceipt) => void;
   readonly reject: (error: unknown) => void;
 }
 
-interface ReceiveTask {
+interface ReceiveTask extends Sized {
   readonly batch: ParsedBatch;
   /** It came out of the hold: its signature is verified and nobody waits for its outcome. */
   readonly released: boolean;
@@ -106,8 +108,8 @@ export class Replica {
   readonly #listeners = new Set<(batch: AppliedBatch) => void>();
   /** Last fact seq of this incarnation per document. */
   readonly #seqs = new Map<DocumentName, number>();
-  #writes: WriteTask[] = [];
-  #receives: ReceiveTask[] = [];
+  readonly #writes = new WorkQueue<WriteTask>();
+  readonly #receives = new WorkQueue<ReceiveTask>();
   #draining: Promise<void> | undefined;
   #closed = false;
   #failure: MeshError | undefined;
@@ -177,32 +179,34 @@ export class Replica {
         { field: "doc", remedy: "spread the keys over more documents" },
       );
     }
-    if (this.#writes.length >= LIMITS.queuedBatches) {
+    if (this.#writes.isFull(write.bytes)) {
       throw new MeshError(
         "LIMIT_EXCEEDED",
-        `${String(LIMITS.queuedBatches)} writes are waiting for the store; wait for their receipts`,
+        `${String(this.#writes.length)} writes are waiting for the store; the limit is ${String(LIMITS.queuedBatches)} or ${String(LIMITS.queuedBytes)} bytes`,
+        { remedy: "wait for the receipts of earlier writes" },
       );
     }
     const { promise, resolve, reject } = Promise.withResolvers<WriteReceipt>();
-    this.#writes.push({ write, resolve, reject });
+    this.#writes.push({ write, size: write.bytes, resolve, reject });
     this.#drain();
     return promise;
   }
 
   /**
    * The one way in for foreign bytes. Resolves with what became of them: `accepted` only once they are
-   * durable and applied, `dropped` while `LIMITS.queuedBatches` wait for the store. Rejects with
+   * durable and applied, `dropped` while the queue for the store is full. Rejects with
    * `STORE_FAILED` or `CLOSED` when nothing can be said.
    */
   async receive(bytes: Uint8Array): Promise<ReceiveOutcome> {
     this.#assertWritable();
     const parsed = parseBatch(bytes);
     if ("kind" in parsed) return this.#counters.count(parsed);
-    if (this.#receives.length >= LIMITS.queuedBatches) {
+    const size = parsed.bytes.length;
+    if (this.#receives.isFull(size)) {
       return this.#counters.count({ kind: "dropped" });
     }
     const { promise, resolve, reject } = Promise.withResolvers<ReceiveOutcome>();
-    this.#receives.push({ batch: parsed, released: false, resolve, reject });
+    this.#receives.push({ batch: parsed, size, released: false, resolve, reject });
     this.#drain();
     return promise;
   }
@@ -231,8 +235,8 @@ export class Replica {
     // One turn of the queue gathers what the same tick enqueued.
     await Promise.resolve();
     while (this.#writes.length + this.#receives.length > 0) {
-      const receives = this.#receives.splice(0, LIMITS.batchesPerGroup);
-      const writes = this.#writes.splice(0, LIMITS.writesPerGroup);
+      const receives = this.#receives.take(LIMITS.batchesPerGroup);
+      const writes = this.#writes.take(LIMITS.writesPerGroup);
       if (this.#failure !== undefined) {
         for (const task of [...receives, ...writes]) task.reject(this.#failure);
         continue;
@@ -371,7 +375,8 @@ export class Replica {
   #requeue(batches: readonly ParsedBatch[]): void {
     for (const batch of batches) {
       this.#counters.release();
-      this.#receives.push({ batch, released: true, resolve: ignore, reject: ignore });
+      const size = batch.bytes.length;
+      this.#receives.push({ batch, size, released: true, resolve: ignore, reject: ignore });
     }
   }
 
