@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { contentRoot } from "@ctxmesh/ledger";
-import { MeshError, parseDocumentName, toHex } from "@ctxmesh/model";
+import { MeshError, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
 import type {
   ChangeEvent,
   Clock,
@@ -83,6 +83,16 @@ export class NodeService implements ContextService {
   async delete(doc: string, keys: readonly string[]): Promise<WriteReceipt> {
     this.#assertAgent();
     return this.#options.replica.delete(parseDocumentName(doc), keys);
+  }
+
+  async retract(doc: string, key: string, writer: string, reason: string): Promise<WriteReceipt> {
+    this.#assertAgent();
+    return this.#options.replica.retract(
+      parseDocumentName(doc),
+      key,
+      parseDeviceKey(writer),
+      reason,
+    );
   }
 
   #assertAgent(): void {

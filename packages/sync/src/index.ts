@@ -3,6 +3,13 @@
 export { MAX_SPANS, decodeMessage, encodeMessage } from "./messages.ts";
 export type { ChainSeq, SyncMessage } from "./messages.ts";
 export { ASK_AFTER_HOLD_MS, DIGEST_EVERY_MS, initialState, isInSync, step } from "./session.ts";
-export type { LocalView, SessionEffect, SessionEvent, SessionState, Step } from "./session.ts";
+export type {
+  KnownHeads,
+  LocalView,
+  SessionEffect,
+  SessionEvent,
+  SessionState,
+  Step,
+} from "./session.ts";
 export { SyncNode } from "./sync-node.ts";
 export type { Broadcast, SyncNodeOptions } from "./sync-node.ts";

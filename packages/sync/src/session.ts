@@ -35,11 +35,18 @@ export interface LocalView {
   seqOf(chain: Pick<ChainSeq, "replica" | "incarnation">): number;
 }
 
+/** Heads by chain, in two layers: learning of one chain must not copy thousands of others. */
+export interface KnownHeads {
+  readonly settled: ReadonlyMap<string, ChainSeq>;
+  /** Newer than what `settled` has; a few. */
+  readonly recent: ReadonlyMap<string, ChainSeq>;
+}
+
 /** The state of one session; immutable. */
 export interface SessionState {
   readonly phase: "greeting" | "open" | "closed";
   /** How far the remote is known to be, by chain. */
-  readonly remote: ReadonlyMap<string, ChainSeq>;
+  readonly remote: KnownHeads;
   /** The number of batches we lacked when the outstanding pull was sent; undefined: none is outstanding. */
   readonly pulling: number | undefined;
   /** Chains to tell the remote about. */
@@ -89,7 +96,7 @@ export interface Step {
 /** The state before anything happened. */
 export const initialState: SessionState = {
   phase: "greeting",
-  remote: new Map(),
+  remote: { settled: new Map(), recent: new Map() },
   pulling: undefined,
   news: new Map(),
   digestDueMs: undefined,
@@ -111,19 +118,33 @@ function sendHeads(type: "heads" | "have", heads: readonly ChainSeq[]): SessionE
 const violation = (state: SessionState, reason: string): Step =>
   stay({ ...state, phase: "closed" }, { type: "close", reason });
 
+/** Heads in the upper layer before it is merged into the lower one. */
+const RECENT_HEADS = 64;
+
+const knownSeq = ({ recent, settled }: KnownHeads, chain: string): number =>
+  (recent.get(chain) ?? settled.get(chain))?.seq ?? 0;
+
 function learn(state: SessionState, heads: readonly ChainSeq[]): SessionState {
-  const remote = new Map(state.remote);
+  const { settled } = state.remote;
+  const recent = new Map(state.remote.recent);
   for (const head of heads) {
-    const known = remote.get(chainOf(head));
-    if (known === undefined || known.seq < head.seq) remote.set(chainOf(head), head);
+    const chain = chainOf(head);
+    if (knownSeq({ settled, recent }, chain) < head.seq) recent.set(chain, head);
   }
+  const remote =
+    recent.size <= RECENT_HEADS
+      ? { settled, recent }
+      : { settled: new Map([...settled, ...recent]), recent: new Map<string, ChainSeq>() };
   return { ...state, remote };
 }
 
 function lacking(state: SessionState, view: LocalView): { spans: ChainSpan[]; count: number } {
   const spans: ChainSpan[] = [];
   let count = 0;
-  for (const { replica, incarnation, seq } of state.remote.values()) {
+  const { settled, recent } = state.remote;
+  // A chain in both layers is counted in the upper one.
+  const lower = [...settled].filter(([chain]) => !recent.has(chain)).map(([, head]) => head);
+  for (const { replica, incarnation, seq } of [...lower, ...recent.values()]) {
     const ours = view.seqOf({ replica, incarnation });
     if (seq <= ours) continue;
     count += seq - ours;
@@ -137,7 +158,7 @@ export function isInSync(state: SessionState, view: LocalView): boolean {
   return (
     state.phase === "open" &&
     lacking(state, view).count === 0 &&
-    view.heads().every((head) => (state.remote.get(chainOf(head))?.seq ?? 0) >= head.seq)
+    view.heads().every((head) => knownSeq(state.remote, chainOf(head)) >= head.seq)
   );
 }
 
@@ -194,7 +215,7 @@ function onDelivered(state: SessionState, view: LocalView): Step {
 
 function onApplied(state: SessionState, event: SessionEvent & { readonly type: "applied" }): Step {
   const { head } = event;
-  const known = state.remote.get(chainOf(head))?.seq ?? 0;
+  const known = knownSeq(state.remote, chainOf(head));
   if (known >= head.seq) return stay(state);
   if (event.how === "brought") return stay(learn(state, [head]));
   // A push over a gap would only be held; `have` lets the remote pull it all in order.
@@ -209,9 +230,7 @@ function onTick(state: SessionState, nowMs: number, view: LocalView): Step {
   let next = state;
   if (state.news.size > 0) {
     // The remote may have told us of the same heads in the meantime.
-    const news = [...state.news].filter(
-      ([chain, { seq }]) => (state.remote.get(chain)?.seq ?? 0) < seq,
-    );
+    const news = [...state.news].filter(([chain, { seq }]) => knownSeq(state.remote, chain) < seq);
     if (news.length > 0)
       effects.push(
         ...sendHeads(

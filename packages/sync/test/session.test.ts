@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Goal: the state machine of a session is total, asks for one thing at a time, and comes to rest.
+ * Method: the table of phases and events, random event sequences against its invariants, then the rules one by one.
+ */
+import { LIMITS, parseDeviceKey, parseIncarnationId, parseSpaceId } from "@ctxmesh/model";
+import type { SpaceId } from "@ctxmesh/model";
+import {
+  ASK_AFTER_HOLD_MS,
+  DIGEST_EVERY_MS,
+  MAX_SPANS,
+  initialState,
+  isInSync,
+  step,
+} from "@ctxmesh/sync";
+import type {
+  ChainSeq,
+  LocalView,
+  SessionEffect,
+  SessionEvent,
+  SessionState,
+  SyncMessage,
+} from "@ctxmesh/sync";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+
+const NOW_MS = 1_000_000;
+const SPACE: SpaceId = parseSpaceId("5a".repeat(32));
+const BATCH = Uint8Array.of(1, 2, 3);
+
+/** The head of chain number `n`. */
+const head = (n: number, seq: number): ChainSeq => ({
+  replica: parseDeviceKey(n.toString(16).padStart(64, "0")),
+  incarnation: parseIncarnationId("0".repeat(32)),
+  seq,
+});
+
+/** A local replica with chains as given by number and length; its digest is derived from them. */
+function viewOf(chains: Readonly<Record<number, number>> = {}): LocalView {
+  const heads = Object.entries(chains).map(([n, seq]) => head(Number(n), seq));
+  return {
+    space: SPACE,
+    digest: () => digestOf(chains),
+    heads: () => heads,
+    seqOf: ({ replica }) => heads.find((known) => known.replica === replica)?.seq ?? 0,
+  };
+}
+
+function digestOf(chains: Readonly<Record<number, number>>): Uint8Array {
+  const digest = new Uint8Array(32);
+  for (const [n, seq] of Object.entries(chains)) digest[Number(n)] = seq;
+  return digest;
+}
+
+const message = (of: SyncMessage): SessionEvent => ({ type: "message", message: of });
+const hello = (digest = digestOf({})): SessionEvent =>
+  message({ type: "hello", space: SPACE, digest });
+const heads = (...all: ChainSeq[]): SessionEvent => message({ type: "heads", heads: all });
+const batches = (): SessionEvent => message({ type: "batches", batches: [BATCH] });
+const tick = (nowMs = NOW_MS): SessionEvent => ({ type: "tick", nowMs });
+const applied = (at: ChainSeq, how: "brought" | "push" | "tell" = "push"): SessionEvent => ({
+  type: "applied",
+  head: at,
+  batch: BATCH,
+  how,
+});
+
+/** Steps through events; returns the last state and the effects of the last event. */
+function run(
+  view: LocalView,
+  ...events: SessionEvent[]
+): { state: SessionState; effects: readonly SessionEffect[] } {
+  let result: ReturnType<typeof run> = { state: initialState, effects: [] };
+  for (const event of events) result = step(result.state, event, view);
+  return result;
+}
+
+const names = (effects: readonly SessionEffect[]): string[] =>
+  effects.map((effect) => (effect.type === "send" ? `send ${effect.message.type}` : effect.type));
+
+const EVENTS: Readonly<Record<string, SessionEvent>> = {
+  opened: { type: "opened" },
+  "hello, equal": hello(),
+  "hello, different": hello(digestOf({ 1: 1 })),
+  "hello, other space": message({
+    type: "hello",
+    space: parseSpaceId("77".repeat(32)),
+    digest: digestOf({}),
+  }),
+  "heads of more": heads(head(1, 2)),
+  "have of nothing": message({ type: "have", heads: [] }),
+  pull: message({ type: "pull", spans: [{ ...head(1, 1), from: 1, to: 2 }] }),
+  batches: batches(),
+  push: message({ type: "push", batch: BATCH }),
+  "digest, equal": message({ type: "digest", digest: digestOf({}) }),
+  "digest, different": message({ type: "digest", digest: digestOf({ 1: 1 }) }),
+  "applied, brought": applied(head(1, 1), "brought"),
+  "applied, push": applied(head(1, 1), "push"),
+  "applied, tell": applied(head(1, 1), "tell"),
+  served: { type: "served", heads: [head(1, 1)] },
+  delivered: { type: "delivered" },
+  held: { type: "held", nowMs: NOW_MS },
+  tick: tick(),
+};
+
+const open = run(viewOf(), hello()).state;
+const pulling = step(open, heads(head(1, 2)), viewOf()).state;
+const closed: SessionState = { ...open, phase: "closed" };
+
+/** Effects and next phase of each event while greeting, open and idle, and open and pulling. */
+const TABLE: Readonly<Record<string, readonly [greeting: string, idle: string, pulling: string]>> =
+  {
+    opened: ["send hello > greeting", "send hello > open", "send hello > open"],
+    "hello, equal": ["> open", "close > closed", "close > closed"],
+    "hello, different": ["send heads > open", "close > closed", "close > closed"],
+    "hello, other space": ["close > closed", "close > closed", "close > closed"],
+    "heads of more": ["close > closed", "send pull > open", "> open"],
+    "have of nothing": ["close > closed", "> open", "> open"],
+    pull: ["close > closed", "serve > open", "serve > open"],
+    batches: ["close > closed", "close > closed", "deliver > open"],
+    push: ["close > closed", "deliver > open", "deliver > open"],
+    "digest, equal": ["close > closed", "> open", "> open"],
+    "digest, different": ["close > closed", "send heads > open", "send heads > open"],
+    "applied, brought": ["> greeting", "> open", "> open"],
+    "applied, push": ["> greeting", "send push > open", "> open"],
+    "applied, tell": ["> greeting", "> open", "> open"],
+    served: ["> greeting", "> open", "> open"],
+    delivered: ["> greeting", "> open", "> open"],
+    held: ["> greeting", "> open", "> open"],
+    tick: ["> greeting", "> open", "> open"],
+  };
+
+describe("the transition table", () => {
+  test("has a row for every event", () => {
+    expect(Object.keys(TABLE)).toEqual(Object.keys(EVENTS));
+  });
+
+  test.each(Object.entries(EVENTS))(
+    "%s: defined while greeting, idle, pulling, closed",
+    (name, event) => {
+      const outcome = (state: SessionState): string => {
+        const next = step(state, event, viewOf());
+        return `${names(next.effects).join(", ")} > ${next.state.phase}`.trim();
+      };
+      expect([initialState, open, pulling].map(outcome)).toEqual(TABLE[name]);
+      expect(step(closed, event, viewOf())).toEqual({ state: closed, effects: [] });
+    },
+  );
+});
+
+/** What a step does that no step may do. */
+function problemOf(
+  before: SessionState,
+  { state, effects }: ReturnType<typeof step>,
+  outstanding: boolean,
+): string | undefined {
+  const done = names(effects);
+  if (before.phase === "closed") {
+    return state === before && effects.length === 0 ? undefined : "it came back to life";
+  }
+  if ((state.phase === "closed") !== done.includes("close")) return "phase and effects disagree";
+  const pulls = done.filter((name) => name === "send pull").length;
+  if (
+    pulls > 1 ||
+    (pulls === 1 && before.pulling !== undefined && state.pulling === before.pulling)
+  ) {
+    return "a second pull";
+  }
+  const taken = effects.some((effect) => effect.type === "deliver" && effect.pulled);
+  return taken && !outstanding ? "batches that nobody pulled" : undefined;
+}
+
+test("whatever happens: nothing throws, one pull is outstanding at most, batches are taken only then, closing is final", () => {
+  const small = fc.integer({ min: 1, max: 4 });
+  const anyHead = fc.tuple(small, small).map(([n, seq]) => head(n, seq));
+  const digest = small.map((n) => digestOf({ [n]: n }));
+  const anyEvent: fc.Arbitrary<SessionEvent> = fc.oneof(
+    fc.constantFrom(...Object.values(EVENTS)),
+    fc.array(anyHead, { maxLength: 4 }).map((all) => heads(...all)),
+    digest.map((of) => message({ type: "digest", digest: of })),
+    fc
+      .tuple(anyHead, fc.constantFrom("brought", "push", "tell"))
+      .map(([at, how]) => applied(at, how)),
+    fc.nat(3 * DIGEST_EVERY_MS).map((ms) => tick(NOW_MS + ms)),
+  );
+  const ours = fc.dictionary(fc.constantFrom("1", "2", "3", "4"), small);
+  fc.assert(
+    fc.property(fc.array(fc.tuple(anyEvent, ours), { maxLength: 40 }), (history) => {
+      let state = initialState;
+      let outstanding = false;
+      for (const [event, chains] of history) {
+        const before = structuredClone(state);
+        const next = step(state, event, viewOf(chains));
+        expect(state).toEqual(before);
+        expect(problemOf(state, next, outstanding)).toBeUndefined();
+        if (event.type === "delivered") outstanding = false;
+        if (names(next.effects).includes("send pull")) outstanding = true;
+        state = next.state;
+      }
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+describe("greeting", () => {
+  test("equal digests cost one message each way and nothing else, until anti-entropy is due", () => {
+    const view = viewOf({ 1: 3, 2: 5 });
+    const both = run(view, { type: "opened" }, hello(digestOf({ 1: 3, 2: 5 })));
+    expect(both.effects).toEqual([]);
+    expect(isInSync(both.state, view)).toBe(true);
+    const ticked = step(both.state, tick(), view);
+    expect(ticked.effects).toEqual([]);
+    expect(step(ticked.state, tick(NOW_MS + DIGEST_EVERY_MS - 1), view).effects).toEqual([]);
+    const due = step(ticked.state, tick(NOW_MS + DIGEST_EVERY_MS), view);
+    expect(names(due.effects)).toEqual(["send digest"]);
+    expect(step(due.state, tick(NOW_MS + DIGEST_EVERY_MS), view).effects).toEqual([]);
+  });
+
+  test("a difference makes each end tell its heads, and the one that lacks something pull it", () => {
+    const view = viewOf({ 1: 3 });
+    const greeted = run(view, hello(digestOf({ 1: 3, 2: 2 })));
+    expect(greeted.effects).toEqual([
+      { type: "send", message: { type: "heads", heads: [head(1, 3)] } },
+    ]);
+    const told = step(greeted.state, heads(head(1, 3), head(2, 2)), view);
+    expect(told.effects).toEqual([
+      {
+        type: "send",
+        message: { type: "pull", spans: [{ ...spanOf(2), from: 1, to: 2 }] },
+      },
+    ]);
+  });
+});
+
+const spanOf = (n: number): Pick<ChainSeq, "replica" | "incarnation"> => {
+  const { replica, incarnation } = head(n, 1);
+  return { replica, incarnation };
+};
+
+describe("pulling", () => {
+  test("goes on while answers help, and stops at a fruitless one until heads come again", () => {
+    const start = run(viewOf(), hello(digestOf({ 1: 9 })), heads(head(1, 9)));
+    expect(start.state.pulling).toBe(9);
+    const helped = step(start.state, { type: "delivered" }, viewOf({ 1: 4 }));
+    expect(names(helped.effects)).toEqual(["send pull"]);
+    expect(helped.state.pulling).toBe(5);
+    const fruitless = step(helped.state, { type: "delivered" }, viewOf({ 1: 4 }));
+    expect(fruitless.effects).toEqual([]);
+    expect(fruitless.state.pulling).toBeUndefined();
+    expect(step(fruitless.state, tick(), viewOf({ 1: 4 })).effects).toEqual([]);
+    expect(names(step(fruitless.state, heads(head(1, 9)), viewOf({ 1: 4 })).effects)).toEqual([
+      "send pull",
+    ]);
+  });
+
+  test("an answer that brings all ends it", () => {
+    const { state } = run(viewOf(), hello(digestOf({ 1: 9 })), heads(head(1, 9)));
+    const done = step(state, { type: "delivered" }, viewOf({ 1: 9 }));
+    expect(done.effects).toEqual([]);
+    expect(isInSync(done.state, viewOf({ 1: 9 }))).toBe(true);
+  });
+
+  test("heads that come meanwhile are pulled next", () => {
+    const { state } = run(
+      viewOf(),
+      hello(digestOf({ 1: 2 })),
+      heads(head(1, 2)),
+      heads(head(2, 1)),
+    );
+    const next = step(state, { type: "delivered" }, viewOf({ 1: 2 }));
+    expect(next.effects).toEqual([
+      { type: "send", message: { type: "pull", spans: [{ ...spanOf(2), from: 1, to: 1 }] } },
+    ]);
+  });
+
+  test("more chains than one pull may name are pulled in turns", () => {
+    const many = Array.from({ length: MAX_SPANS + 5 }, (_, n) => head(n, 1));
+    const { state, effects } = run(viewOf(), hello(digestOf({ 1: 1 })), heads(...many));
+    const [effect] = effects;
+    expect(effect).toMatchObject({ type: "send", message: { type: "pull" } });
+    expect(state.pulling).toBe(many.length);
+    const first = Object.fromEntries(many.slice(0, MAX_SPANS).map((_, n) => [n, 1]));
+    const next = step(state, { type: "delivered" }, viewOf(first));
+    expect(next.state.pulling).toBe(5);
+  });
+});
+
+describe("news", () => {
+  test("a batch that continues what the remote has is pushed, once", () => {
+    const view = viewOf({ 1: 3 });
+    const { state } = run(view, hello(digestOf({ 1: 3 })));
+    const pushed = step(state, applied(head(1, 4)), viewOf({ 1: 4 }));
+    expect(pushed.effects).toEqual([{ type: "send", message: { type: "push", batch: BATCH } }]);
+    expect(step(pushed.state, applied(head(1, 4)), viewOf({ 1: 4 })).effects).toEqual([]);
+    expect(step(pushed.state, tick(), viewOf({ 1: 4 })).effects).toEqual([]);
+  });
+
+  test("a batch over a gap is not pushed but told on the next tick, with the newest head only", () => {
+    const { state } = run(viewOf(), hello());
+    const gap = step(state, applied(head(1, 2)), viewOf({ 1: 2 }));
+    expect(gap.effects).toEqual([]);
+    const more = step(gap.state, applied(head(1, 3)), viewOf({ 1: 3 }));
+    expect(more.effects).toEqual([]);
+    const told = step(more.state, tick(), viewOf({ 1: 3 }));
+    expect(told.effects).toEqual([
+      { type: "send", message: { type: "have", heads: [head(1, 3)] } },
+    ]);
+    expect(step(told.state, tick(), viewOf({ 1: 3 })).effects).toEqual([]);
+  });
+
+  test("what the remote brought, or has told us of since, is neither pushed nor told", () => {
+    const { state } = run(viewOf(), hello());
+    const brought = step(state, applied(head(1, 1), "brought"), viewOf({ 1: 1 }));
+    expect(step(brought.state, tick(), viewOf({ 1: 1 })).effects).toEqual([]);
+    const queued = step(state, applied(head(1, 1), "tell"), viewOf({ 1: 1 }));
+    const heard = step(queued.state, heads(head(1, 1)), viewOf({ 1: 1 }));
+    expect(step(heard.state, tick(), viewOf({ 1: 1 })).effects).toEqual([]);
+  });
+
+  test("after an answer was served, the batch that follows it is pushed", () => {
+    const { state } = run(viewOf(), hello(), { type: "served", heads: [head(1, 5)] });
+    expect(names(step(state, applied(head(1, 6)), viewOf({ 1: 6 })).effects)).toEqual([
+      "send push",
+    ]);
+  });
+
+  test("more heads than one message may name are told in several", () => {
+    const count = LIMITS.frontierHeads + 1;
+    const all = Array.from({ length: count }, (_, n) => head(n, 1));
+    const view: LocalView = { ...viewOf({ 1: 1 }), heads: () => all };
+    const { effects } = run(view, hello());
+    const sizes = effects.map((effect) =>
+      effect.type === "send" && effect.message.type === "heads" ? effect.message.heads.length : 0,
+    );
+    expect(sizes).toEqual([LIMITS.frontierHeads, 1]);
+  });
+
+  test("no heads are still an answer to another digest", () => {
+    expect(run(viewOf(), hello(digestOf({ 1: 1 }))).effects).toEqual([
+      { type: "send", message: { type: "heads", heads: [] } },
+    ]);
+  });
+});
+
+describe("anti-entropy", () => {
+  test("a held batch brings the next comparison forward, never back", () => {
+    const { state } = run(viewOf(), hello(), tick(), { type: "held", nowMs: NOW_MS });
+    const early = step(state, tick(NOW_MS + ASK_AFTER_HOLD_MS - 1), viewOf());
+    expect(early.effects).toEqual([]);
+    const again = step(early.state, { type: "held", nowMs: NOW_MS + 99 }, viewOf());
+    const due = step(again.state, tick(NOW_MS + ASK_AFTER_HOLD_MS), viewOf());
+    expect(names(due.effects)).toEqual(["send digest"]);
+  });
+
+  test("a batch held before the first tick is asked for as soon", () => {
+    const { state } = run(viewOf(), hello(), { type: "held", nowMs: NOW_MS });
+    const due = step(state, tick(NOW_MS + ASK_AFTER_HOLD_MS), viewOf());
+    expect(names(due.effects)).toEqual(["send digest"]);
+  });
+
+  test("a clock that is set back puts it off by no more than one interval", () => {
+    const { state } = run(viewOf(), hello(), tick(NOW_MS));
+    const back = step(state, tick(NOW_MS - 500_000), viewOf());
+    expect(names(back.effects)).toEqual(["send digest"]);
+    expect(step(back.state, tick(NOW_MS - 499_000), viewOf()).effects).toEqual([]);
+  });
+});
+
+test("what is known of the remote is the highest head of each chain, however many there are and in whatever order they come", () => {
+  const anyHead = fc.tuple(fc.nat(200), fc.integer({ min: 1, max: 9 }));
+  fc.assert(
+    fc.property(fc.array(fc.array(anyHead, { maxLength: 90 }), { maxLength: 6 }), (messages) => {
+      const highest: Record<number, number> = {};
+      let { state } = run(viewOf(), hello());
+      for (const told of messages) {
+        for (const [n, seq] of told) highest[n] = Math.max(highest[n] ?? 0, seq);
+        state = step(
+          state,
+          { type: "served", heads: told.map(([n, seq]) => head(n, seq)) },
+          viewOf(),
+        ).state;
+      }
+      const total = Object.values(highest).reduce((sum, seq) => sum + seq, 0);
+      expect(step(state, heads(), viewOf()).state.pulling ?? 0).toBe(total);
+      expect(isInSync(state, viewOf(highest))).toBe(true);
+      const [first] = Object.keys(highest);
+      const ahead = { ...highest, [Number(first ?? 0)]: 10 };
+      expect(isInSync(state, viewOf(ahead))).toBe(false);
+    }),
+  );
+});
+
+test("learning of hundreds of chains in parts forgets none of the earlier ones", () => {
+  const all = Array.from({ length: 300 }, (_, n) => head(n, 1));
+  let { state } = run(viewOf(), hello());
+  for (let i = 0; i < all.length; i += 60) {
+    state = step(state, { type: "served", heads: all.slice(i, i + 60) }, viewOf()).state;
+  }
+  expect(isInSync(state, { ...viewOf(), heads: () => all, seqOf: () => 1 })).toBe(true);
+});
