@@ -29,6 +29,8 @@ import type { Space } from "./space.ts";
 export interface ParsedBatch extends Batch {
   readonly bytes: Uint8Array;
   readonly hash: HeaderHash;
+  /** Whoever handed it in; opaque, and never stored. */
+  readonly source?: object;
 }
 
 /** A batch that passed every check, with its facts. */
@@ -76,7 +78,10 @@ const refused = (reason: Refusal, detail: string): CheckResult => ({
 });
 
 /** Stages 1 and 2: size and shape. Keeps a copy of `bytes`, whose buffer may be the transport's to reuse. */
-export function parseBatch(bytes: Uint8Array): ParsedBatch | (CheckResult & { kind: "refused" }) {
+export function parseBatch(
+  bytes: Uint8Array,
+  source?: object,
+): ParsedBatch | (CheckResult & { kind: "refused" }) {
   if (bytes.length > LIMITS.batchBytes) {
     return {
       kind: "refused",
@@ -87,7 +92,8 @@ export function parseBatch(bytes: Uint8Array): ParsedBatch | (CheckResult & { ki
   try {
     const own = new Uint8Array(bytes);
     const batch = decodeBatch(own);
-    return { ...batch, bytes: own, hash: parseHeaderHash(toHex(sha256(batch.headerBytes))) };
+    const hash = parseHeaderHash(toHex(sha256(batch.headerBytes)));
+    return { ...batch, bytes: own, hash, ...(source === undefined ? {} : { source }) };
   } catch (error) {
     return { kind: "refused", reason: "shape", detail: toMeshError(error).message };
   }
@@ -108,6 +114,12 @@ async function checkKnown(
   return known === hash
     ? { kind: "duplicate" }
     : refused("equivocation", `another header stands at seq ${String(header.seq)} of this chain`);
+}
+
+/** The device may retract what others stated. */
+function mayRule({ header }: ParsedBatch, { space }: CheckContext): boolean {
+  const grant = space.grants.get(header.replica);
+  return grant !== undefined && allows(grant, "manage");
 }
 
 /** The device may write here, at the batch's time. */
@@ -255,5 +267,11 @@ export async function checkBatch(
   if (missing !== undefined) return { kind: "hold", reason: "missing", batch, missing };
   const opened = openBodies(batch, head?.hlc ?? (0 as Hlc));
   if ("kind" in opened) return opened;
+  const rules = opened.frames.some(({ records }) =>
+    records.some(({ retract }) => retract !== undefined),
+  );
+  if (rules && !mayRule(batch, context)) {
+    return refused("grant", "a retraction needs the role manage");
+  }
   return { kind: "accept", batch: { ...batch, frames: opened.frames } };
 }

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The documents of a space: what their slots resolve to, and their canonical leaves. */
-import { canonicalJson } from "@ctxmesh/codec";
-import { sha256 } from "@ctxmesh/crypto";
-import { FactStore, isNewer, resolve } from "@ctxmesh/facts";
-import type { Resolution, Slot } from "@ctxmesh/facts";
-import { hlcToMs, toHex } from "@ctxmesh/model";
+/** The documents of a space, their facts under the space's policy, and the canonical leaves. */
+import { Resolvers } from "@ctxmesh/facts";
+import type { Policy } from "@ctxmesh/facts";
+import { hlcToMs } from "@ctxmesh/model";
 import type {
   Candidate,
+  DeviceKey,
   DocumentName,
   Hlc,
-  JsonValue,
   ListQuery,
   VisibleFact,
 } from "@ctxmesh/model";
 import type { CheckedBatch } from "./checks.ts";
+import { DocumentFacts } from "./document-facts.ts";
 
 /** A key whose slots changed. */
 export interface ChangedKey {
@@ -22,50 +21,15 @@ export interface ChangedKey {
 }
 
 const DEFAULT_LIST_LIMIT = 1000;
-const VERSION_BYTES = 16;
-
-/** Drops the members that are undefined, so that absent stays absent. */
-type Present<T> = { [K in keyof T]: Exclude<T[K], undefined> };
-const present = <T extends object>(members: T): Partial<Present<T>> =>
-  Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<
-    Present<T>
-  >;
-
-const parseValue = (json: string): JsonValue => JSON.parse(json) as JsonValue;
-
-/** First half of SHA-256 over the undominated candidates' writers and clocks, hex. */
-function versionOf({ undominated }: Resolution): string {
-  const ids = undominated.map((slot) => `${slot.writer}:${slot.incarnation}:${String(slot.hlc)}`);
-  return toHex(sha256(Buffer.from(ids.join("\n"))).subarray(0, VERSION_BYTES));
-}
-
-function toCandidate(slot: Slot): Candidate {
-  const { valueJson, confidence, source, ttlMs, tags, basis } = slot;
-  return {
-    writer: slot.writer,
-    incarnation: slot.incarnation,
-    seq: slot.seq,
-    hlc: slot.hlc,
-    deleted: valueJson === undefined,
-    ...(valueJson === undefined ? {} : { value: parseValue(valueJson) }),
-    ...present({ confidence, source, ttlMs, tags, basis }),
-  };
-}
-
-/**
- * The canonical text of one candidate (RFC 8785): what a seal covers. Members: doc, key, writer,
- * incarnation, seq, hlc, and value or deleted, and confidence, source, ttlMs, tags, basis where given.
- */
-function leafOf(doc: DocumentName, key: string, slot: Slot): string {
-  // Built from JSON texts and plain data only, so it is JSON by construction.
-  const leaf = { doc, key, ...toCandidate(slot) };
-  const { deleted, ...rest } = leaf;
-  return canonicalJson((deleted ? leaf : rest) as unknown as JsonValue);
-}
 
 /** All documents of one space. */
 export class Documents {
-  readonly #factsByDoc = new Map<DocumentName, FactStore>();
+  readonly #factsByDoc = new Map<DocumentName, DocumentFacts>();
+  readonly #resolvers: Resolvers;
+
+  constructor(policy: Policy) {
+    this.#resolvers = new Resolvers(policy);
+  }
 
   /** Number of documents. */
   get size(): number {
@@ -79,54 +43,39 @@ export class Documents {
 
   /** Merges a checked batch; returns the keys whose slots changed. */
   apply(batch: CheckedBatch): readonly ChangedKey[] {
-    const { replica, incarnation, sections } = batch.header;
+    const { replica: writer, incarnation, sections } = batch.header;
     const changed: ChangedKey[] = [];
     for (const [i, { doc }] of sections.entries()) {
       let facts = this.#factsByDoc.get(doc);
       if (facts === undefined) {
-        facts = new FactStore();
+        facts = new DocumentFacts(doc, this.#resolvers);
         this.#factsByDoc.set(doc, facts);
       }
-      for (const record of batch.frames[i]?.records ?? []) {
-        if (facts.apply(replica, incarnation, record)) changed.push({ doc, key: record.key });
-      }
+      const frame = batch.frames[i];
+      if (frame === undefined) continue;
+      for (const key of facts.apply({ writer, incarnation }, frame)) changed.push({ doc, key });
     }
     return changed;
   }
 
-  #visible(
-    doc: DocumentName,
-    facts: FactStore,
-    key: string,
-    nowMs: number,
-  ): VisibleFact | undefined {
-    const resolution = resolve(facts.slots(key), nowMs);
-    if (resolution?.winner.valueJson === undefined) return undefined;
-    const { winner, contested } = resolution;
-    const { confidence, source, tags } = winner;
-    return {
-      doc,
-      key,
-      value: parseValue(winner.valueJson ?? "null"),
-      writer: winner.writer,
-      hlc: winner.hlc,
-      version: versionOf(resolution),
-      ageMs: Math.max(0, nowMs - hlcToMs(winner.hlc)),
-      contested,
-      ...present({ confidence, source, tags }),
-    };
-  }
-
   /** The answer to reading a key; undefined when nothing is visible. */
   get(doc: DocumentName, key: string, nowMs: number): VisibleFact | undefined {
-    const facts = this.#factsByDoc.get(doc);
-    return facts === undefined ? undefined : this.#visible(doc, facts, key, nowMs);
+    return this.#factsByDoc.get(doc)?.visible(key, nowMs);
   }
 
-  /** Every writer's candidate, newest first, dominated and expired ones included. */
-  candidates(doc: DocumentName, key: string): readonly Candidate[] {
-    const slots = this.#factsByDoc.get(doc)?.slots(key) ?? [];
-    return slots.toSorted((a, b) => (isNewer(a, b) ? -1 : 1)).map(toCandidate);
+  /** Every writer's candidate, newest first, each with its standing. */
+  candidates(doc: DocumentName, key: string, nowMs: number): readonly Candidate[] {
+    return this.#factsByDoc.get(doc)?.candidates(key, nowMs) ?? [];
+  }
+
+  /** The clock of a writer's newest statement about a key, or undefined. */
+  statedAt(doc: DocumentName, key: string, writer: DeviceKey): Hlc | undefined {
+    return this.#factsByDoc.get(doc)?.statement(key, writer)?.hlc;
+  }
+
+  /** A writer's own number under a key: 0 when its newest statement is none, is deleted, or has expired. */
+  ownNumber(doc: DocumentName, key: string, writer: DeviceKey, nowMs: number): number {
+    return this.#factsByDoc.get(doc)?.ownNumber(key, writer, nowMs) ?? 0;
   }
 
   /** Visible facts in document and key order. */
@@ -136,9 +85,9 @@ export class Documents {
     const docs = [...this.#factsByDoc].toSorted(([a], [b]) => (a < b ? -1 : 1));
     for (const [doc, facts] of docs) {
       if (query.doc !== undefined && query.doc !== doc) continue;
-      for (const key of facts.keys(query.prefix, query.after)) {
+      for (const key of facts.keys(query)) {
         if (found.length >= limit) return found;
-        const fact = this.#visible(doc, facts, key, nowMs);
+        const fact = facts.visible(key, nowMs);
         if (fact !== undefined) found.push(fact);
       }
     }
@@ -147,31 +96,22 @@ export class Documents {
 
   /** Number of visible facts, and how many of them are contested. */
   count(nowMs: number): { facts: number; contested: number } {
-    let total = 0;
+    let facts = 0;
     let contested = 0;
-    for (const facts of this.#factsByDoc.values()) {
-      for (const key of facts.keys()) {
-        const resolution = resolve(facts.slots(key), nowMs);
-        if (resolution?.winner.valueJson === undefined) continue;
-        total++;
-        if (resolution.contested) contested++;
-      }
+    for (const document of this.#factsByDoc.values()) {
+      const count = document.count(nowMs);
+      facts += count.facts;
+      contested += count.contested;
     }
-    return { facts: total, contested };
+    return { facts, contested };
   }
 
   /**
-   * The canonical leaves of the undominated, unexpired candidates as of an HLC, sorted: a function of
-   * the applied batches alone when `asOf` is the frontier's own time.
+   * The canonical leaves of the undominated, counting candidates and of all retractions as of an HLC,
+   * sorted: a function of the applied batches and the policy alone when `asOf` is the frontier's own time.
    */
   leaves(asOf: Hlc): readonly string[] {
-    const leaves: string[] = [];
-    for (const [doc, facts] of this.#factsByDoc) {
-      for (const key of facts.keys()) {
-        const resolution = resolve(facts.slots(key), hlcToMs(asOf));
-        for (const slot of resolution?.undominated ?? []) leaves.push(leafOf(doc, key, slot));
-      }
-    }
+    const leaves = [...this.#factsByDoc.values()].flatMap((facts) => facts.leaves(hlcToMs(asOf)));
     return leaves.toSorted((a, b) => (a < b ? -1 : 1));
   }
 }

@@ -3,6 +3,7 @@
 export type { ChangedKey } from "./documents.ts";
 export type { Head } from "./layout.ts";
 export type { ChainSpan, StoredBatch } from "./log.ts";
+export { parsePolicy } from "./policy-record.ts";
 export { Replica } from "./replica.ts";
 export type { AppliedBatch, ReplicaOptions } from "./replica.ts";
 export {
@@ -12,5 +13,6 @@ export {
   encodeSpaceFile,
   issueGrant,
   parseSpaceFile,
+  setPolicy,
 } from "./space.ts";
 export type { Space } from "./space.ts";

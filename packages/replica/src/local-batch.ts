@@ -11,7 +11,7 @@ import {
 import type { Header, Section } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { encodeFrame, isFactKey } from "@ctxmesh/facts";
-import type { FactFrame, FactRecord, HlcClock } from "@ctxmesh/facts";
+import type { FactFrame, FactRecord, HlcClock, Retraction } from "@ctxmesh/facts";
 import { LIMITS, MeshError, parseHeaderHash, toHex } from "@ctxmesh/model";
 import type {
   DeviceSigner,
@@ -24,7 +24,10 @@ import type {
 import type { CheckedBatch } from "./checks.ts";
 
 /** A record before it is stamped. */
-type Draft = Omit<FactRecord, "seq" | "hlc">;
+type Draft = Omit<FactRecord, "seq" | "hlc"> & {
+  /** To be added to the writer's own number when the write is stamped; then there is no `valueJson` yet. */
+  readonly increment?: number;
+};
 
 /** One validated local write call. */
 export interface PreparedWrite {
@@ -104,9 +107,15 @@ function draftFact(input: FactInput): Draft {
   assertJsonValue(input.value, "value");
   const valueJson = canonicalJson(input.value);
   limit("value", utf8Length(valueJson), LIMITS.valueBytes, "bytes");
+  const { value } = input;
+  if (input.increment === true && typeof value !== "number") {
+    invalid("value", "must be a number to increment by");
+  }
   return {
     key: checkKey(input.key),
-    valueJson,
+    ...(input.increment === true && typeof value === "number"
+      ? { increment: value }
+      : { valueJson }),
     // Adding zero turns -0, which has no canonical place in a frame, into 0.
     ...(confidence === undefined ? {} : { confidence: confidence + 0 }),
     ...(source === undefined ? {} : { source: checkSource(source) }),
@@ -115,6 +124,9 @@ function draftFact(input: FactInput): Draft {
     ...(basis === undefined || basis.length === 0 ? {} : { basis: checkTexts("basis", basis) }),
   };
 }
+
+/** The longest canonical number. */
+const NUMBER_BYTES = 25;
 
 const textBytes = (texts: readonly string[] = [], overhead = 0): number =>
   texts.reduce((sum, text) => sum + utf8Length(text) + overhead, 0);
@@ -126,7 +138,8 @@ function prepare(doc: DocumentName, drafts: readonly Draft[]): PreparedWrite {
     (sum, draft) =>
       sum +
       DRAFT_OVERHEAD +
-      textBytes([draft.key, draft.valueJson ?? ""]) +
+      textBytes([draft.key, draft.valueJson ?? "", draft.retract?.reason ?? ""]) +
+      (draft.increment === undefined ? 0 : NUMBER_BYTES) +
       textBytes(Object.values(draft.source ?? {})) +
       textBytes(draft.tags, LIST_ITEM_OVERHEAD) +
       textBytes(draft.basis, LIST_ITEM_OVERHEAD),
@@ -146,6 +159,15 @@ export const prepareDelete = (doc: DocumentName, keys: readonly string[]): Prepa
     doc,
     keys.map((key) => ({ key: checkKey(key) })),
   );
+
+/** Validates a retraction of what a writer stated up to an HLC. Throws like {@link preparePut}. */
+export function prepareRetract(doc: DocumentName, key: string, retract: Retraction): PreparedWrite {
+  if (retract.reason.length === 0 || !retract.reason.isWellFormed()) {
+    invalid("reason", "must be a non-empty, well-formed string");
+  }
+  limit("reason", utf8Length(retract.reason), LIMITS.reasonBytes, "bytes");
+  return prepare(doc, [{ key: checkKey(key), retract }]);
+}
 
 /** Splits writes into runs whose batch stays under `LIMITS.batchBytes` whatever they hold; a write is never divided. */
 export function packWrites(writes: readonly PreparedWrite[]): PreparedWrite[][] {
@@ -186,12 +208,59 @@ export interface LocalBatch {
   readonly stamps: readonly Hlc[];
 }
 
+function numberIn(valueJson: string | undefined): number {
+  const value: unknown = valueJson === undefined ? undefined : JSON.parse(valueJson);
+  return typeof value === "number" ? value : 0;
+}
+
+/** Whether a write holds an increment, which needs {@link OwnNumbers}. */
+export const hasIncrement = ({ drafts }: PreparedWrite): boolean =>
+  drafts.some(({ increment }) => increment !== undefined);
+
+/**
+ * This writer's own numbers within one group: increments add to what the group's earlier writes left,
+ * or else to what is stored.
+ */
+export class OwnNumbers {
+  readonly #stored: (doc: DocumentName, key: string) => number;
+  /** The JSON text of the last write of a key; undefined for a delete. */
+  readonly #written = new Map<string, string | undefined>();
+
+  /** `stored` tells the number under a key before the group. */
+  constructor(stored: (doc: DocumentName, key: string) => number) {
+    this.#stored = stored;
+  }
+
+  /** The draft as a record's content, with an increment turned into the new number. */
+  settle(doc: DocumentName, draft: Draft): Omit<FactRecord, "seq" | "hlc"> {
+    const { increment, ...content } = draft;
+    const name = `${doc}\n${draft.key}`;
+    if (increment === undefined) {
+      if (draft.retract === undefined) this.#written.set(name, draft.valueJson);
+      return content;
+    }
+    const base = this.#written.has(name)
+      ? numberIn(this.#written.get(name))
+      : this.#stored(doc, draft.key);
+    const sum = Math.min(Number.MAX_VALUE, Math.max(-Number.MAX_VALUE, base + increment));
+    const valueJson = canonicalJson(sum);
+    this.#written.set(name, valueJson);
+    return { ...content, valueJson };
+  }
+}
+
 /** Stamps, encodes and signs writes as the next batch of a chain. `seqs` (last fact seq per document) moves on. */
 export function buildBatch(
   writes: readonly PreparedWrite[],
   position: ChainPosition,
   seqs: Map<DocumentName, number>,
-  tools: { readonly clock: HlcClock; readonly signer: DeviceSigner },
+  tools: {
+    readonly clock: HlcClock;
+    readonly signer: DeviceSigner;
+    /** Needed where a write has an increment. */
+    readonly numbers: OwnNumbers | undefined;
+    readonly epoch: number;
+  },
 ): LocalBatch {
   const recordsByDoc = new Map<DocumentName, FactRecord[]>();
   const stamps: Hlc[] = [];
@@ -204,7 +273,7 @@ export function buildBatch(
       const seq = (seqs.get(doc) ?? 0) + 1;
       seqs.set(doc, seq);
       hlc = tools.clock.tick();
-      records.push({ ...draft, seq, hlc });
+      records.push({ ...(tools.numbers?.settle(doc, draft) ?? draft), seq, hlc });
     }
     stamps.push(hlc);
   }
@@ -227,7 +296,7 @@ export function buildBatch(
       keyId: null,
     });
   }
-  const header: Header = { ...position, hlc, epoch: 0, client: 0, sections };
+  const header: Header = { ...position, hlc, epoch: tools.epoch, client: 0, sections };
   const headerBytes = encodeHeader(header);
   const signature = tools.signer.sign(headerSigningInput(headerBytes));
   const bytes = encodeBatch({ headerBytes, signature, bodies });

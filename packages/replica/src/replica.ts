@@ -29,6 +29,7 @@ import type {
 import { HlcClock } from "@ctxmesh/facts";
 import { checkBatch, parseBatch } from "./checks.ts";
 import type { CheckContext, CheckResult, CheckedBatch, ParsedBatch } from "./checks.ts";
+import type { Role } from "@ctxmesh/codec";
 import { OutcomeCounters } from "./counters.ts";
 import { Documents } from "./documents.ts";
 import type { ChangedKey } from "./documents.ts";
@@ -37,8 +38,9 @@ import { Group } from "./group.ts";
 import { HoldBuffer } from "./hold.ts";
 import { incarnationChange } from "./layout.ts";
 import type { Head } from "./layout.ts";
-import { buildBatch, packWrites, prepareDelete, preparePut } from "./local-batch.ts";
+import { prepareDelete, preparePut, prepareRetract } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
+import { LocalWriter } from "./local-writer.ts";
 import { BatchLog, headOf } from "./log.ts";
 import type { ChainSpan, StoredBatch } from "./log.ts";
 import { allows } from "./space.ts";
@@ -60,8 +62,9 @@ export interface ReplicaOptions {
 
 /** A batch that became durable and visible. */
 export interface AppliedBatch {
-  /** The same object that was given to {@link Replica.receive}. */
   readonly bytes: Uint8Array;
+  /** What was given to {@link Replica.receive} with it. */
+  readonly source: object | undefined;
   readonly head: Head;
   readonly origin: "local" | "remote";
   /** Facts in the batch. */
@@ -106,8 +109,7 @@ export class Replica {
   readonly #hold = new HoldBuffer();
   readonly #counters = new OutcomeCounters();
   readonly #listeners = new Set<(batch: AppliedBatch) => void>();
-  /** Last fact seq of this incarnation per document. */
-  readonly #seqs = new Map<DocumentName, number>();
+  readonly #writer: LocalWriter;
   readonly #writes = new WorkQueue<WriteTask>();
   readonly #receives = new WorkQueue<ReceiveTask>();
   #draining: Promise<void> | undefined;
@@ -131,16 +133,29 @@ export class Replica {
     this.#frontier = state.frontier;
     this.#documents = state.documents;
     this.#hlc = new HlcClock(options.clock, state.frontier.maxHlc);
+    this.#writer = new LocalWriter({
+      ...options,
+      device: this.device,
+      incarnation: state.incarnation,
+      hlc: this.#hlc,
+      documents: state.documents,
+    });
   }
 
   /**
    * Opens the replica in a store: walks and verifies the log, rebuilds the documents, and records a
-   * fresh incarnation durably. Throws `STORE_CORRUPT`, `STORE_FAILED`.
+   * fresh incarnation durably. Throws `STORE_CORRUPT`, `STORE_FAILED`, and `STORE_FORMAT` for a store of another space.
    */
   static async open(options: ReplicaOptions): Promise<Replica> {
     const frontier = new Frontier();
-    const documents = new Documents();
+    const documents = new Documents(options.space.policy);
     const log = await BatchLog.open(options.store, (batch) => {
+      if (batch.header.space !== options.space.id) {
+        throw new MeshError("STORE_FORMAT", `the store holds the space ${batch.header.space}`, {
+          field: "store",
+          remedy: "use the space file of that space, or another store",
+        });
+      }
       frontier.advance(headOf(batch), batch.header.deps);
       documents.apply(batch);
     });
@@ -159,16 +174,33 @@ export class Replica {
     return this.#enqueueWrite(prepareDelete(doc, keys));
   }
 
-  async #enqueueWrite(write: PreparedWrite): Promise<WriteReceipt> {
+  /**
+   * Rules that what a writer has said about a key so far does not count. Throws `NOT_FOUND` when it has
+   * said nothing, `POLICY_REFUSED` without the role `manage`, else as {@link put}.
+   */
+  async retract(
+    doc: DocumentName,
+    key: string,
+    writer: DeviceKey,
+    reason: string,
+  ): Promise<WriteReceipt> {
+    const upTo = this.#documents.statedAt(doc, key, writer);
+    if (upTo === undefined) {
+      throw new MeshError("NOT_FOUND", `${writer} has said nothing about ${key} in ${doc}`);
+    }
+    return this.#enqueueWrite(prepareRetract(doc, key, { writer, upTo, reason }), "manage");
+  }
+
+  async #enqueueWrite(write: PreparedWrite, needed: Role = "append"): Promise<WriteReceipt> {
     this.#assertWritable();
     const grant = this.space.grants.get(this.device);
-    if (grant === undefined || !allows(grant, "append")) {
+    if (grant === undefined || !allows(grant, needed)) {
       throw new MeshError(
         "POLICY_REFUSED",
         grant === undefined
           ? "this device has no grant in the space"
-          : `this device's role is ${grant.role}, which can't write`,
-        { remedy: "ask whoever runs the space for a grant with the role append or more" },
+          : `this device's role is ${grant.role}, and this needs ${needed}`,
+        { remedy: `ask whoever runs the space for a grant with the role ${needed} or more` },
       );
     }
     const size = this.#documents.bytesOf(write.doc) + write.bytes;
@@ -195,11 +227,12 @@ export class Replica {
   /**
    * The one way in for foreign bytes. Resolves with what became of them: `accepted` only once they are
    * durable and applied, `dropped` while the queue for the store is full. Rejects with
-   * `STORE_FAILED` or `CLOSED` when nothing can be said.
+   * `STORE_FAILED` or `CLOSED` when nothing can be said. `source` comes back with the applied batch, even
+   * when it was held in between.
    */
-  async receive(bytes: Uint8Array): Promise<ReceiveOutcome> {
+  async receive(bytes: Uint8Array, source?: object): Promise<ReceiveOutcome> {
     this.#assertWritable();
-    const parsed = parseBatch(bytes);
+    const parsed = parseBatch(bytes, source);
     if ("kind" in parsed) return this.#counters.count(parsed);
     const size = parsed.bytes.length;
     if (this.#receives.isFull(size)) {
@@ -271,12 +304,19 @@ export class Replica {
       if (outcome.kind === "accepted") accepted.push(settle);
       else settle();
     }
-    const receipts = this.#buildLocal(writes, group);
+    const stamps = this.#writer.build(
+      writes.map(({ write }) => write),
+      group,
+    );
     if (group.batches.length === 0) return;
     await this.#options.store.write(this.#log.changesFor(group.batches));
     this.#log.appended(group.batches.length);
     for (const batch of group.batches) this.#apply(batch);
-    for (const settle of [...accepted, ...receipts]) settle();
+    for (const settle of accepted) settle();
+    for (const [i, { write, resolve }] of writes.entries()) {
+      const hlc = stamps[i] ?? this.#frontier.maxHlc;
+      resolve({ acknowledged: "local", hlc, facts: write.drafts.length });
+    }
   }
 
   async #checkReceived(task: ReceiveTask, group: Group): Promise<ReceiveOutcome> {
@@ -316,36 +356,6 @@ export class Replica {
     };
   }
 
-  /** Turns the group's local writes into batches of this incarnation; returns how to settle each. */
-  #buildLocal(tasks: readonly WriteTask[], group: Group): (() => void)[] {
-    const receipts: (() => void)[] = [];
-    let next = 0;
-    for (const pack of packWrites(tasks.map((task) => task.write))) {
-      const head = group.head(this.device, this.incarnation);
-      const position = {
-        space: this.space.id,
-        replica: this.device,
-        incarnation: this.incarnation,
-        seq: (head?.seq ?? 0) + 1,
-        prev: head?.hash ?? null,
-        deps: group.depsFor(this.device, this.incarnation),
-      };
-      const tools = { clock: this.#hlc, signer: this.#options.signer };
-      const { batch, stamps } = buildBatch(pack, position, this.#seqs, tools);
-      group.add(batch);
-      for (const [i, { drafts }] of pack.entries()) {
-        const task = tasks[next++];
-        const receipt: WriteReceipt = {
-          acknowledged: "local",
-          hlc: stamps[i] ?? batch.header.hlc,
-          facts: drafts.length,
-        };
-        receipts.push(() => task?.resolve(receipt));
-      }
-    }
-    return receipts;
-  }
-
   /** A durable batch becomes visible; what waited for it goes back into the queue. */
   #apply(batch: CheckedBatch): void {
     const head = headOf(batch);
@@ -353,6 +363,7 @@ export class Replica {
     this.#frontier.advance(head, batch.header.deps);
     const applied: AppliedBatch = {
       bytes: batch.bytes,
+      source: batch.source,
       head,
       origin,
       facts: batch.frames.reduce((sum, frame) => sum + frame.records.length, 0),
@@ -387,7 +398,7 @@ export class Replica {
 
   /** Every writer's candidate, newest first. */
   candidates(doc: DocumentName, key: string): readonly Candidate[] {
-    return this.#documents.candidates(doc, key);
+    return this.#documents.candidates(doc, key, this.#options.clock.now());
   }
 
   /** Visible facts in document and key order. Throws `INPUT_INVALID` for a bad limit. */

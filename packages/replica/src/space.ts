@@ -2,8 +2,9 @@
 /**
  * A space as this replica knows it: the verified genesis and grants.
  *
- * The space file carries them as text: `{"format":"ctxmesh-space/v1","genesis":<base64>,"grants":[<base64>...]}`,
- * each a signed record of `@ctxmesh/codec`. In this version only the creator issues grants.
+ * The space file carries them as text: `{"format":"ctxmesh-space/v1","genesis":<base64>,"grants":[<base64>...]}`
+ * and, when there is one, `"policy":<base64>`; each is a signed record of `@ctxmesh/codec`. In this version
+ * only the creator issues grants and policies.
  */
 import {
   ROLES,
@@ -20,6 +21,8 @@ import {
 } from "@ctxmesh/codec";
 import type { Genesis, Grant, Role, Service, SignedRecord } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
+import { DEFAULT_POLICY } from "@ctxmesh/facts";
+import type { Policy } from "@ctxmesh/facts";
 import { LIMITS, MeshError, fromHex, parseDeviceKey, parseSpaceId, toHex } from "@ctxmesh/model";
 import type {
   DeviceKey,
@@ -28,6 +31,7 @@ import type {
   SignatureVerifier,
   SpaceId,
 } from "@ctxmesh/model";
+import { decodePolicy, encodePolicy, policySigningInput } from "./policy-record.ts";
 
 const FORMAT = "ctxmesh-space/v1";
 const DAY_MS = 86_400_000;
@@ -40,8 +44,14 @@ export interface Space {
   readonly genesis: Genesis;
   /** The newest grant of each device. */
   readonly grants: ReadonlyMap<DeviceKey, Grant>;
+  /** Which resolver picks the visible value of which keys. */
+  readonly policy: Policy;
   /** The records as signed, for the space file. */
-  readonly records: { readonly genesis: SignedRecord; readonly grants: readonly SignedRecord[] };
+  readonly records: {
+    readonly genesis: SignedRecord;
+    readonly grants: readonly SignedRecord[];
+    readonly policy?: SignedRecord;
+  };
 }
 
 /** Founds a space; the creator is the only issuer of grants. */
@@ -65,6 +75,7 @@ export function createSpace(options: {
     id: parseSpaceId(toHex(sha256(body))),
     genesis,
     grants: new Map(),
+    policy: DEFAULT_POLICY,
     records: { genesis: { body, signature }, grants: [] },
   };
 }
@@ -106,6 +117,27 @@ export function issueGrant(
   };
 }
 
+/** The space with another policy, signed by its creator. Throws `POLICY_REFUSED` for anybody else or an epoch that does not rise. */
+export function setPolicy(space: Space, issuer: DeviceSigner, policy: Policy): Space {
+  if (toHex(issuer.publicKey) !== space.genesis.creator) {
+    throw new MeshError("POLICY_REFUSED", "only the space's creator can set its policy");
+  }
+  if (policy.epoch <= space.policy.epoch) {
+    throw new MeshError(
+      "POLICY_REFUSED",
+      `policy epoch ${String(policy.epoch)} is not above the present ${String(space.policy.epoch)}`,
+      { field: "epoch" },
+    );
+  }
+  const body = encodePolicy(space.id, policy);
+  const record = { body, signature: issuer.sign(policySigningInput(body)) };
+  return {
+    ...space,
+    policy: decodePolicy(body, space.id),
+    records: { ...space.records, policy: record },
+  };
+}
+
 const recordText = (record: SignedRecord): string => toBase64(encodeSignedRecord(record));
 
 /** The text of a space file, with a final newline. */
@@ -115,6 +147,7 @@ export function encodeSpaceFile(space: Space): string {
       format: FORMAT,
       genesis: recordText(space.records.genesis),
       grants: space.records.grants.map(recordText),
+      ...(space.records.policy === undefined ? {} : { policy: recordText(space.records.policy) }),
     },
     undefined,
     2,
@@ -129,23 +162,31 @@ const refuse = (problem: string, cause?: unknown): never => {
   });
 };
 
-function parseEnvelope(text: string): { genesis: string; grants: readonly string[] } {
+interface SpaceFile {
+  readonly genesis: string;
+  readonly grants: readonly string[];
+  readonly policy: string | undefined;
+}
+
+function parseEnvelope(text: string): SpaceFile {
   let file: unknown;
   try {
     file = JSON.parse(text);
   } catch (error) {
     return refuse("is not JSON", error);
   }
-  if (typeof file !== "object" || file === null || Object.keys(file).length !== 3) {
-    return refuse("must have exactly: format, genesis, grants");
+  if (typeof file !== "object" || file === null) return refuse("is not an object");
+  const { format, genesis, grants, policy, ...rest } = file as Readonly<Record<string, unknown>>;
+  if (Object.keys(rest).length > 0) {
+    return refuse("must have exactly: format, genesis, grants, and policy where there is one");
   }
-  const { format, genesis, grants } = file as Readonly<Record<string, unknown>>;
   if (format !== FORMAT) return refuse(`format is not ${FORMAT}`);
   if (typeof genesis !== "string") return refuse("genesis is not text");
   if (!Array.isArray(grants) || !grants.every((grant) => typeof grant === "string")) {
     return refuse("grants is not an array of text");
   }
-  return { genesis, grants };
+  if (policy !== undefined && typeof policy !== "string") return refuse("policy is not text");
+  return { genesis, grants, policy };
 }
 
 /**
@@ -181,7 +222,27 @@ export function parseSpaceFile(text: string, verifier: SignatureVerifier): Space
     const earlier = grants.get(grant.device);
     if (earlier === undefined || earlier.index < grant.index) grants.set(grant.device, grant);
   }
-  return { id, genesis, grants, records: { genesis: record, grants: records } };
+  const space: Space = {
+    id,
+    genesis,
+    grants,
+    policy: DEFAULT_POLICY,
+    records: { genesis: record, grants: records },
+  };
+  return file.policy === undefined ? space : withPolicy(space, file.policy, verifier);
+}
+
+function withPolicy(space: Space, text: string, verifier: SignatureVerifier): Space {
+  const policy = decodeSignedRecord(fromBase64(text));
+  const input = policySigningInput(policy.body);
+  if (!verifier.verify(fromHex(space.genesis.creator), input, policy.signature)) {
+    throw new MeshError("SIGNATURE_INVALID", "space file: the policy's signature does not verify");
+  }
+  return {
+    ...space,
+    policy: decodePolicy(policy.body, space.id),
+    records: { ...space.records, policy },
+  };
 }
 
 /** Whether a grant allows what `needed` allows. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Channel, Clock, Logger, PeerStatus, ReceiveOutcome } from "@ctxmesh/model";
-import { LIMITS, toHex, toMeshError } from "@ctxmesh/model";
+import { LIMITS, toMeshError } from "@ctxmesh/model";
 import type { AppliedBatch, ChainSpan, Replica } from "@ctxmesh/replica";
 import { MAX_BATCHES, decodeMessage, encodeMessage } from "./messages.ts";
 import type { ChainSeq } from "./messages.ts";
@@ -28,11 +28,8 @@ export interface SyncNodeOptions {
 const MAX_PUSHES_IN_FLIGHT = 256;
 /** Refusals of one remote after which its channel is closed. */
 const MAX_REFUSALS = 16;
-/** Leading bytes of a batch that name it: its clock, incarnation and seq stand in them (see `batch.ts`). */
-const NAME_BYTES = 80;
 
 interface Session {
-  readonly id: number;
   readonly channel: Channel;
   readonly openedMs: number;
   state: SessionState;
@@ -55,30 +52,6 @@ const VIOLATIONS: ReadonlySet<string> = new Set([
   "LIMIT_EXCEEDED",
 ]);
 
-const nameOf = (batch: Uint8Array): string => toHex(batch.subarray(0, NAME_BYTES));
-
-/** The ids of the sessions that brought a batch, by its name. Bounded: past it, a source may hear of its own batch. */
-class Sources {
-  readonly #byName = new Map<string, Set<number>>();
-
-  add(batch: Uint8Array, session: number): void {
-    const name = nameOf(batch);
-    const known = this.#byName.get(name);
-    if (known === undefined) this.#byName.set(name, new Set([session]));
-    else known.add(session);
-    if (this.#byName.size <= LIMITS.heldBatches) return;
-    const [oldest] = this.#byName.keys();
-    if (oldest !== undefined) this.#byName.delete(oldest);
-  }
-
-  take(batch: Uint8Array): ReadonlySet<number> {
-    const name = nameOf(batch);
-    const sessions = this.#byName.get(name) ?? new Set();
-    this.#byName.delete(name);
-    return sessions;
-  }
-}
-
 /**
  * Runs the sync protocol over channels for one replica: steps the state machine of each session and
  * carries out its effects. Call {@link tick} every 50 ms or so; nothing here has a timer.
@@ -87,8 +60,6 @@ export class SyncNode {
   readonly #options: SyncNodeOptions;
   readonly #view: LocalView;
   readonly #sessions = new Set<Session>();
-  readonly #sources = new Sources();
-  #opened = 0;
   readonly #stopListening: () => void;
 
   constructor(options: SyncNodeOptions) {
@@ -113,7 +84,6 @@ export class SyncNode {
   /** Runs a session until its channel ends; never rejects. */
   async run(channel: Channel): Promise<void> {
     const session: Session = {
-      id: ++this.#opened,
       channel,
       openedMs: this.#options.clock.now(),
       state: initialState,
@@ -197,7 +167,6 @@ export class SyncNode {
 
   #announce(applied: AppliedBatch): void {
     const { broadcast, relay, logger } = this.#options;
-    const sources = this.#sources.take(applied.bytes);
     const local = applied.origin === "local";
     const broadcasting = local && broadcast?.active() === true;
     if (broadcasting) {
@@ -211,7 +180,7 @@ export class SyncNode {
         (local || relay === "push") &&
         !covered &&
         session.queuedBytes + session.channel.bufferedBytes < LIMITS.channelBufferBytes / 2;
-      const how = sources.has(session.id) ? "brought" : push ? "push" : "tell";
+      const how = session === applied.source ? "brought" : push ? "push" : "tell";
       const { head, bytes: batch } = applied;
       this.#fire(session, { type: "applied", head, batch, how });
     }
@@ -322,8 +291,7 @@ export class SyncNode {
   }
 
   async #receive(session: Session, batch: Uint8Array): Promise<void> {
-    this.#sources.add(batch, session.id);
-    const outcome = await this.#options.replica.receive(batch);
+    const outcome = await this.#options.replica.receive(batch, session);
     this.#judge(session, outcome);
   }
 

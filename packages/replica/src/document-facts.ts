@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+import { canonicalJson } from "@ctxmesh/codec";
+import { sha256 } from "@ctxmesh/crypto";
+import { SlotStore, counting, expiryMs, isNewer, resolve, undominatedOf } from "@ctxmesh/facts";
+import type { ChainId, FactFrame, KeySlots, Resolution, Resolvers, Slot } from "@ctxmesh/facts";
+import { hlcToMs, toHex } from "@ctxmesh/model";
+import type {
+  Candidate,
+  DeviceKey,
+  DocumentName,
+  JsonValue,
+  ListQuery,
+  Standing,
+  VisibleFact,
+} from "@ctxmesh/model";
+import { Glob } from "./glob.ts";
+
+const VERSION_BYTES = 16;
+
+/** Drops the members that are undefined, so that absent stays absent. */
+type Present<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+const present = <T extends object>(members: T): Partial<Present<T>> =>
+  Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<
+    Present<T>
+  >;
+
+const parseValue = (json: string): JsonValue => JSON.parse(json) as JsonValue;
+
+/** First half of SHA-256 over the undominated candidates' writers and clocks, hex. */
+function versionOf({ undominated }: Resolution): string {
+  const ids = undominated.map((slot) => `${slot.writer}:${slot.incarnation}:${String(slot.hlc)}`);
+  return toHex(sha256(Buffer.from(ids.join("\n"))).subarray(0, VERSION_BYTES));
+}
+
+/** What a slot says, in plain data. */
+function contentOf(slot: Slot): Omit<Candidate, "standing" | "retraction"> {
+  const { valueJson, confidence, source, ttlMs, tags, basis } = slot;
+  return {
+    writer: slot.writer,
+    incarnation: slot.incarnation,
+    seq: slot.seq,
+    hlc: slot.hlc,
+    deleted: valueJson === undefined,
+    ...(valueJson === undefined ? {} : { value: parseValue(valueJson) }),
+    ...present({ confidence, source, ttlMs, tags, basis }),
+  };
+}
+
+/**
+ * The canonical text of one candidate (RFC 8785): what a seal covers. Members: doc, key, writer,
+ * incarnation, seq, hlc, and value or deleted, and confidence, source, ttlMs, tags, basis where given.
+ */
+function leafOf(doc: DocumentName, slot: Slot): string {
+  const { deleted, ...rest } = { doc, key: slot.key, ...contentOf(slot) };
+  // Built from JSON texts and plain data only, so it is JSON by construction.
+  return canonicalJson((deleted ? { ...rest, deleted } : rest) as unknown as JsonValue);
+}
+
+/** The canonical text of a retraction: doc, key, writer (who ruled), incarnation, seq, hlc, retracts {writer, upTo, reason}. */
+function retractionLeafOf(doc: DocumentName, slot: Slot): string {
+  const { key, writer, incarnation, seq, hlc, retract } = slot;
+  const leaf = { doc, key, writer, incarnation, seq, hlc, retracts: { ...retract } };
+  return canonicalJson(leaf);
+}
+
+/** A visible fact without its age, and the time span in which it is the answer. */
+interface Answer {
+  readonly fact: Omit<VisibleFact, "ageMs"> | undefined;
+  readonly writtenMs: number;
+  readonly fromMs: number;
+  /** Exclusive: the next expiry. */
+  readonly untilMs: number;
+}
+
+/** The facts of one document under a policy. Answers are remembered until their key changes or something expires. */
+export class DocumentFacts {
+  readonly #doc: DocumentName;
+  readonly #resolvers: Resolvers;
+  readonly #store = new SlotStore();
+  readonly #answers = new Map<string, Answer>();
+
+  constructor(doc: DocumentName, resolvers: Resolvers) {
+    this.#doc = doc;
+    this.#resolvers = resolvers;
+  }
+
+  /** About the encoded size. */
+  get bytes(): number {
+    return this.#store.bytes;
+  }
+
+  /** Merges a frame; returns the keys whose slots changed. */
+  apply(chain: ChainId, frame: FactFrame): readonly string[] {
+    const changed = this.#store.applyFrame(chain, frame);
+    for (const key of changed) this.#answers.delete(key);
+    return changed;
+  }
+
+  #answer(key: string, nowMs: number): Answer {
+    const known = this.#answers.get(key);
+    if (known !== undefined && known.fromMs <= nowMs && nowMs < known.untilMs) return known;
+    const slots = this.#store.slots(key);
+    const live = counting(slots.statements, slots.retractions, nowMs);
+    const resolver = this.#resolvers.for(key);
+    const resolution = resolve(resolver, live);
+    const answer: Answer = {
+      fact: resolution === undefined ? undefined : this.#factOf(key, resolution, resolver.name),
+      writtenMs: resolution === undefined ? 0 : hlcToMs(resolution.winner.hlc),
+      // What expired before now would count again for an earlier reader, so the answer holds from now on only.
+      fromMs: nowMs,
+      untilMs: live.reduce((least, slot) => Math.min(least, expiryMs(slot)), Infinity),
+    };
+    if (slots.statements.length > 0) this.#answers.set(key, answer);
+    return answer;
+  }
+
+  #factOf(key: string, resolution: Resolution, resolver: string): Answer["fact"] {
+    const { winner, valueJson, contested } = resolution;
+    if (valueJson === undefined) return undefined;
+    const { confidence, source, tags } = winner;
+    return {
+      doc: this.#doc,
+      key,
+      value: parseValue(valueJson),
+      writer: winner.writer,
+      hlc: winner.hlc,
+      version: versionOf(resolution),
+      contested,
+      resolver,
+      ...present({ confidence, source, tags }),
+    };
+  }
+
+  /** The answer to reading a key; undefined when nothing is visible. */
+  visible(key: string, nowMs: number): VisibleFact | undefined {
+    const { fact, writtenMs } = this.#answer(key, nowMs);
+    return fact === undefined ? undefined : { ...fact, ageMs: Math.max(0, nowMs - writtenMs) };
+  }
+
+  /** Every writer's candidate, newest first, each with its standing. */
+  candidates(key: string, nowMs: number): readonly Candidate[] {
+    const slots = this.#store.slots(key);
+    const resolver = this.#resolvers.for(key);
+    const live = counting(slots.statements, slots.retractions, nowMs);
+    const undominated = undominatedOf(resolver, live);
+    const shown = resolver.show(undominated);
+    return slots.statements
+      .toSorted((a, b) => (isNewer(a, b) ? -1 : 1))
+      .map((slot) => {
+        const standing: Standing | undefined = undominated.includes(slot)
+          ? slot === shown?.winner || shown?.merged === true
+            ? "shown"
+            : "undominated"
+          : live.includes(slot)
+            ? "dominated"
+            : undefined;
+        return {
+          ...contentOf(slot),
+          ...(standing === undefined ? outOf(slot, slots) : { standing }),
+        };
+      });
+  }
+
+  /** A writer's newest statement about a key. */
+  statement(key: string, writer: DeviceKey): Slot | undefined {
+    return this.#store.slots(key).statements.find((slot) => slot.writer === writer);
+  }
+
+  /** A writer's own number under a key; 0 when it has none now. */
+  ownNumber(key: string, writer: DeviceKey, nowMs: number): number {
+    const slot = this.statement(key, writer);
+    if (slot?.valueJson === undefined || expiryMs(slot) <= nowMs) return 0;
+    const value = parseValue(slot.valueJson);
+    return typeof value === "number" ? value : 0;
+  }
+
+  /** The keys of a query, in code-unit order. Throws `INPUT_INVALID` for a bad pattern. */
+  *keys(
+    query: Pick<ListQuery, "prefix" | "after" | "pattern" | "source" | "tag">,
+  ): Generator<string> {
+    const glob = query.pattern === undefined ? undefined : new Glob(query.pattern);
+    for (const key of this.#candidateKeys(query, glob)) {
+      if (query.prefix !== undefined && !key.startsWith(query.prefix)) continue;
+      if (query.after !== undefined && key <= query.after) continue;
+      if (glob?.matches(key) === false) continue;
+      yield key;
+    }
+  }
+
+  /** The smallest set of keys that surely holds those of the query. */
+  #candidateKeys(
+    { prefix = "", after, source, tag }: Pick<ListQuery, "prefix" | "after" | "source" | "tag">,
+    glob: Glob | undefined,
+  ): Iterable<string> {
+    if (source !== undefined) {
+      const keys = this.#store.keysBySource(source);
+      if (tag === undefined) return keys;
+      const tagged = new Set(this.#store.keysByTag(tag));
+      return [...keys].filter((key) => tagged.has(key));
+    }
+    if (tag !== undefined) return this.#store.keysByTag(tag);
+    const longest = (glob?.prefix.length ?? 0) > prefix.length ? (glob?.prefix ?? "") : prefix;
+    return this.#store.keys({ prefix: longest, ...(after === undefined ? {} : { after }) });
+  }
+
+  /** Number of visible facts, and how many of them are contested. */
+  count(nowMs: number): { facts: number; contested: number } {
+    let facts = 0;
+    let contested = 0;
+    for (const key of this.#store.keys()) {
+      const { fact } = this.#answer(key, nowMs);
+      if (fact === undefined) continue;
+      facts++;
+      if (fact.contested) contested++;
+    }
+    return { facts, contested };
+  }
+
+  /** The canonical leaves as of a time, in no particular order. */
+  leaves(asOfMs: number): readonly string[] {
+    const leaves: string[] = [];
+    for (const key of this.#store.keys()) {
+      const { statements, retractions } = this.#store.slots(key);
+      const live = counting(statements, retractions, asOfMs);
+      for (const slot of undominatedOf(this.#resolvers.for(key), live)) {
+        leaves.push(leafOf(this.#doc, slot));
+      }
+      for (const slot of retractions) leaves.push(retractionLeafOf(this.#doc, slot));
+    }
+    return leaves;
+  }
+}
+
+/** Why a statement does not count. */
+function outOf(slot: Slot, { retractions }: KeySlots): Pick<Candidate, "standing" | "retraction"> {
+  const ruling = retractions.find(
+    ({ retract }) => retract?.writer === slot.writer && slot.hlc <= retract.upTo,
+  );
+  return ruling === undefined
+    ? { standing: "expired" }
+    : {
+        standing: "retracted",
+        retraction: { by: ruling.writer, reason: ruling.retract?.reason ?? "" },
+      };
+}
