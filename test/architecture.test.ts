@@ -16,7 +16,7 @@ const SCOPE = "@ctxmesh/";
 /** From the ground up; a package imports only from layers below its own. */
 const LAYERS: readonly (readonly string[])[] = [
   ["model"],
-  ["codec", "crypto", "facts", "channel"],
+  ["codec", "crypto", "facts", "rich", "channel"],
   ["replica", "ledger"],
   ["sync", "store-level", "transport-libp2p", "transport-ws", "api", "testing"],
   ["service"],

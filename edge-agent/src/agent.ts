@@ -3,6 +3,7 @@ import type { Channel, ContextService, DeviceKey } from "@ctxmesh/model";
 import type { Space } from "@ctxmesh/replica";
 import { openReplica, serve, startSync } from "@ctxmesh/service";
 import type { NodeDeps, NodeOptions, OpenReplica } from "@ctxmesh/service";
+import type { SyncNode } from "@ctxmesh/sync";
 import { createLibp2pTransport } from "@ctxmesh/transport-libp2p";
 import { createWsClient } from "@ctxmesh/transport-ws";
 import type { Source } from "./sources/index.ts";
@@ -34,20 +35,14 @@ const isService =
   (device: string): boolean =>
     space.grants.get(device as DeviceKey)?.service === service;
 
-/** Joins the mesh and connects to the hubs; sync runs over whatever channels they bring. */
-async function connect(
-  { space, deviceSeed, mesh: addresses, hubs }: AgentOptions,
+/** Connects to the hubs; sync runs over whatever channels they bring. */
+async function connectHubs(
+  { space, hubs }: AgentOptions,
   deps: NodeDeps,
   stack: AsyncDisposableStack,
-  { replica, device, verifier }: OpenReplica,
-): Promise<{ sync: ReturnType<typeof startSync>["sync"]; addresses: () => readonly string[] }> {
-  const mesh = createLibp2pTransport({
-    ...deps,
-    ...addresses,
-    seed: deviceSeed,
-    space: space.id,
-    isMember: isService(space, "agent"),
-  });
+  { device, verifier }: OpenReplica,
+  onChannel: (channel: Channel) => void,
+): Promise<void> {
   const uplink = createWsClient({
     ...deps,
     urls: hubs,
@@ -56,35 +51,51 @@ async function connect(
     hubs: isService(space, "hub"),
     verifier,
   });
+  stack.defer(async () => uplink.stop());
+  await uplink.start(onChannel);
+}
+
+/**
+ * Starts an agent: mesh, store, replica, hub connections, local API, sources, in this order: the ports
+ * first, so that a busy one leaves no store behind. When a step fails, what was started before it is
+ * closed again. Throws `STORE_LOCKED`, `STORE_CORRUPT`, `STORE_FORMAT`, `FILE_UNAVAILABLE`,
+ * `ADDRESS_UNAVAILABLE`, `CONFIG_INVALID`.
+ */
+export async function createAgent(options: AgentOptions, deps: NodeDeps): Promise<Agent> {
+  await using starting = new AsyncDisposableStack();
+  const { space } = options;
+  const mesh = createLibp2pTransport({
+    ...deps,
+    ...options.mesh,
+    seed: options.deviceSeed,
+    space: space.id,
+    isMember: isService(space, "agent"),
+  });
+  // Peers that come before the store is open wait for it.
+  const opened = Promise.withResolvers<SyncNode>();
+  const onChannel = (channel: Channel): void => {
+    void opened.promise.then(async (node) => node.run(channel));
+  };
+  starting.defer(async () => mesh.stop());
+  await mesh.start(onChannel);
+
+  const parts = await openReplica(options, deps, starting);
+  const { replica } = parts;
   const broadcast = {
     active: () => mesh.usesGossip(),
     publish: async (batch: Uint8Array) => mesh.broadcast(batch),
   };
   const { sync, stop } = startSync(replica, deps, { relay: "tell", broadcast });
   mesh.onBroadcast(async (bytes) => sync.receiveBroadcast(bytes));
-  const onChannel = (channel: Channel): void => void sync.run(channel);
-  stack.defer(async () => mesh.stop());
-  stack.defer(async () => uplink.stop());
-  stack.defer(stop);
-  await mesh.start(onChannel);
-  await uplink.start(onChannel);
-  return { sync, addresses: () => mesh.addresses() };
-}
+  await connectHubs(options, deps, starting, parts, onChannel);
+  starting.defer(stop);
+  opened.resolve(sync);
 
-/**
- * Starts an agent: store, replica, mesh, hub connections, local API, sources, in this order. When a
- * step fails, what was started before it is closed again. Throws `STORE_LOCKED`, `STORE_CORRUPT`,
- * `STORE_FORMAT`, `FILE_UNAVAILABLE`, `ADDRESS_UNAVAILABLE`, `CONFIG_INVALID`.
- */
-export async function createAgent(options: AgentOptions, deps: NodeDeps): Promise<Agent> {
-  await using starting = new AsyncDisposableStack();
-  const opened = await openReplica(options, deps, starting);
-  const { sync, addresses } = await connect(options, deps, starting, opened);
   const service = await serve(options, deps, starting, {
     service: "agent",
-    replica: opened.replica,
+    replica,
     peers: () => sync.peers(),
-    addresses,
+    addresses: () => mesh.addresses(),
   });
   for (const source of options.sources) {
     starting.defer(async () => source.stop());
@@ -96,7 +107,7 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
   let stopping: Promise<void> | undefined;
   return {
     service,
-    addresses,
+    addresses: () => mesh.addresses(),
     // Whoever calls it again waits for the same end.
     stop: async () => (stopping ??= running.disposeAsync()),
   };

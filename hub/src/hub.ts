@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHealthServer } from "@ctxmesh/api";
 import type { Channel, ContextService, DeviceKey, SealingService } from "@ctxmesh/model";
+import type { Replica } from "@ctxmesh/replica";
 import { openReplica, serve, startSync } from "@ctxmesh/service";
 import type { NodeDeps, NodeOptions } from "@ctxmesh/service";
 import { createWsServer } from "@ctxmesh/transport-ws";
@@ -25,18 +26,24 @@ export interface Hub {
 }
 
 /**
- * Starts a hub: store, replica, sealer, then the doors. When a step fails, what was started before it
- * is closed again. Throws `STORE_LOCKED`, `STORE_CORRUPT`, `STORE_FORMAT`, `FILE_UNAVAILABLE`,
+ * Starts a hub: port, store, replica, sealer, local API, then the door for agents. When a step fails, what
+ * was started before it is closed again. Throws `STORE_LOCKED`, `STORE_CORRUPT`, `STORE_FORMAT`, `FILE_UNAVAILABLE`,
  * `ADDRESS_UNAVAILABLE`.
  */
 export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hub> {
   await using starting = new AsyncDisposableStack();
   const { space } = options;
+  // The port first, so that a busy one leaves no store behind; until the hub is
+  // complete, probes say so and agents try again.
+  let complete: Replica | undefined;
+  const ready = (): boolean => complete !== undefined && complete.failure === undefined;
+  const health = createHealthServer({ ...deps, ready });
+  starting.defer(async () => health.close());
+  await health.listen(options.listen.host, options.listen.port);
+
   const { store, replica, device, verifier } = await openReplica(options, deps, starting);
   const sealer = await Sealer.open({ ...options.seal, ...deps, store, replica });
   starting.defer(async () => sealer.close());
-
-  const health = createHealthServer({ ...deps, ready: () => replica.failure === undefined });
   const door = createWsServer({
     ...deps,
     server: health.server,
@@ -46,11 +53,8 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
     verifier,
   });
   const { sync, stop } = startSync(replica, deps, { relay: "push" });
-  starting.defer(async () => health.close());
   starting.defer(async () => door.stop());
   starting.defer(stop);
-  await door.start((channel: Channel) => void sync.run(channel));
-
   const addresses = (): readonly string[] => door.addresses();
   const service = await serve(
     options,
@@ -65,8 +69,9 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
     },
     sealer,
   );
-  // Last, so that nobody connects to a hub that is not complete.
-  await health.listen(options.listen.host, options.listen.port);
+  // Last, so that nobody syncs with a hub that is not complete.
+  await door.start((channel: Channel) => void sync.run(channel));
+  complete = replica;
   const running = starting.move();
   let stopping: Promise<void> | undefined;
   return {
