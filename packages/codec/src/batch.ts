@@ -7,7 +7,7 @@
  * header  = CBOR { v: 1, space: bstr(32), replica: bstr(32), inc: bstr(16), seq: uint (from 1),
  *                  prev: bstr(32) | null (null when seq = 1), hlc: uint, epoch: uint,
  *                  deps: [ bstr(32) ... ] (<= 32, sorted, unique), client: uint,
- *                  sections: [ { doc: tstr, gen: uint, kind: "facts", from: uint, to: uint,
+ *                  sections: [ { doc: tstr, gen: uint, kind: "facts" | "rich", from: uint, to: uint,
  *                                bodyHash: bstr(32), bodyLen: uint, keyId: bstr(16) | null } ... ] }
  * signed  = "ctxmesh/batch/v1\n" || header                                      Ed25519, key = replica
  * id      = SHA-256(header)
@@ -17,7 +17,8 @@
  * the header, so a chain of headers verifies without its bodies, and no signature byte is ever part
  * of an id. `prev` is the id of the same incarnation's previous header; `deps` are the ids of other
  * chains' heads that the writer had applied and had not yet named. `client` is the Yjs client id of
- * the incarnation, 0 until it writes rich content. A section's facts have `from < seq <= to`. `keyId`
+ * the incarnation, 0 until it writes rich content. A section's facts have `from < seq <= to`; a rich
+ * section's Yjs V1 update takes the client's clocks from `from` up to and without `to`. `keyId`
  * names the data key of an encrypted body; null means that it is not encrypted.
  */
 import {
@@ -49,8 +50,8 @@ export interface Section {
   readonly doc: DocumentName;
   /** Generation of the document; raised when it is re-founded to forget something. */
   readonly gen: number;
-  readonly kind: "facts";
-  /** The body's facts have `from < seq <= to`. */
+  readonly kind: "facts" | "rich";
+  /** Facts: `from < seq <= to`. Rich: the client's clocks `from <= clock < to`, none when it only deletes. */
   readonly from: number;
   readonly to: number;
   /** SHA-256 of the body as carried. */
@@ -124,7 +125,8 @@ export function encodeHeader(header: Header): Uint8Array {
 function decodeSection(value: CborValue): Section {
   const read = new MapReader(value, SECTION_NAMES, "section");
   const kind = read.text("kind");
-  if (kind !== "facts") return invalid(`section.kind "${kind.slice(0, 20)}" is not known`, "kind");
+  if (kind !== "facts" && kind !== "rich")
+    return invalid(`section.kind "${kind.slice(0, 20)}" is not known`, "kind");
   const section: Section = {
     doc: parseDocumentName(read.text("doc")),
     gen: read.uint("gen"),
@@ -135,7 +137,9 @@ function decodeSection(value: CborValue): Section {
     bodyLen: read.uint("bodyLen"),
     keyId: read.bytesOrNull("keyId", 16),
   };
-  if (section.from >= section.to) invalid("section.from is not below section.to", "section.from");
+  if (kind === "facts" ? section.from >= section.to : section.from > section.to) {
+    invalid("section.from is not below section.to", "section.from");
+  }
   return section;
 }
 
@@ -166,8 +170,8 @@ export function decodeHeader(bytes: Uint8Array): Header {
   if (!isHlc(hlc)) return invalid("header.hlc is out of range", "header.hlc");
   const sections = read.array("sections", LIMITS.sectionsPerBatch).map(decodeSection);
   if (sections.length === 0) invalid("header.sections is empty", "header.sections");
-  if (new Set(sections.map((section) => section.doc)).size !== sections.length) {
-    invalid("header.sections names a document twice", "header.sections");
+  if (new Set(sections.map(({ doc, kind }) => `${kind} ${doc}`)).size !== sections.length) {
+    invalid("header.sections names a document's part twice", "header.sections");
   }
   return {
     space: parseSpaceId(toHex(read.bytes("space", 32))),

@@ -141,7 +141,7 @@ describe("a header is refused", () => {
     ],
     ["with a document twice", { sections: [section({}), section({ from: 0, to: 1 })] }],
     ["with sections that are no maps", { sections: [1] }],
-    ["with an unknown kind", { sections: [section({ kind: "rich" })] }],
+    ["with an unknown kind", { sections: [section({ kind: "other" })] }],
     ["with an empty interval", { sections: [section({ from: 5, to: 5 })] }],
     ["with a backward interval", { sections: [section({ from: 5, to: 4 })] }],
     ["with a bad document name", { sections: [section({ doc: "../etc" })] }],

@@ -67,6 +67,13 @@ export class ByteWriter {
     this.#length = start + needed + written;
   }
 
+  /** Bytes as they are. */
+  bytes(bytes: Uint8Array): void {
+    this.#reserve(bytes.length);
+    this.#buffer.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
   /** A copy of what was written. */
   finish(): Uint8Array {
     return this.#buffer.slice(0, this.#length);
@@ -128,6 +135,12 @@ export class ByteReader {
   /** An IEEE 754 double, little-endian. */
   f64(): number {
     return this.#view.getFloat64(this.#take(8), true);
+  }
+
+  /** A copy of the next `length` bytes. */
+  bytes(length: number): Uint8Array {
+    const at = this.#take(length);
+    return this.#bytes.slice(at, at + length);
   }
 
   /** Length-prefixed, well-formed UTF-8 of at most `maxBytes`. */

@@ -6,17 +6,20 @@
  * frame   = 0x01  from  to  count  record * count
  * record  = flags:u8  seq-delta  hlc-delta  key:text  [value:text]  [confidence:f64]
  *           [model:text version:text instance:text]  [ttlMs]  [n tag:text * n]  [n id:text * n]
+ *           [writer:bytes(32) upTo reason:text]
  * ```
  *
  * Numbers without a type are unsigned LEB128, in their shortest form; text is its UTF-8 length and
  * bytes. Deltas are against the record before (the first: `from` and 0) and at least 1, so seq and HLC
- * rise strictly. Flags: 1 deleted (no value), 2 confidence, 4 source, 8 ttl, 16 tags, 32 basis; an
+ * rise strictly. Flags: 1 deleted (no value), 2 confidence, 4 source, 8 ttl, 16 tags, 32 basis,
+ * 64 retraction (then no other, and no value); an
  * absent source part is the empty text. The frame covers `from < seq <= to`: numbers that are not
  * there were overwritten before the frame was made. `value` is the canonical JSON text (RFC 8785).
  */
-import { LIMITS, isHlc } from "@ctxmesh/model";
+import { LIMITS, fromHex, isHlc, parseDeviceKey, toHex } from "@ctxmesh/model";
 import type { FactSource, Hlc } from "@ctxmesh/model";
 import { ByteReader, ByteWriter } from "./bytes.ts";
+import type { Retraction } from "./slot.ts";
 
 /** One write as it travels. */
 export interface FactRecord {
@@ -30,6 +33,8 @@ export interface FactRecord {
   readonly ttlMs?: number;
   readonly tags?: readonly string[];
   readonly basis?: readonly string[];
+  /** A ruling on another writer's statements; then there is no value and nothing else. */
+  readonly retract?: Retraction;
 }
 
 /** A delta of one document by one incarnation. */
@@ -46,11 +51,14 @@ const SOURCE = 4;
 const TTL = 8;
 const TAGS = 16;
 const BASIS = 32;
+const RETRACT = 64;
 const KNOWN_FLAGS = DELETED | CONFIDENCE | SOURCE | TTL | TAGS | BASIS;
+const WRITER_BYTES = 32;
 /** The shortest record: flags, two deltas, a key of one byte, and no value. */
 const MIN_RECORD_BYTES = 5;
 
 function flagsOf(record: FactRecord): number {
+  if (record.retract !== undefined) return RETRACT;
   return (
     (record.valueJson === undefined ? DELETED : 0) |
     (record.confidence === undefined ? 0 : CONFIDENCE) |
@@ -66,9 +74,35 @@ function writeTexts(writer: ByteWriter, texts: readonly string[]): void {
   for (const text of texts) writer.text(text);
 }
 
+function writeRecord(writer: ByteWriter, record: FactRecord): void {
+  writer.text(record.key);
+  if (record.retract !== undefined) {
+    writer.bytes(fromHex(record.retract.writer));
+    writer.uvarint(record.retract.upTo);
+    writer.text(record.retract.reason);
+    return;
+  }
+  if (record.valueJson !== undefined) writer.text(record.valueJson);
+  if (record.confidence !== undefined) writer.f64(record.confidence);
+  if (record.source !== undefined) {
+    writer.text(record.source.model);
+    writer.text(record.source.version ?? "");
+    writer.text(record.source.instance ?? "");
+  }
+  if (record.ttlMs !== undefined) writer.uvarint(record.ttlMs);
+  if (record.tags !== undefined) writeTexts(writer, record.tags);
+  if (record.basis !== undefined) writeTexts(writer, record.basis);
+}
+
 /** The bytes of a frame. The records must be in ascending seq and HLC order. */
 export function encodeFrame(frame: FactFrame): Uint8Array {
   const writer = new ByteWriter();
+  writeFrame(writer, frame);
+  return writer.finish();
+}
+
+/** Appends the bytes of a frame. */
+export function writeFrame(writer: ByteWriter, frame: FactFrame): void {
   writer.u8(VERSION);
   writer.uvarint(frame.from);
   writer.uvarint(frame.to);
@@ -79,21 +113,10 @@ export function encodeFrame(frame: FactFrame): Uint8Array {
     writer.u8(flagsOf(record));
     writer.uvarint(record.seq - seq);
     writer.uvarint(record.hlc - hlc);
-    writer.text(record.key);
-    if (record.valueJson !== undefined) writer.text(record.valueJson);
-    if (record.confidence !== undefined) writer.f64(record.confidence);
-    if (record.source !== undefined) {
-      writer.text(record.source.model);
-      writer.text(record.source.version ?? "");
-      writer.text(record.source.instance ?? "");
-    }
-    if (record.ttlMs !== undefined) writer.uvarint(record.ttlMs);
-    if (record.tags !== undefined) writeTexts(writer, record.tags);
-    if (record.basis !== undefined) writeTexts(writer, record.basis);
+    writeRecord(writer, record);
     seq = record.seq;
     hlc = record.hlc;
   }
-  return writer.finish();
 }
 
 function readConfidence(reader: ByteReader): number {
@@ -125,9 +148,19 @@ function readTexts(reader: ByteReader, what: string): readonly string[] {
   return Array.from({ length: count }, () => reader.text(LIMITS.tagBytes, what));
 }
 
+function readRetraction(reader: ByteReader): Retraction {
+  const writer = parseDeviceKey(toHex(reader.bytes(WRITER_BYTES)));
+  const upTo = reader.uvarint();
+  if (!isHlc(upTo)) return reader.fail("has a clock too large");
+  const reason = reader.text(LIMITS.reasonBytes, "reason");
+  return reason === ""
+    ? reader.fail("has a retraction without a reason")
+    : { writer, upTo, reason };
+}
+
 function readRecord(reader: ByteReader, seqBefore: number, hlcBefore: number): FactRecord {
   const flags = reader.u8();
-  if ((flags & ~KNOWN_FLAGS) !== 0) reader.fail("has an unknown flag");
+  if ((flags & ~KNOWN_FLAGS) !== 0 && flags !== RETRACT) reader.fail("has an unknown flag");
   const seqDelta = reader.uvarint();
   const hlcDelta = reader.uvarint();
   if (seqDelta === 0 || hlcDelta === 0) reader.fail("has a seq or clock that does not rise");
@@ -136,6 +169,7 @@ function readRecord(reader: ByteReader, seqBefore: number, hlcBefore: number): F
   if (!Number.isSafeInteger(seq) || !isHlc(hlc)) return reader.fail("has a seq or clock too large");
   const key = reader.text(LIMITS.keyBytes, "key");
   if (!isFactKey(key)) reader.fail("has an empty key or one with control characters");
+  if (flags === RETRACT) return { key, seq, hlc, retract: readRetraction(reader) };
   return {
     key,
     seq,
@@ -161,11 +195,19 @@ export function isFactKey(text: string): boolean {
  */
 export function decodeFrame(bytes: Uint8Array): FactFrame {
   const reader = new ByteReader(bytes);
+  const frame = readFrame(reader, LIMITS.factsPerFrame);
+  if (frame.records.length === 0) reader.fail("has no records");
+  if (reader.remaining > 0) reader.fail("has trailing bytes");
+  return frame;
+}
+
+/** Reads one frame of at most `most` records; what follows it is left. Throws `FORMAT_INVALID`. */
+export function readFrame(reader: ByteReader, most: number): FactFrame {
   if (reader.u8() !== VERSION) reader.fail("has an unknown version");
   const from = reader.uvarint();
   const to = reader.uvarint();
   const count = reader.uvarint();
-  if (count === 0 || count > LIMITS.factsPerFrame || count * MIN_RECORD_BYTES > reader.remaining) {
+  if (count > most || count * MIN_RECORD_BYTES > reader.remaining) {
     reader.fail("has an impossible record count");
   }
   const records: FactRecord[] = [];
@@ -177,6 +219,5 @@ export function decodeFrame(bytes: Uint8Array): FactFrame {
     ({ seq, hlc } = record);
   }
   if (seq > to) reader.fail("has a record past its interval");
-  if (reader.remaining > 0) reader.fail("has trailing bytes");
   return { from, to, records };
 }

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The slot delta-state CRDT: frames, merge, resolution, and the hybrid logical clock. */
-export { FactStore } from "./fact-store.ts";
+export type { ChainFrame, FactStore, KeyRange, KeySlots, Summary } from "./fact-store.ts";
 export { decodeFrame, encodeFrame, isFactKey } from "./frame.ts";
 export type { FactFrame, FactRecord } from "./frame.ts";
 export { HlcClock } from "./hlc-clock.ts";
-export { dominates, isExpired, isNewer, resolve } from "./resolver.ts";
-export type { Resolution, Slot } from "./resolver.ts";
+export { DEFAULT_POLICY, Resolvers } from "./policy.ts";
+export type { Policy, PolicyRule, ResolverSpec } from "./policy.ts";
+export { counting, resolve, undominatedOf } from "./resolvers.ts";
+export type { Resolution, Resolver, Shown } from "./resolvers.ts";
+export { SlotStore } from "./slot-store.ts";
+export { expiryMs, isExpired, isNewer } from "./slot.ts";
+export type { ChainId, Retraction, Slot } from "./slot.ts";
+export { decodeFrames, decodeState, encodeFrames, encodeState } from "./state.ts";

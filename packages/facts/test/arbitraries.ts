@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Random frames and slots for properties. */
-import type { FactFrame, FactRecord, Slot } from "@ctxmesh/facts";
+/** Random frames, slots and resolvers for properties. */
+import { Resolvers } from "@ctxmesh/facts";
+import type { FactFrame, FactRecord, Resolver, ResolverSpec, Slot } from "@ctxmesh/facts";
 import { hlcFromMs, parseDeviceKey, parseIncarnationId } from "@ctxmesh/model";
 import type { DeviceKey, FactSource, Hlc, IncarnationId } from "@ctxmesh/model";
 import * as fc from "fast-check";
@@ -14,8 +15,6 @@ export const incarnationOf = (n: number): IncarnationId =>
 
 const text = fc.string({ unit: "binary", minLength: 1, maxLength: 20 });
 const valueJson = fc.json({ maxDepth: 2 });
-const optional = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
-  fc.option(arbitrary, { nil: undefined });
 
 /** A source with the absent parts left out. */
 const source: fc.Arbitrary<FactSource> = fc.record(
@@ -23,11 +22,13 @@ const source: fc.Arbitrary<FactSource> = fc.record(
   { requiredKeys: ["model"], noNullPrototype: true },
 );
 
+// eslint-disable-next-line no-control-regex -- a key has none
+const key = text.filter((name) => !/[\u0000-\u001F\u007F]/u.test(name));
+
 /** What a record says besides its place in the frame; absent members are left out. */
-const content: fc.Arbitrary<Omit<FactRecord, "seq" | "hlc">> = fc.record(
+const statement: fc.Arbitrary<Omit<FactRecord, "seq" | "hlc">> = fc.record(
   {
-    // eslint-disable-next-line no-control-regex -- a key has none
-    key: text.filter((key) => !/[\u0000-\u001F\u007F]/u.test(key)),
+    key,
     valueJson,
     confidence: fc.double({ min: 0, max: 1, noNaN: true }).map((confidence) => confidence + 0),
     source,
@@ -37,6 +38,23 @@ const content: fc.Arbitrary<Omit<FactRecord, "seq" | "hlc">> = fc.record(
   },
   { requiredKeys: ["key"], noNullPrototype: true },
 );
+
+const retraction: fc.Arbitrary<Omit<FactRecord, "seq" | "hlc">> = fc.record(
+  {
+    key,
+    retract: fc.record(
+      {
+        writer: fc.nat(2 ** 30).map(deviceOf),
+        upTo: fc.maxSafeNat().map((hlc) => hlc as Hlc),
+        reason: text,
+      },
+      { noNullPrototype: true },
+    ),
+  },
+  { noNullPrototype: true },
+);
+
+const content = fc.oneof({ weight: 5, arbitrary: statement }, { weight: 1, arbitrary: retraction });
 
 const delta = fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 2 ** 40 }));
 
@@ -61,25 +79,45 @@ export const frameArbitrary: fc.Arbitrary<FactFrame> = fc
     return { from, to: seq + behind, records };
   });
 
+/** Values on which resolvers differ: numbers that round, overflow or tie, and what is no number. */
+const comparable = fc.constantFrom(
+  "0",
+  "1",
+  "2",
+  "0.1",
+  "0.2",
+  "1e+308",
+  "-1e+308",
+  "10000000000000000",
+  '"x"',
+  "null",
+  "[1,2]",
+  '["x"]',
+  '{"score":0.5}',
+  '{"score":2}',
+);
+
 /** A slot of one of a few writers, at a time and of a confidence that often collide with others'. */
 export const slotArbitrary: fc.Arbitrary<Slot> = fc
-  .record({
-    writer: fc.integer({ min: 1, max: 8 }),
-    incarnation: fc.integer({ min: 1, max: 3 }),
-    seq: fc.integer({ min: 1, max: 5 }),
-    ms: fc.integer({ min: 0, max: 5 }),
-    valueJson: optional(fc.constantFrom("1", "2", '"x"')),
-    confidence: optional(fc.constantFrom(0, 0.5, 0.9, 1)),
-    ttlMs: optional(fc.integer({ min: 0, max: 6 })),
-  })
+  .record(
+    {
+      writer: fc.integer({ min: 1, max: 8 }),
+      incarnation: fc.integer({ min: 1, max: 3 }),
+      seq: fc.integer({ min: 1, max: 5 }),
+      ms: fc.integer({ min: 0, max: 5 }),
+      valueJson: comparable,
+      confidence: fc.constantFrom(0, 0.25, 0.5, 0.9, 1),
+      ttlMs: fc.integer({ min: 0, max: 6 }),
+      source: fc.constantFrom({ model: "good" }, { model: "fair", version: "2" }, { model: "x" }),
+    },
+    { requiredKeys: ["writer", "incarnation", "seq", "ms"], noNullPrototype: true },
+  )
   .map(({ writer, incarnation, ms, ...rest }) => ({
     ...rest,
+    key: "k",
     writer: deviceOf(writer),
     incarnation: incarnationOf(incarnation),
     hlc: hlcFromMs(AROUND_MS + ms),
-    source: undefined,
-    tags: undefined,
-    basis: undefined,
   }));
 
 /** The candidates of one key: at most one slot per writer. */
@@ -91,3 +129,32 @@ export const slotsArbitrary: fc.Arbitrary<Slot[]> = fc.uniqueArray(slotArbitrary
 /** Any order of an array's items. */
 export const shuffled = <T>(items: readonly T[]): fc.Arbitrary<T[]> =>
   fc.shuffledSubarray([...items], { minLength: items.length });
+
+/** Every resolver of a policy, the ones with members more than once. */
+export const RESOLVER_SPECS: readonly ResolverSpec[] = [
+  { resolver: "latest" },
+  { resolver: "confidence" },
+  { resolver: "confidence", halfLifeMs: 1 },
+  { resolver: "confidence", halfLifeMs: 3 },
+  { resolver: "confidence", halfLifeMs: Number.MAX_SAFE_INTEGER },
+  { resolver: "priority", sources: ["good", "fair"] },
+  { resolver: "priority", sources: [] },
+  { resolver: "max" },
+  { resolver: "min" },
+  { resolver: "sum" },
+  { resolver: "union" },
+  { resolver: "all" },
+  { resolver: "expression", name: "score", expression: "double(value.score) * confidence" },
+  { resolver: "expression", name: "fails", expression: "value.score.deeper" },
+  { resolver: "expression", name: "constant", expression: "true" },
+  { resolver: "expression", name: "source", expression: 'source.model == "good" ? 2 : 1' },
+];
+
+/** The resolver that a policy makes of a spec. */
+export const resolverOf = (spec: ResolverSpec): Resolver =>
+  new Resolvers({ epoch: 1, rules: [{ ...spec, prefix: "" }] }).for("k");
+
+/** Each spec with a name for the test report. */
+export const EVERY_RESOLVER: readonly (readonly [string, Resolver])[] = RESOLVER_SPECS.map(
+  (spec) => [JSON.stringify(spec), resolverOf(spec)] as const,
+);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
 import { decodeFrame, encodeFrame, isFactKey } from "@ctxmesh/facts";
-import type { FactFrame, FactRecord } from "@ctxmesh/facts";
+import type { FactFrame, FactRecord, Retraction } from "@ctxmesh/facts";
 import { LIMITS, MeshError, fromHex, toHex } from "@ctxmesh/model";
 import type { Hlc } from "@ctxmesh/model";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { frameArbitrary } from "./arbitraries.ts";
+import { deviceOf, frameArbitrary } from "./arbitraries.ts";
 
 const formatInvalid = expect.objectContaining({ code: "FORMAT_INVALID" }) as Error;
 
@@ -98,6 +98,12 @@ const frameOf = (...records: FactRecord[]): FactFrame => ({
   to: records.at(-1)?.seq ?? 1,
   records,
 });
+const ruling = (members: Partial<Retraction>): FactRecord => ({
+  key: "k",
+  seq: 1,
+  hlc: 1 as Hlc,
+  retract: { writer: deviceOf(7), upTo: 5 as Hlc, reason: "r", ...members },
+});
 const deleted: FactRecord = { key: "k", seq: 1, hlc: 1 as Hlc };
 
 describe("a frame is refused", () => {
@@ -107,7 +113,7 @@ describe("a frame is refused", () => {
     ["of another version", "02000101000101016b0131"],
     ["without records", "01000100"],
     ["with more records than its bytes can hold", "010001ffffff7f000101016b0131"],
-    ["with an unknown flag", "01000101400101016b0131"],
+    ["with an unknown flag", "01000101c00101016b0131"],
     ["with a seq that does not rise", "01000101000001016b0131"],
     ["with a clock that does not rise", "01000101000100016b0131"],
     ["with a record past its interval", "01000101000201016b0131"],
@@ -125,6 +131,11 @@ describe("a frame is refused", () => {
     ["with no tags behind the flag", "01000101100101016b013100"],
     ["with no basis behind the flag", "01000101200101016b013100"],
     ["with an empty source model", "01000101040101016b013100016100"],
+    ["with a retraction that ends early", `01000101400101016b${"00".repeat(31)}`],
+    ["with a retraction without a reason", `01000101400101016b${"00".repeat(32)}0100`],
+    ["with a retraction and a value", `01000101410101016b${"00".repeat(32)}010172`],
+    ["with a retraction with confidence", `01000101420101016b${"00".repeat(32)}010172`],
+    ["with the flag after retraction", "01000101800101016b0131"],
     ["with a trailing byte", "01000101000101016b013100"],
   ])("%s", (_, hex) => {
     expect(decodeFrame(fromHex("01000101000101016b0131"))).toEqual(frameOf(record()));
@@ -158,6 +169,11 @@ describe("a frame is refused", () => {
       "source version",
       record({ source: { model: "m", version: "v".repeat(most) } }),
       record({ source: { model: "m", version: "v".repeat(most + 1) } }),
+    ],
+    [
+      "reason",
+      ruling({ reason: "r".repeat(LIMITS.reasonBytes) }),
+      ruling({ reason: `${"r".repeat(LIMITS.reasonBytes - 1)}é` }),
     ],
   ])("over the limit of its %s, and taken at the limit", (what, atLimit, over) => {
     expect(decodeFrame(encodeFrame(frameOf(atLimit)))).toEqual(frameOf(atLimit));

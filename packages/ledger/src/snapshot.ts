@@ -7,7 +7,7 @@ import { LIMITS, MeshError, isHlc, parseDeviceKey, parseDocumentName, toHex } fr
 import type { JsonValue, RandomSource } from "@ctxmesh/model";
 import { signEnvelope } from "./dsse.ts";
 import { leafHash, merkleRoot } from "./merkle.ts";
-import { malformed, readText } from "./read.ts";
+import { malformed, readMembers, readText } from "./read.ts";
 import { STATEMENT_PAYLOAD_TYPE, encodeStatement, parseStatement } from "./statement.ts";
 import type { SnapshotStatement } from "./statement.ts";
 
@@ -34,7 +34,7 @@ export interface Snapshot {
 
 /**
  * Checks an untrusted leaf: canonical JSON, an object with a document name, a key, a device key as
- * writer and an HLC. Throws `FORMAT_INVALID`, `INPUT_INVALID` or `LIMIT_EXCEEDED`.
+ * writer and an HLC; or a root of rich content. Throws `FORMAT_INVALID`, `INPUT_INVALID` or `LIMIT_EXCEEDED`.
  */
 export function assertLeaf(leaf: CanonicalLeaf): void {
   const value = parseCanonicalJson(leaf, "leaf");
@@ -43,12 +43,25 @@ export function assertLeaf(leaf: CanonicalLeaf): void {
   }
   const members = value as Readonly<Record<string, JsonValue>>;
   parseDocumentName(readText(members["doc"], "leaf.doc"));
+  if ("root" in members) {
+    assertRichLeaf(members);
+    return;
+  }
   const key = utf8Encode(readText(members["key"], "leaf.key"));
   if (key.length < 1 || key.length > LIMITS.keyBytes) {
     malformed(`leaf.key has ${String(key.length)} bytes, not 1 to ${String(LIMITS.keyBytes)}`);
   }
   parseDeviceKey(readText(members["writer"], "leaf.writer"));
   if (!isHlc(members["hlc"])) malformed("leaf.hlc is not an HLC");
+}
+
+/** A root of rich content: doc, root, type, value, and nothing else. */
+function assertRichLeaf(members: Readonly<Record<string, JsonValue>>): void {
+  readMembers(members, ["doc", "root", "type", "value"], "leaf");
+  readText(members["root"], "leaf.root");
+  if (!["text", "list", "map"].includes(readText(members["type"], "leaf.type"))) {
+    malformed("leaf.type is not text, list or map");
+  }
 }
 
 function sortedUnique(leaves: readonly CanonicalLeaf[]): CanonicalLeaf[] {

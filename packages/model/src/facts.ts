@@ -18,6 +18,8 @@ export interface FactInput {
   readonly key: string;
   /** Any JSON value, `LIMITS.valueBytes` at most as canonical JSON. */
   readonly value: JsonValue;
+  /** Add `value`, a number, to this writer's own number under the key (0 when it has none). For the resolver `sum`. */
+  readonly increment?: boolean;
   /** 0 to 1; how sure the source is. Absent counts as 1. */
   readonly confidence?: number;
   readonly source?: FactSource;
@@ -27,6 +29,12 @@ export interface FactInput {
   /** Ids of facts or decisions this one came from. */
   readonly basis?: readonly string[];
 }
+
+/**
+ * Where a candidate stands: `shown` won (or is part of a merged value); `undominated` lost, but nothing
+ * makes it irrelevant; `dominated`; `expired` by its ttl; `retracted` by somebody who may.
+ */
+export type Standing = "shown" | "undominated" | "dominated" | "expired" | "retracted";
 
 /** One writer's current statement about a key. */
 export interface Candidate {
@@ -43,6 +51,9 @@ export interface Candidate {
   readonly ttlMs?: number;
   readonly tags?: readonly string[];
   readonly basis?: readonly string[];
+  readonly standing: Standing;
+  /** Who retracted it, and why. */
+  readonly retraction?: { readonly by: DeviceKey; readonly reason: string };
 }
 
 /** The answer to reading a key: the candidate that its resolver picked. */
@@ -56,8 +67,10 @@ export interface VisibleFact {
   readonly version: string;
   /** Milliseconds since the winner was written, by this replica's clock. */
   readonly ageMs: number;
-  /** More than one undominated candidate, with different values. */
+  /** The undominated candidates do not agree, and the resolver had to pick. */
   readonly contested: boolean;
+  /** The resolver that picked. */
+  readonly resolver: string;
   readonly confidence?: number;
   readonly source?: FactSource;
   readonly tags?: readonly string[];

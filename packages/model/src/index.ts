@@ -7,6 +7,7 @@ export type {
   Candidate,
   FactInput,
   FactSource,
+  Standing,
   VisibleFact,
   WriteReceipt,
 } from "./facts.ts";

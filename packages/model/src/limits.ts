@@ -26,6 +26,16 @@ export const LIMITS = {
   tagsPerFact: 16,
   /** A tag, or one field of a source. */
   tagBytes: 128,
+  /** The reason of a retraction, in UTF-8 bytes. */
+  reasonBytes: 512,
+  /** Rules of a space's policy. */
+  policyRules: 256,
+  /** A resolver expression, in characters. */
+  expressionLength: 1_000,
+  /** Nodes of a parsed resolver expression: it has no loops, so this bounds its steps. */
+  expressionNodes: 200,
+  /** Slots of one document in a stored state. */
+  slotsPerDocument: 4_194_304,
   /** State of one document: past it local writes get an error that names this limit (batches of others still apply, or replicas would differ). */
   documentBytes: 4_194_304,
   /** Batches held for a missing predecessor or dependency, over all peers. */

@@ -24,6 +24,8 @@ export const REFUSALS = [
   "body",
   /** The facts frame is malformed, over a limit, or does not match its section. */
   "facts",
+  /** The rich update is malformed, over a limit, of another client, or does not match its section. */
+  "rich",
 ] as const;
 
 /** A code of {@link REFUSALS}. */

@@ -8,6 +8,12 @@ export interface ListQuery {
   /** All documents when absent. */
   readonly doc?: string;
   readonly prefix?: string;
+  /** Keys that match: `*` is any text within a segment between slashes, `**` any text. */
+  readonly pattern?: string;
+  /** Keys with a candidate from this source model. */
+  readonly source?: string;
+  /** Keys with a candidate that has this tag. */
+  readonly tag?: string;
   /** Keys after this one; needs `doc`. */
   readonly after?: string;
   /** At most this many, 1 to 10,000; default 1,000. */
@@ -98,6 +104,12 @@ export interface ContextService {
   put(doc: string, facts: readonly FactInput[]): Promise<WriteReceipt>;
   /** Deletes this writer's statements by writing tombstones. */
   delete(doc: string, keys: readonly string[]): Promise<WriteReceipt>;
+  /**
+   * Rules that what `writer` (device key, hex) has said about a key so far does not count, for a reason. It
+   * stays among the candidates. Needs the role `manage`, else `POLICY_REFUSED`; `NOT_FOUND` when the writer
+   * has said nothing.
+   */
+  retract(doc: string, key: string, writer: string, reason: string): Promise<WriteReceipt>;
   get(doc: string, key: string): VisibleFact | undefined;
   /** Every writer's candidate, newest first, with `dominated` ones included. */
   candidates(doc: string, key: string): readonly Candidate[];

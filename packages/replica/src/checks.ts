@@ -6,11 +6,9 @@
  * Whether a batch is accepted depends only on the batch, its causal past and the space's grants, never
  * on this replica's size or luck; else replicas with the same frontier could differ.
  */
-import { decodeBatch, decodeBody, headerSigningInput, parseCanonicalJson } from "@ctxmesh/codec";
-import type { Batch, Section } from "@ctxmesh/codec";
+import { decodeBatch, headerSigningInput } from "@ctxmesh/codec";
+import type { Batch, Role } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
-import { decodeFrame } from "@ctxmesh/facts";
-import type { FactFrame } from "@ctxmesh/facts";
 import { LIMITS, fromHex, hlcToMs, parseHeaderHash, toHex, toMeshError } from "@ctxmesh/model";
 import type {
   DeviceKey,
@@ -22,6 +20,8 @@ import type {
   SignatureVerifier,
 } from "@ctxmesh/model";
 import type { Head } from "./layout.ts";
+import { openParts } from "./parts.ts";
+import type { CheckRich, Part } from "./parts.ts";
 import { allows } from "./space.ts";
 import type { Space } from "./space.ts";
 
@@ -33,10 +33,10 @@ export interface ParsedBatch extends Batch {
   readonly source?: object;
 }
 
-/** A batch that passed every check, with its facts. */
+/** A batch that passed every check, with its content. */
 export interface CheckedBatch extends ParsedBatch {
   /** One per section, in order. */
-  readonly frames: readonly FactFrame[];
+  readonly parts: readonly Part[];
 }
 
 /** What the checks may look at. */
@@ -56,6 +56,7 @@ export interface CheckContext {
   ): Promise<HeaderHash | undefined>;
   /** Whether the batch waits in the hold. */
   isHeld(hash: HeaderHash): boolean;
+  readonly checkRich: CheckRich;
 }
 
 /** The result of the checks. */
@@ -116,10 +117,25 @@ async function checkKnown(
     : refused("equivocation", `another header stands at seq ${String(header.seq)} of this chain`);
 }
 
-/** The device may retract what others stated. */
-function mayRule({ header }: ParsedBatch, { space }: CheckContext): boolean {
+/** The role that a part needs beyond `append`: retracting what others stated, or deleting what they wrote. */
+function roleFor(part: Part): Role | undefined {
+  if (part.kind === "rich") return part.update.deletesOthers ? "write" : undefined;
+  return part.frame.records.some(({ retract }) => retract !== undefined) ? "manage" : undefined;
+}
+
+/** The device's role allows every part. */
+function checkRoles(
+  { header }: ParsedBatch,
+  parts: readonly Part[],
+  { space }: CheckContext,
+): CheckResult | undefined {
   const grant = space.grants.get(header.replica);
-  return grant !== undefined && allows(grant, "manage");
+  for (const needed of parts.map(roleFor)) {
+    if (needed !== undefined && (grant === undefined || !allows(grant, needed))) {
+      return refused("grant", `a part of the batch needs the role ${needed}`);
+    }
+  }
+  return undefined;
 }
 
 /** The device may write here, at the batch's time. */
@@ -170,21 +186,6 @@ async function findMissing(
   return undefined;
 }
 
-function checkFrame(frame: FactFrame, section: Section, after: Hlc, upTo: Hlc): string | undefined {
-  if (frame.from !== section.from || frame.to !== section.to) {
-    return "the frame's interval is not the section's";
-  }
-  const first = frame.records[0];
-  const last = frame.records.at(-1);
-  if (first === undefined || last === undefined || first.hlc <= after || last.hlc > upTo) {
-    return "a fact's clock is not between the previous header's and this one's";
-  }
-  for (const record of frame.records) {
-    if (record.valueJson !== undefined) parseCanonicalJson(record.valueJson, record.key);
-  }
-  return undefined;
-}
-
 /** The bodies are the ones that were signed. */
 function checkBodyHashes({ header, bodies }: ParsedBatch): CheckResult | undefined {
   for (const [i, section] of header.sections.entries()) {
@@ -194,43 +195,6 @@ function checkBodyHashes({ header, bodies }: ParsedBatch): CheckResult | undefin
     if (!matches) return refused("body", "hash or length differs");
   }
   return undefined;
-}
-
-/** Bodies unpack within `LIMITS.bodyBytes` taken together, and hold only well-formed facts. */
-function openBodies(
-  batch: ParsedBatch,
-  after: Hlc,
-): { frames: FactFrame[] } | (CheckResult & { kind: "refused" }) {
-  const frames: FactFrame[] = [];
-  let unpacked = 0;
-  for (const [i, section] of batch.header.sections.entries()) {
-    if (section.keyId !== null || section.gen !== 0) {
-      // Reading it as what it is not would put other facts here than where it can be read.
-      const detail =
-        "the body is encrypted or of a later generation, which this version can't read";
-      return { kind: "refused", reason: "body", detail };
-    }
-    let payload: Uint8Array;
-    try {
-      payload = decodeBody(batch.bodies[i] ?? new Uint8Array());
-    } catch (error) {
-      return { kind: "refused", reason: "body", detail: toMeshError(error).message };
-    }
-    unpacked += payload.length;
-    if (unpacked > LIMITS.bodyBytes) {
-      const detail = `the bodies unpack to more than ${String(LIMITS.bodyBytes)} bytes together`;
-      return { kind: "refused", reason: "body", detail };
-    }
-    try {
-      const frame = decodeFrame(payload);
-      const problem = checkFrame(frame, section, after, batch.header.hlc);
-      if (problem !== undefined) return { kind: "refused", reason: "facts", detail: problem };
-      frames.push(frame);
-    } catch (error) {
-      return { kind: "refused", reason: "facts", detail: toMeshError(error).message };
-    }
-  }
-  return { frames };
 }
 
 /**
@@ -265,13 +229,18 @@ export async function checkBatch(
   }
   const missing = await findMissing(batch, head, context);
   if (missing !== undefined) return { kind: "hold", reason: "missing", batch, missing };
-  const opened = openBodies(batch, head?.hlc ?? (0 as Hlc));
-  if ("kind" in opened) return opened;
-  const rules = opened.frames.some(({ records }) =>
-    records.some(({ retract }) => retract !== undefined),
-  );
-  if (rules && !mayRule(batch, context)) {
-    return refused("grant", "a retraction needs the role manage");
+  const after = head?.hlc ?? (0 as Hlc);
+  const opened = openParts(header, batch.bodies, after, context.checkRich);
+  switch (opened.kind) {
+    case "refused":
+      return opened;
+    case "missing":
+      return { kind: "hold", reason: "missing", batch, missing: undefined };
+    case "parts": {
+      const { parts } = opened;
+      const roles = checkRoles(batch, parts, context);
+      if (roles !== undefined) return roles;
+      return { kind: "accept", batch: { ...batch, parts } };
+    }
   }
-  return { kind: "accept", batch: { ...batch, frames: opened.frames } };
 }

@@ -24,6 +24,15 @@ const present = <T extends object>(members: T): Partial<Present<T>> =>
     Present<T>
   >;
 
+/** The value, unchangeable through and through: an answer is handed to more than one reader. */
+function frozen<T>(value: T): T {
+  if (typeof value === "object" && value !== null) {
+    Object.values(value).forEach(frozen);
+    Object.freeze(value);
+  }
+  return value;
+}
+
 const parseValue = (json: string): JsonValue => JSON.parse(json) as JsonValue;
 
 /** First half of SHA-256 over the undominated candidates' writers and clocks, hex. */
@@ -42,7 +51,7 @@ function contentOf(slot: Slot): Omit<Candidate, "standing" | "retraction"> {
     hlc: slot.hlc,
     deleted: valueJson === undefined,
     ...(valueJson === undefined ? {} : { value: parseValue(valueJson) }),
-    ...present({ confidence, source, ttlMs, tags, basis }),
+    ...frozen(present({ confidence, source, ttlMs, tags, basis })),
   };
 }
 
@@ -121,13 +130,13 @@ export class DocumentFacts {
     return {
       doc: this.#doc,
       key,
-      value: parseValue(valueJson),
+      value: frozen(parseValue(valueJson)),
       writer: winner.writer,
       hlc: winner.hlc,
       version: versionOf(resolution),
       contested,
       resolver,
-      ...present({ confidence, source, tags }),
+      ...frozen(present({ confidence, source, tags })),
     };
   }
 
@@ -148,7 +157,7 @@ export class DocumentFacts {
       .toSorted((a, b) => (isNewer(a, b) ? -1 : 1))
       .map((slot) => {
         const standing: Standing | undefined = undominated.includes(slot)
-          ? slot === shown?.winner || shown?.merged === true
+          ? slot === shown?.winner || (shown?.merged === true && slot.valueJson !== undefined)
             ? "shown"
             : "undominated"
           : live.includes(slot)
@@ -166,10 +175,12 @@ export class DocumentFacts {
     return this.#store.slots(key).statements.find((slot) => slot.writer === writer);
   }
 
-  /** A writer's own number under a key; 0 when it has none now. */
+  /** A writer's own number under a key; 0 when it has none that counts now. */
   ownNumber(key: string, writer: DeviceKey, nowMs: number): number {
-    const slot = this.statement(key, writer);
-    if (slot?.valueJson === undefined || expiryMs(slot) <= nowMs) return 0;
+    const { statements, retractions } = this.#store.slots(key);
+    const own = statements.filter((slot) => slot.writer === writer);
+    const [slot] = counting(own, retractions, nowMs);
+    if (slot?.valueJson === undefined) return 0;
     const value = parseValue(slot.valueJson);
     return typeof value === "number" ? value : 0;
   }
@@ -231,15 +242,15 @@ export class DocumentFacts {
   }
 }
 
-/** Why a statement does not count. */
+/** Why a statement does not count; of several rulings the newest, so that all replicas name the same one. */
 function outOf(slot: Slot, { retractions }: KeySlots): Pick<Candidate, "standing" | "retraction"> {
-  const ruling = retractions.find(
-    ({ retract }) => retract?.writer === slot.writer && slot.hlc <= retract.upTo,
-  );
-  return ruling === undefined
+  const [ruling] = retractions
+    .filter(({ retract }) => retract?.writer === slot.writer && slot.hlc <= retract.upTo)
+    .toSorted((a, b) => (isNewer(a, b) ? -1 : 1));
+  return ruling?.retract === undefined
     ? { standing: "expired" }
     : {
         standing: "retracted",
-        retraction: { by: ruling.writer, reason: ruling.retract?.reason ?? "" },
+        retraction: { by: ruling.writer, reason: ruling.retract.reason },
       };
 }

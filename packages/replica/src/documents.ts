@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The documents of a space, their facts under the space's policy, and the canonical leaves. */
+import { canonicalJson } from "@ctxmesh/codec";
 import { Resolvers } from "@ctxmesh/facts";
 import type { Policy } from "@ctxmesh/facts";
 import { hlcToMs } from "@ctxmesh/model";
@@ -11,8 +12,11 @@ import type {
   ListQuery,
   VisibleFact,
 } from "@ctxmesh/model";
+import { RichDocument } from "@ctxmesh/rich";
+import type { RichContent, RichRoots, RichUpdate } from "@ctxmesh/rich";
 import type { CheckedBatch } from "./checks.ts";
 import { DocumentFacts } from "./document-facts.ts";
+import type { CheckRich } from "./parts.ts";
 
 /** A key whose slots changed. */
 export interface ChangedKey {
@@ -25,6 +29,7 @@ const DEFAULT_LIST_LIMIT = 1000;
 /** All documents of one space. */
 export class Documents {
   readonly #factsByDoc = new Map<DocumentName, DocumentFacts>();
+  readonly #richByDoc = new Map<DocumentName, RichDocument>();
   readonly #resolvers: Resolvers;
 
   constructor(policy: Policy) {
@@ -33,29 +38,68 @@ export class Documents {
 
   /** Number of documents. */
   get size(): number {
-    return this.#factsByDoc.size;
+    return new Set([...this.#factsByDoc.keys(), ...this.#richByDoc.keys()]).size;
   }
 
   /** About the encoded size of a document. */
   bytesOf(doc: DocumentName): number {
-    return this.#factsByDoc.get(doc)?.bytes ?? 0;
+    return (this.#factsByDoc.get(doc)?.bytes ?? 0) + (this.#richByDoc.get(doc)?.bytes ?? 0);
   }
 
-  /** Merges a checked batch; returns the keys whose slots changed. */
-  apply(batch: CheckedBatch): readonly ChangedKey[] {
-    const { replica: writer, incarnation, sections } = batch.header;
+  #facts(doc: DocumentName): DocumentFacts {
+    let facts = this.#factsByDoc.get(doc);
+    if (facts === undefined) {
+      facts = new DocumentFacts(doc, this.#resolvers);
+      this.#factsByDoc.set(doc, facts);
+    }
+    return facts;
+  }
+
+  #rich(doc: DocumentName): RichDocument {
+    let rich = this.#richByDoc.get(doc);
+    if (rich === undefined) {
+      rich = new RichDocument();
+      this.#richByDoc.set(doc, rich);
+    }
+    return rich;
+  }
+
+  /** Checks a rich update against what is staged; changes nothing. */
+  readonly checkRich: CheckRich = (doc, bytes, interval) =>
+    (this.#richByDoc.get(doc) ?? new RichDocument()).check(bytes, interval);
+
+  /** Makes a local rich edit and stages it; undefined when it changed nothing. */
+  editRich(
+    doc: DocumentName,
+    client: number,
+    edit: (roots: RichRoots) => void,
+  ): RichUpdate | undefined {
+    return this.#rich(doc).change(client, edit);
+  }
+
+  /** Takes an accepted batch's rich updates as ones that will be applied; later checks build on them. */
+  stage({ parts }: Pick<CheckedBatch, "parts">): void {
+    for (const part of parts) if (part.kind === "rich") this.#rich(part.doc).stage(part.update);
+  }
+
+  /** Merges a batch that was staged; returns the fact keys whose slots changed. */
+  apply({ header, parts }: Pick<CheckedBatch, "header" | "parts">): readonly ChangedKey[] {
+    const chain = { writer: header.replica, incarnation: header.incarnation };
     const changed: ChangedKey[] = [];
-    for (const [i, { doc }] of sections.entries()) {
-      let facts = this.#factsByDoc.get(doc);
-      if (facts === undefined) {
-        facts = new DocumentFacts(doc, this.#resolvers);
-        this.#factsByDoc.set(doc, facts);
+    for (const part of parts) {
+      const { doc } = part;
+      if (part.kind === "rich") {
+        this.#rich(doc).apply(part.update);
+        continue;
       }
-      const frame = batch.frames[i];
-      if (frame === undefined) continue;
-      for (const key of facts.apply({ writer, incarnation }, frame)) changed.push({ doc, key });
+      for (const key of this.#facts(doc).apply(chain, part.frame)) changed.push({ doc, key });
     }
     return changed;
+  }
+
+  /** The plain content of a document's rich roots, by kind and name. */
+  content(doc: DocumentName): readonly RichContent[] {
+    return this.#richByDoc.get(doc)?.content() ?? [];
   }
 
   /** The answer to reading a key; undefined when nothing is visible. */
@@ -73,7 +117,7 @@ export class Documents {
     return this.#factsByDoc.get(doc)?.statement(key, writer)?.hlc;
   }
 
-  /** A writer's own number under a key: 0 when its newest statement is none, is deleted, or has expired. */
+  /** A writer's own number under a key: 0 when its newest statement is none, is deleted, or does not count. */
   ownNumber(doc: DocumentName, key: string, writer: DeviceKey, nowMs: number): number {
     return this.#factsByDoc.get(doc)?.ownNumber(key, writer, nowMs) ?? 0;
   }
@@ -107,11 +151,14 @@ export class Documents {
   }
 
   /**
-   * The canonical leaves of the undominated, counting candidates and of all retractions as of an HLC,
-   * sorted: a function of the applied batches and the policy alone when `asOf` is the frontier's own time.
+   * The canonical leaves of the undominated, counting candidates and of all retractions as of an HLC, and
+   * of every rich root, sorted: a function of the applied batches and the policy alone when `asOf` is the frontier's own time.
    */
   leaves(asOf: Hlc): readonly string[] {
-    const leaves = [...this.#factsByDoc.values()].flatMap((facts) => facts.leaves(hlcToMs(asOf)));
-    return leaves.toSorted((a, b) => (a < b ? -1 : 1));
+    const facts = [...this.#factsByDoc.values()].flatMap((each) => each.leaves(hlcToMs(asOf)));
+    const rich = [...this.#richByDoc].flatMap(([doc, each]) =>
+      each.content().map((root) => canonicalJson({ doc, ...root })),
+    );
+    return [...facts, ...rich].toSorted((a, b) => (a < b ? -1 : 1));
   }
 }

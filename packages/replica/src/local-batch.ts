@@ -11,7 +11,7 @@ import {
 import type { Header, Section } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { encodeFrame, isFactKey } from "@ctxmesh/facts";
-import type { FactFrame, FactRecord, HlcClock, Retraction } from "@ctxmesh/facts";
+import type { FactRecord, HlcClock, Retraction } from "@ctxmesh/facts";
 import { LIMITS, MeshError, parseHeaderHash, toHex } from "@ctxmesh/model";
 import type {
   DeviceSigner,
@@ -21,7 +21,9 @@ import type {
   HeaderHash,
   Hlc,
 } from "@ctxmesh/model";
+import type { RichUpdate } from "@ctxmesh/rich";
 import type { CheckedBatch } from "./checks.ts";
+import type { Part } from "./parts.ts";
 
 /** A record before it is stamped. */
 type Draft = Omit<FactRecord, "seq" | "hlc"> & {
@@ -29,16 +31,19 @@ type Draft = Omit<FactRecord, "seq" | "hlc"> & {
   readonly increment?: number;
 };
 
-/** One validated local write call. */
+/** One validated local write call: drafts of facts, or a staged rich update and no drafts. */
 export interface PreparedWrite {
   readonly doc: DocumentName;
   readonly drafts: readonly Draft[];
+  readonly update?: RichUpdate;
   /** Never less than the encoded size of its records. */
   readonly bytes: number;
 }
 
 /** Most bytes of a record besides its texts, their own length prefixes in lists not counted (see `frame.ts`). */
 const DRAFT_OVERHEAD = 40;
+/** Most bytes that a retraction has besides: the writer and how far it reaches. */
+const RETRACT_OVERHEAD = 40;
 /** Most bytes of the length prefix of a tag or basis id. */
 const LIST_ITEM_OVERHEAD = 2;
 /** Most bytes of a section besides its document name and records: header entry, body prefix, frame head. */
@@ -140,6 +145,7 @@ function prepare(doc: DocumentName, drafts: readonly Draft[]): PreparedWrite {
       DRAFT_OVERHEAD +
       textBytes([draft.key, draft.valueJson ?? "", draft.retract?.reason ?? ""]) +
       (draft.increment === undefined ? 0 : NUMBER_BYTES) +
+      (draft.retract === undefined ? 0 : RETRACT_OVERHEAD) +
       textBytes(Object.values(draft.source ?? {})) +
       textBytes(draft.tags, LIST_ITEM_OVERHEAD) +
       textBytes(draft.basis, LIST_ITEM_OVERHEAD),
@@ -169,27 +175,38 @@ export function prepareRetract(doc: DocumentName, key: string, retract: Retracti
   return prepare(doc, [{ key: checkKey(key), retract }]);
 }
 
+/** A staged rich update as a write. */
+export const prepareUpdate = (doc: DocumentName, update: RichUpdate): PreparedWrite => ({
+  doc,
+  drafts: [],
+  update,
+  bytes: update.bytes.length,
+});
+
 /** Splits writes into runs whose batch stays under `LIMITS.batchBytes` whatever they hold; a write is never divided. */
 export function packWrites(writes: readonly PreparedWrite[]): PreparedWrite[][] {
   const packs: PreparedWrite[][] = [];
   let pack: PreparedWrite[] = [];
   let bytes = 0;
-  let docs = new Set<DocumentName>();
+  let sections = new Set<string>();
   for (const write of writes) {
-    const section = SECTION_OVERHEAD + write.doc.length;
-    const size = write.bytes + (docs.has(write.doc) ? 0 : section);
+    const section = `${write.update === undefined ? "facts" : "rich"} ${write.doc}`;
+    const isNew = !sections.has(section);
+    const size = write.bytes + (isNew ? SECTION_OVERHEAD + write.doc.length : 0);
     const full =
       bytes + size > LIMITS.writeBytes ||
-      (docs.size >= LIMITS.sectionsPerBatch && !docs.has(write.doc));
+      (isNew && sections.size >= LIMITS.sectionsPerBatch) ||
+      // Facts of two writes become one frame; rich updates stay as they are, one per section.
+      (!isNew && write.update !== undefined);
     if (pack.length > 0 && full) {
       packs.push(pack);
       pack = [];
       bytes = 0;
-      docs = new Set();
+      sections = new Set();
     }
     pack.push(write);
-    bytes += docs.has(write.doc) ? write.bytes : write.bytes + section;
-    docs.add(write.doc);
+    bytes += write.bytes + (sections.has(section) ? 0 : SECTION_OVERHEAD + write.doc.length);
+    sections.add(section);
   }
   if (pack.length > 0) packs.push(pack);
   return packs;
@@ -198,7 +215,7 @@ export function packWrites(writes: readonly PreparedWrite[]): PreparedWrite[][] 
 /** The part of a header that does not depend on the writes. */
 export type ChainPosition = Pick<
   Header,
-  "space" | "replica" | "incarnation" | "seq" | "prev" | "deps"
+  "space" | "replica" | "incarnation" | "seq" | "prev" | "deps" | "client"
 >;
 
 /** A signed batch of local writes. */
@@ -249,6 +266,20 @@ export class OwnNumbers {
   }
 }
 
+function sectionOf(part: Part, body: Uint8Array): Section {
+  const { from, to } = part.kind === "facts" ? part.frame : part.update;
+  return {
+    doc: part.doc,
+    gen: 0,
+    kind: part.kind,
+    from,
+    to,
+    bodyHash: sha256(body),
+    bodyLen: body.length,
+    keyId: null,
+  };
+}
+
 /** Stamps, encodes and signs writes as the next batch of a chain. `seqs` (last fact seq per document) moves on. */
 export function buildBatch(
   writes: readonly PreparedWrite[],
@@ -266,7 +297,14 @@ export function buildBatch(
   const stamps: Hlc[] = [];
   const from = new Map(seqs);
   let hlc = 0 as Hlc;
-  for (const { doc, drafts } of writes) {
+  const rich: (Part & { kind: "rich" })[] = [];
+  for (const { doc, drafts, update } of writes) {
+    if (update !== undefined) {
+      rich.push({ kind: "rich", doc, update });
+      hlc = tools.clock.tick();
+      stamps.push(hlc);
+      continue;
+    }
     const records = recordsByDoc.get(doc) ?? [];
     recordsByDoc.set(doc, records);
     for (const draft of drafts) {
@@ -277,29 +315,19 @@ export function buildBatch(
     }
     stamps.push(hlc);
   }
-  const frames: FactFrame[] = [];
-  const bodies: Uint8Array[] = [];
-  const sections: Section[] = [];
-  for (const [doc, records] of recordsByDoc) {
+  const facts = [...recordsByDoc].map(([doc, records]): Part => {
     const frame = { from: from.get(doc) ?? 0, to: seqs.get(doc) ?? 0, records };
-    const body = encodeBody(encodeFrame(frame));
-    frames.push(frame);
-    bodies.push(body);
-    sections.push({
-      doc,
-      gen: 0,
-      kind: "facts",
-      from: frame.from,
-      to: frame.to,
-      bodyHash: sha256(body),
-      bodyLen: body.length,
-      keyId: null,
-    });
-  }
-  const header: Header = { ...position, hlc, epoch: tools.epoch, client: 0, sections };
+    return { kind: "facts", doc, frame };
+  });
+  const parts: Part[] = [...facts, ...rich];
+  const bodies = parts.map((part) =>
+    encodeBody(part.kind === "facts" ? encodeFrame(part.frame) : part.update.bytes),
+  );
+  const sections = parts.map((part, i) => sectionOf(part, bodies[i] ?? new Uint8Array()));
+  const header: Header = { ...position, hlc, epoch: tools.epoch, sections };
   const headerBytes = encodeHeader(header);
   const signature = tools.signer.sign(headerSigningInput(headerBytes));
   const bytes = encodeBatch({ headerBytes, signature, bodies });
   const hash: HeaderHash = parseHeaderHash(toHex(sha256(headerBytes)));
-  return { batch: { header, headerBytes, signature, bodies, bytes, hash, frames }, stamps };
+  return { batch: { header, headerBytes, signature, bodies, bytes, hash, parts }, stamps };
 }

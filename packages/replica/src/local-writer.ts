@@ -10,8 +10,10 @@ import type {
 } from "@ctxmesh/model";
 import type { Documents } from "./documents.ts";
 import type { Group } from "./group.ts";
-import { OwnNumbers, buildBatch, hasIncrement, packWrites } from "./local-batch.ts";
+import type { RichRoots } from "@ctxmesh/rich";
+import { OwnNumbers, buildBatch, hasIncrement, packWrites, prepareUpdate } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
+import { clientOf } from "./parts.ts";
 import type { Space } from "./space.ts";
 
 /** What a local writer is made of. */
@@ -25,18 +27,57 @@ export interface LocalWriterOptions {
   readonly documents: Documents;
 }
 
+/** A local write: facts, or an edit of rich content that runs when its group is built. */
+export type LocalWrite = PreparedWrite | LocalEdit;
+
+/** An edit of a document's rich content. */
+export interface LocalEdit {
+  readonly doc: DocumentName;
+  readonly edit: (roots: RichRoots) => void;
+}
+
+const isReady = (write: PreparedWrite | Error | undefined): write is PreparedWrite =>
+  write !== undefined && !(write instanceof Error);
+
 /** Turns local writes into the next batches of this incarnation's chain. */
 export class LocalWriter {
   readonly #options: LocalWriterOptions;
   /** Last fact seq of this incarnation per document. */
   readonly #seqs = new Map<DocumentName, number>();
+  /** The incarnation's Yjs client id; 0 until its first rich write, so that lives without one add none. */
+  #client = 0;
 
   constructor(options: LocalWriterOptions) {
     this.#options = options;
   }
 
-  /** Adds the batches of the writes to a group; returns the HLC of each write's last fact. */
-  build(writes: readonly PreparedWrite[], group: Group): readonly Hlc[] {
+  /**
+   * Adds the batches of the writes to a group. Returns for each write the HLC of its last fact, undefined
+   * when it changed nothing, or the error of an edit that threw.
+   */
+  build(writes: readonly LocalWrite[], group: Group): readonly (Hlc | Error | undefined)[] {
+    const prepared = writes.map((write) => this.#prepare(write));
+    const ready = prepared.filter(isReady);
+    const stamps = this.#buildBatches(ready, group).values();
+    return prepared.map((write) => (isReady(write) ? stamps.next().value : write));
+  }
+
+  /** Runs an edit, which stages it; a write of facts is ready as it is. */
+  #prepare(write: LocalWrite): PreparedWrite | Error | undefined {
+    if (!("edit" in write)) return write;
+    const { device, incarnation, documents } = this.#options;
+    const client = clientOf(device, incarnation);
+    try {
+      const update = documents.editRich(write.doc, client, write.edit);
+      if (update === undefined) return undefined;
+      this.#client = client;
+      return prepareUpdate(write.doc, update);
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    }
+  }
+
+  #buildBatches(writes: readonly PreparedWrite[], group: Group): readonly Hlc[] {
     const { space, device, incarnation, signer, clock, hlc, documents } = this.#options;
     const nowMs = clock.now();
     const numbers = writes.some(hasIncrement)
@@ -52,6 +93,7 @@ export class LocalWriter {
         seq: (head?.seq ?? 0) + 1,
         prev: head?.hash ?? null,
         deps: group.depsFor(device, incarnation),
+        client: this.#client,
       };
       const { batch, stamps } = buildBatch(pack, position, this.#seqs, tools);
       group.add(batch);

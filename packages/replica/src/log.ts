@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The replica's log of applied batches in the store: opened and verified, extended, and read back. */
-import { decodeBatch, decodeBody } from "@ctxmesh/codec";
+import { decodeBatch } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
-import { decodeFrame } from "@ctxmesh/facts";
 import { MeshError, parseHeaderHash, toHex } from "@ctxmesh/model";
 import type { DeviceKey, HeaderHash, IncarnationId, Store, StoreChange } from "@ctxmesh/model";
-import type { CheckedBatch } from "./checks.ts";
+import type { ParsedBatch } from "./checks.ts";
 import {
   batchChanges,
   chainEntryKey,
@@ -22,7 +21,8 @@ import {
 } from "./layout.ts";
 import type { Head } from "./layout.ts";
 
-const corrupt = (problem: string, cause?: unknown): never => {
+/** Refuses the log. */
+export const corrupt = (problem: string, cause?: unknown): never => {
   throw new MeshError("STORE_CORRUPT", `the store's log ${problem}`, {
     cause,
     remedy: "move the store's folder aside and start again: the mesh brings the batches back",
@@ -30,7 +30,7 @@ const corrupt = (problem: string, cause?: unknown): never => {
 };
 
 /** The head that a batch makes of its chain. */
-export const headOf = ({ header, hash }: Pick<CheckedBatch, "header" | "hash">): Head => ({
+export const headOf = ({ header, hash }: Pick<ParsedBatch, "header" | "hash">): Head => ({
   replica: header.replica,
   incarnation: header.incarnation,
   seq: header.seq,
@@ -39,14 +39,13 @@ export const headOf = ({ header, hash }: Pick<CheckedBatch, "header" | "hash">):
 });
 
 /** Reads a batch of our own log; its record hash was verified by the store, its signature on receipt. */
-function readStored(bytes: Uint8Array, position: number): CheckedBatch {
+function readStored(bytes: Uint8Array, position: number): ParsedBatch {
   try {
     const batch = decodeBatch(bytes);
     return {
       ...batch,
       bytes,
       hash: parseHeaderHash(toHex(sha256(batch.headerBytes))),
-      frames: batch.bodies.map((body) => decodeFrame(decodeBody(body))),
     };
   } catch (error) {
     return corrupt(`has no batch at position ${String(position)}`, error);
@@ -85,7 +84,7 @@ export class BatchLog {
    * Opens the log and hands every stored batch to `replay` in order. Throws `STORE_CORRUPT` when a
    * position is missing, a chain does not link, or the recorded heads disagree.
    */
-  static async open(store: Store, replay: (batch: CheckedBatch) => void): Promise<BatchLog> {
+  static async open(store: Store, replay: (batch: ParsedBatch) => void): Promise<BatchLog> {
     const log = new BatchLog(store);
     const heads = new Map<string, Head>();
     for await (const [key, value] of store.scan(logRange(1))) {
@@ -112,7 +111,7 @@ export class BatchLog {
   }
 
   /** The changes that append batches, in order. They count only once {@link appended} is called. */
-  changesFor(batches: readonly CheckedBatch[]): readonly StoreChange[] {
+  changesFor(batches: readonly ParsedBatch[]): readonly StoreChange[] {
     const changes: StoreChange[] = [];
     const heads = new Map<string, Head>();
     let position = this.#count;

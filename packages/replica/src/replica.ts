@@ -27,21 +27,24 @@ import type {
   WriteReceipt,
 } from "@ctxmesh/model";
 import { HlcClock } from "@ctxmesh/facts";
+import type { RichContent, RichRoots } from "@ctxmesh/rich";
 import { checkBatch, parseBatch } from "./checks.ts";
 import type { CheckContext, CheckResult, CheckedBatch, ParsedBatch } from "./checks.ts";
 import type { Role } from "@ctxmesh/codec";
 import { OutcomeCounters } from "./counters.ts";
-import { Documents } from "./documents.ts";
-import type { ChangedKey } from "./documents.ts";
-import { Frontier } from "./frontier.ts";
+import type { ChangedKey, Documents } from "./documents.ts";
+import type { Frontier } from "./frontier.ts";
 import { Group } from "./group.ts";
 import { HoldBuffer } from "./hold.ts";
 import { incarnationChange } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { prepareDelete, preparePut, prepareRetract } from "./local-batch.ts";
-import type { PreparedWrite } from "./local-batch.ts";
 import { LocalWriter } from "./local-writer.ts";
-import { BatchLog, headOf } from "./log.ts";
+import type { LocalWrite } from "./local-writer.ts";
+import { headOf } from "./log.ts";
+import type { BatchLog } from "./log.ts";
+import { openState } from "./open.ts";
+import type { OpenState } from "./open.ts";
 import type { ChainSpan, StoredBatch } from "./log.ts";
 import { allows } from "./space.ts";
 import type { Space } from "./space.ts";
@@ -75,7 +78,7 @@ export interface AppliedBatch {
 }
 
 interface WriteTask extends Sized {
-  readonly write: PreparedWrite;
+  readonly write: LocalWrite;
   readonly resolve: (receipt: WriteReceipt) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -90,6 +93,8 @@ interface ReceiveTask extends Sized {
 
 const ignore = (): void => undefined;
 const MAX_LIST = 10_000;
+/** What a rich edit counts for before its size is known. */
+const EDIT_BYTES = 1_024;
 
 /**
  * One party's copy of a space. All ways in, a local write or a received batch, go through one queue
@@ -116,19 +121,11 @@ export class Replica {
   #closed = false;
   #failure: MeshError | undefined;
 
-  private constructor(
-    options: ReplicaOptions,
-    state: {
-      readonly log: BatchLog;
-      readonly frontier: Frontier;
-      readonly documents: Documents;
-      readonly incarnation: IncarnationId;
-    },
-  ) {
+  private constructor(options: ReplicaOptions, state: OpenState, incarnation: IncarnationId) {
     this.#options = options;
     this.space = options.space;
     this.device = parseDeviceKey(toHex(options.signer.publicKey));
-    this.incarnation = state.incarnation;
+    this.incarnation = incarnation;
     this.#log = state.log;
     this.#frontier = state.frontier;
     this.#documents = state.documents;
@@ -136,7 +133,7 @@ export class Replica {
     this.#writer = new LocalWriter({
       ...options,
       device: this.device,
-      incarnation: state.incarnation,
+      incarnation,
       hlc: this.#hlc,
       documents: state.documents,
     });
@@ -147,21 +144,10 @@ export class Replica {
    * fresh incarnation durably. Throws `STORE_CORRUPT`, `STORE_FAILED`, and `STORE_FORMAT` for a store of another space.
    */
   static async open(options: ReplicaOptions): Promise<Replica> {
-    const frontier = new Frontier();
-    const documents = new Documents(options.space.policy);
-    const log = await BatchLog.open(options.store, (batch) => {
-      if (batch.header.space !== options.space.id) {
-        throw new MeshError("STORE_FORMAT", `the store holds the space ${batch.header.space}`, {
-          field: "store",
-          remedy: "use the space file of that space, or another store",
-        });
-      }
-      frontier.advance(headOf(batch), batch.header.deps);
-      documents.apply(batch);
-    });
+    const state = await openState(options.store, options.space);
     const incarnation = parseIncarnationId(toHex(options.random.bytes(16)));
     await options.store.write([incarnationChange(incarnation, options.clock.now())]);
-    return new Replica(options, { log, frontier, documents, incarnation });
+    return new Replica(options, state, incarnation);
   }
 
   /** Writes facts of one document as one unit; resolves when they are durable here. Throws `INPUT_INVALID`, `LIMIT_EXCEEDED`, `POLICY_REFUSED`, `STORE_FAILED`, `CLOSED`. */
@@ -191,7 +177,20 @@ export class Replica {
     return this.#enqueueWrite(prepareRetract(doc, key, { writer, upTo, reason }), "manage");
   }
 
-  async #enqueueWrite(write: PreparedWrite, needed: Role = "append"): Promise<WriteReceipt> {
+  /**
+   * Edits a document's rich content. `edit` runs when its group is written, must be synchronous, and sees
+   * what was written before; when it throws, the promise rejects with that and nothing is written. Needs the
+   * role `write`, since an edit may delete what others wrote. Else as {@link put}.
+   */
+  async edit(doc: DocumentName, edit: (roots: RichRoots) => void): Promise<WriteReceipt> {
+    return this.#enqueueWrite({ doc, edit }, "write", EDIT_BYTES);
+  }
+
+  async #enqueueWrite(
+    write: LocalWrite,
+    needed: Role = "append",
+    bytes = "bytes" in write ? write.bytes : 0,
+  ): Promise<WriteReceipt> {
     this.#assertWritable();
     const grant = this.space.grants.get(this.device);
     if (grant === undefined || !allows(grant, needed)) {
@@ -203,7 +202,7 @@ export class Replica {
         { remedy: `ask whoever runs the space for a grant with the role ${needed} or more` },
       );
     }
-    const size = this.#documents.bytesOf(write.doc) + write.bytes;
+    const size = this.#documents.bytesOf(write.doc) + bytes;
     if (size > LIMITS.documentBytes) {
       throw new MeshError(
         "LIMIT_EXCEEDED",
@@ -211,7 +210,7 @@ export class Replica {
         { field: "doc", remedy: "spread the keys over more documents" },
       );
     }
-    if (this.#writes.isFull(write.bytes)) {
+    if (this.#writes.isFull(bytes)) {
       throw new MeshError(
         "LIMIT_EXCEEDED",
         `${String(this.#writes.length)} writes are waiting for the store; the limit is ${String(LIMITS.queuedBatches)} or ${String(LIMITS.queuedBytes)} bytes`,
@@ -219,7 +218,7 @@ export class Replica {
       );
     }
     const { promise, resolve, reject } = Promise.withResolvers<WriteReceipt>();
-    this.#writes.push({ write, size: write.bytes, resolve, reject });
+    this.#writes.push({ write, size: bytes, resolve, reject });
     this.#drain();
     return promise;
   }
@@ -304,18 +303,28 @@ export class Replica {
       if (outcome.kind === "accepted") accepted.push(settle);
       else settle();
     }
-    const stamps = this.#writer.build(
+    const results = this.#writer.build(
       writes.map(({ write }) => write),
       group,
     );
-    if (group.batches.length === 0) return;
+    if (group.batches.length === 0) {
+      this.#settleWrites(writes, results);
+      return;
+    }
     await this.#options.store.write(this.#log.changesFor(group.batches));
     this.#log.appended(group.batches.length);
     for (const batch of group.batches) this.#apply(batch);
     for (const settle of accepted) settle();
-    for (const [i, { write, resolve }] of writes.entries()) {
-      const hlc = stamps[i] ?? this.#frontier.maxHlc;
-      resolve({ acknowledged: "local", hlc, facts: write.drafts.length });
+    this.#settleWrites(writes, results);
+  }
+
+  #settleWrites(writes: readonly WriteTask[], results: readonly (Hlc | Error | undefined)[]): void {
+    for (const [i, { write, resolve, reject }] of writes.entries()) {
+      const result = results[i];
+      const hlc = typeof result === "number" ? result : this.#frontier.maxHlc;
+      const facts = "drafts" in write ? write.drafts.length : 0;
+      if (result instanceof Error) reject(result);
+      else resolve({ acknowledged: "local", hlc, facts });
     }
   }
 
@@ -323,6 +332,7 @@ export class Replica {
     const result = await checkBatch(task.batch, this.#contextFor(group), task.released);
     if (result.kind === "accept") {
       group.add(result.batch);
+      this.#documents.stage(result.batch);
       this.#hlc.observe(result.batch.header.hlc);
     }
     return this.#outcomeOf(result);
@@ -353,6 +363,7 @@ export class Replica {
         group.hashAt(replica, incarnation, seq) ??
         (await this.#log.hashAt(replica, incarnation, seq)),
       isHeld: (hash) => this.#hold.has(hash),
+      checkRich: this.#documents.checkRich,
     };
   }
 
@@ -361,13 +372,16 @@ export class Replica {
     const head = headOf(batch);
     const origin = head.incarnation === this.incarnation ? "local" : "remote";
     this.#frontier.advance(head, batch.header.deps);
+    const records = batch.parts.flatMap((part) =>
+      part.kind === "facts" ? part.frame.records : [],
+    );
     const applied: AppliedBatch = {
       bytes: batch.bytes,
       source: batch.source,
       head,
       origin,
-      facts: batch.frames.reduce((sum, frame) => sum + frame.records.length, 0),
-      firstHlc: batch.frames[0]?.records[0]?.hlc ?? head.hlc,
+      facts: records.length,
+      firstHlc: records[0]?.hlc ?? head.hlc,
       changed: this.#documents.apply(batch),
     };
     this.#requeue(this.#hold.takeWaitingFor(batch.hash));
@@ -394,6 +408,11 @@ export class Replica {
   /** The answer to reading a key now. */
   get(doc: DocumentName, key: string): VisibleFact | undefined {
     return this.#documents.get(doc, key, this.#options.clock.now());
+  }
+
+  /** The plain content of a document's rich roots. */
+  content(doc: DocumentName): readonly RichContent[] {
+    return this.#documents.content(doc);
   }
 
   /** Every writer's candidate, newest first. */

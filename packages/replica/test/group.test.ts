@@ -134,7 +134,12 @@ const factsOf = ({ facts, keyLength, valueLength, tags, tagLength, rich }: Shape
 function uncompressedSizes(writes: readonly { doc: DocumentName; facts: FactInput[] }[]): number[] {
   const prepared = writes.map(({ doc, facts }) => preparePut(doc, facts));
   const clock = createVirtualClock(START_MS);
-  const tools = { clock: new HlcClock(clock, 0 as Hlc), signer: us.signer };
+  const tools = {
+    clock: new HlcClock(clock, 0 as Hlc),
+    signer: us.signer,
+    numbers: undefined,
+    epoch: 0,
+  };
   const seqs = new Map<DocumentName, number>();
   const position = {
     space: space.id,
@@ -143,12 +148,14 @@ function uncompressedSizes(writes: readonly { doc: DocumentName; facts: FactInpu
     seq: Number.MAX_SAFE_INTEGER,
     prev: unknownHash(),
     deps: Array.from({ length: LIMITS.depsPerBatch }, (_, i) => unknownHash(i)).toSorted(),
+    client: Number.MAX_SAFE_INTEGER,
   };
   return packWrites(prepared).map((pack) => {
     const { batch } = buildBatch(pack, position, seqs, tools);
-    const lost = batch.frames.map((frame, i) => {
+    const lost = batch.parts.map((part, i) => {
       const packed = batch.bodies[i]?.length ?? 0;
-      return Math.max(0, encodeFrame(frame).length + 1 - packed);
+      const payload = part.kind === "facts" ? encodeFrame(part.frame) : part.update.bytes;
+      return Math.max(0, payload.length + 1 - packed);
     });
     return batch.bytes.length + lost.reduce((sum, bytes) => sum + bytes, 0);
   });

@@ -44,15 +44,24 @@ const sameKey = (a: Written, b: Written): boolean =>
 
 const sure = ({ record }: Written): number => record.confidence ?? 1;
 
+/** When a statement ends, in Unix milliseconds. */
+const endMs = ({ record: { hlc, ttlMs } }: Written): number =>
+  ttlMs === undefined ? Infinity : hlcToMs(hlc) + ttlMs;
+
 /** The leaves that a replica which applied exactly these batches must have. */
 export function modelLeaves(batches: readonly Uint8Array[]): string[] {
   const all = batches.flatMap(writtenIn);
   const asOfMs = hlcToMs(Math.max(0, ...batches.map((b) => decodeBatch(b).header.hlc)) as Hlc);
   const live = all
     .filter((a) => !all.some((b) => sameKey(a, b) && a.writer === b.writer && newer(b, a)))
-    .filter(({ record: { hlc, ttlMs } }) => ttlMs === undefined || hlcToMs(hlc) + ttlMs > asOfMs);
+    .filter((a) => endMs(a) > asOfMs);
   return live
-    .filter((a) => !live.some((b) => sameKey(a, b) && newer(b, a) && sure(b) >= sure(a)))
+    .filter(
+      (a) =>
+        !live.some(
+          (b) => sameKey(a, b) && newer(b, a) && sure(b) >= sure(a) && endMs(b) >= endMs(a),
+        ),
+    )
     .map(leafOf)
     .toSorted((a, b) => (a < b ? -1 : 1));
 }

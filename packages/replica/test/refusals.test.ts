@@ -127,6 +127,12 @@ const CASES: Readonly<Record<Refusal, readonly (readonly [string, () => Uint8Arr
     ],
     ["a later generation of the document", () => forge({ ...next, section: { gen: 1 } }).bytes],
   ],
+  rich: [
+    [
+      "a rich section without a client id",
+      () => forge({ ...next, section: { kind: "rich" } }).bytes,
+    ],
+  ],
   facts: [
     ["no frame", () => forge({ ...next, payload: new Uint8Array() }).bytes],
     ["a frame without records", () => forge({ ...next, frame: { records: [] } }).bytes],

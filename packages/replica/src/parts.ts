@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the bodies of a batch hold, opened and checked; nothing here changes state. */
+import { decodeBody, parseCanonicalJson } from "@ctxmesh/codec";
+import type { Header, Section } from "@ctxmesh/codec";
+import { sha256 } from "@ctxmesh/crypto";
+import { decodeFrame } from "@ctxmesh/facts";
+import type { FactFrame } from "@ctxmesh/facts";
+import { LIMITS, fromHex, toMeshError } from "@ctxmesh/model";
+import type { DeviceKey, DocumentName, Hlc, IncarnationId, Refusal } from "@ctxmesh/model";
+import { clientIdFrom } from "@ctxmesh/rich";
+import type { RichInterval, RichUpdate, RichVerdict } from "@ctxmesh/rich";
+
+/** One section's content. */
+export type Part =
+  | { readonly kind: "facts"; readonly doc: DocumentName; readonly frame: FactFrame }
+  | { readonly kind: "rich"; readonly doc: DocumentName; readonly update: RichUpdate };
+
+/** Checks a rich update against a document as staged. Throws as `RichDocument.check`. */
+export type CheckRich = (
+  doc: DocumentName,
+  bytes: Uint8Array,
+  interval: RichInterval,
+) => RichVerdict;
+
+/** The parts; or why not; or that a rich update builds on what is not here yet. */
+export type OpenResult =
+  | { readonly kind: "parts"; readonly parts: readonly Part[] }
+  | { readonly kind: "missing" }
+  | { readonly kind: "refused"; readonly reason: Refusal; readonly detail: string };
+
+const refused = (reason: Refusal, detail: string): OpenResult & { kind: "refused" } => ({
+  kind: "refused",
+  reason,
+  detail,
+});
+
+/**
+ * The Yjs client id of an incarnation: from SHA-256 of device key and incarnation, so that every replica
+ * can tell whose it is and nobody can write in another's name.
+ */
+export const clientOf = (replica: DeviceKey, incarnation: IncarnationId): number =>
+  clientIdFrom(sha256(fromHex(replica), fromHex(incarnation)));
+
+function checkFrame(frame: FactFrame, section: Section, after: Hlc, upTo: Hlc): string | undefined {
+  if (frame.from !== section.from || frame.to !== section.to) {
+    return "the frame's interval is not the section's";
+  }
+  const first = frame.records[0];
+  const last = frame.records.at(-1);
+  if (first === undefined || last === undefined || first.hlc <= after || last.hlc > upTo) {
+    return "a fact's clock is not between the previous header's and this one's";
+  }
+  for (const record of frame.records) {
+    if (record.valueJson !== undefined) parseCanonicalJson(record.valueJson, record.key);
+  }
+  return undefined;
+}
+
+function openFacts(payload: Uint8Array, section: Section, after: Hlc, upTo: Hlc): OpenResult {
+  try {
+    const frame = decodeFrame(payload);
+    const problem = checkFrame(frame, section, after, upTo);
+    return problem === undefined
+      ? { kind: "parts", parts: [{ kind: "facts", doc: section.doc, frame }] }
+      : refused("facts", problem);
+  } catch (error) {
+    return refused("facts", toMeshError(error).message);
+  }
+}
+
+function openRich(
+  payload: Uint8Array,
+  { doc, from, to }: Section,
+  client: number,
+  check: CheckRich,
+): OpenResult {
+  try {
+    const verdict = check(doc, payload, { client, from, to });
+    return verdict.kind === "ready"
+      ? { kind: "parts", parts: [{ kind: "rich", doc, update: verdict.update }] }
+      : { kind: "missing" };
+  } catch (error) {
+    return refused("rich", toMeshError(error).message);
+  }
+}
+
+/** Unpacks a section's body. */
+function unpack(
+  body: Uint8Array,
+  section: Section,
+): Uint8Array | (OpenResult & { kind: "refused" }) {
+  if (section.keyId !== null || section.gen !== 0) {
+    // Reading it as what it is not would put other content here than where it can be read.
+    return refused(
+      "body",
+      "the body is encrypted or of a later generation, which this version can't read",
+    );
+  }
+  try {
+    return decodeBody(body);
+  } catch (error) {
+    return refused("body", toMeshError(error).message);
+  }
+}
+
+/**
+ * Opens the bodies of a header whose chain was at `after`. They unpack within `LIMITS.bodyBytes` taken
+ * together, and hold only well-formed facts and rich updates of the incarnation's own client.
+ */
+export function openParts(
+  header: Header,
+  bodies: readonly Uint8Array[],
+  after: Hlc,
+  check: CheckRich,
+): OpenResult {
+  const own = clientOf(header.replica, header.incarnation);
+  const rich = header.sections.some(({ kind }) => kind === "rich");
+  if (header.client !== own && (rich || header.client !== 0)) {
+    return refused("rich", "the Yjs client id is not this incarnation's");
+  }
+  const parts: Part[] = [];
+  let unpacked = 0;
+  for (const [i, section] of header.sections.entries()) {
+    const payload = unpack(bodies[i] ?? new Uint8Array(), section);
+    if ("kind" in payload) return payload;
+    unpacked += payload.length;
+    if (unpacked > LIMITS.bodyBytes) {
+      const most = String(LIMITS.bodyBytes);
+      return refused("body", `the bodies unpack to more than ${most} bytes together`);
+    }
+    const opened =
+      section.kind === "facts"
+        ? openFacts(payload, section, after, header.hlc)
+        : openRich(payload, section, own, check);
+    if (opened.kind !== "parts") return opened;
+    parts.push(...opened.parts);
+  }
+  return { kind: "parts", parts };
+}

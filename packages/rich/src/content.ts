@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Plain content: what a reader sees and a canonical leaf is made of. */
+import type { JsonValue } from "@ctxmesh/model";
+import * as Y from "yjs";
+import { kindOf } from "./engine.ts";
+import type { SharedType } from "./engine.ts";
+import { parseWireRoot } from "./names.ts";
+import type { RichKind } from "./names.ts";
+
+/**
+ * A piece of text with the same attributes throughout, or an embedded object: the insert operations of
+ * the Quill Delta format (https://quilljs.com/docs/delta). A text is a list of these.
+ */
+export interface TextRun {
+  readonly [member: string]: JsonValue;
+  readonly insert: JsonValue;
+}
+
+/** The content of one root. */
+export interface RichContent {
+  readonly root: string;
+  readonly type: RichKind;
+  /** A text: its runs, as long as can be. A list: an array. A map: an object. Shared types in it likewise. */
+  readonly value: JsonValue;
+}
+
+type JsonObject = Readonly<Record<string, JsonValue>>;
+
+const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number =>
+  a < b ? -1 : a > b ? 1 : 0;
+
+const sorted = (entries: Iterable<readonly [string, JsonValue]>): JsonObject =>
+  Object.fromEntries([...entries].toSorted(byName));
+
+function runsOf(text: Y.Text): TextRun[] {
+  const runs: TextRun[] = [];
+  let before: string | undefined;
+  for (const op of text.toDelta() as { insert: JsonValue; attributes?: JsonObject }[]) {
+    const attributes = op.attributes && sorted(Object.entries(op.attributes));
+    const last = runs.at(-1);
+    const now = JSON.stringify(attributes);
+    // Marks that change nothing split what Yjs returns; where they stand is history, not content.
+    if (now === before && typeof last?.insert === "string" && typeof op.insert === "string") {
+      runs[runs.length - 1] = { ...last, insert: last.insert + op.insert };
+    } else {
+      runs.push(attributes ? { insert: op.insert, attributes } : { insert: op.insert });
+    }
+    before = now;
+  }
+  return runs;
+}
+
+const valueOf = (value: unknown): JsonValue =>
+  value instanceof Y.AbstractType ? plainContent(value as SharedType) : (value as JsonValue);
+
+/** A shared type as JSON; object members are in the order of their names. */
+export function plainContent(type: SharedType): JsonValue {
+  if (type instanceof Y.Text) return runsOf(type);
+  if (type instanceof Y.Array) return type.toArray().map(valueOf);
+  if (type instanceof Y.Map) {
+    return sorted([...type.entries()].map(([key, value]) => [key, valueOf(value)] as const));
+  }
+  return kindOf(type);
+}
+
+/** Every root that was ever written to, in the order of the wire names; one emptied again is empty. */
+export function readContent(doc: Y.Doc): RichContent[] {
+  const contents: RichContent[] = [];
+  for (const [wire, type] of [...doc.share].toSorted(byName)) {
+    const name = parseWireRoot(wire);
+    const written = type._start !== null || type._map.size > 0;
+    if (name === undefined || !written) continue;
+    contents.push({ root: name.root, type: name.kind, value: plainContent(type as SharedType) });
+  }
+  return contents;
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Yjs, set up so that a document's content is a function of the updates applied and nothing else.
+ *
+ * Two things that Yjs does by itself are kept from happening, because each replica would do them at
+ * another moment and tell nobody:
+ *
+ * - After a remote transaction it deletes format marks that look redundant at that moment. Here that is
+ *   called off; without, replicas with the same updates show different attributes.
+ * - Garbage collection of a deleted type forgets to which parent its entries belonged. Here only plain
+ *   content is collected; the type and its entries stay as tombstones, so that a later update which
+ *   names them is judged the same everywhere.
+ */
+import { MeshError } from "@ctxmesh/model";
+import * as Y from "yjs";
+import { parseWireRoot } from "./names.ts";
+import type { RichKind } from "./names.ts";
+
+/** A shared type of Yjs, whatever it holds. */
+export type SharedType = Y.AbstractType<unknown>;
+
+const CONSTRUCTORS = { text: Y.Text, list: Y.Array, map: Y.Map } as const;
+
+/** Nobody writes under this client id. */
+const NO_CLIENT = 0;
+
+/** An empty document. Its random ids, which Yjs draws, are replaced before anything can see them. */
+export function createDoc(): Y.Doc {
+  const doc = new Y.Doc({
+    guid: "",
+    gc: true,
+    gcFilter: (item) => !(item.content instanceof Y.ContentType),
+  });
+  doc.clientID = NO_CLIENT;
+  // Observers run before this event, which may ask for the tidying, and the tidying after it.
+  doc.on("afterTransaction", (transaction) => {
+    transaction._needFormattingCleanup = false;
+  });
+  return doc;
+}
+
+/** Runs `edit` in one transaction as `client`; the V1 update of exactly that, or undefined when nothing changed. */
+export function editAs(doc: Y.Doc, client: number, edit: () => void): Uint8Array | undefined {
+  let written: Uint8Array | undefined;
+  const listen = (bytes: Uint8Array): void => {
+    written = bytes;
+  };
+  doc.clientID = client;
+  doc.on("update", listen);
+  try {
+    doc.transact(edit);
+    return written;
+  } finally {
+    doc.off("update", listen);
+    // Yjs takes a new random id when it applies an update of its own.
+    doc.clientID = NO_CLIENT;
+  }
+}
+
+/** A new shared type that is not in a document yet. */
+export const createType = (kind: RichKind): SharedType => new CONSTRUCTORS[kind]() as SharedType;
+
+/** What a shared type is. Throws `INTERNAL` for one that can't be in a document of ours. */
+export function kindOf(type: SharedType): RichKind {
+  if (type instanceof Y.Text) return "text";
+  if (type instanceof Y.Array) return "list";
+  if (type instanceof Y.Map) return "map";
+  throw new MeshError("INTERNAL", "a shared type that is no text, list or map");
+}
+
+/** The root of that name in Yjs, made when there is none. */
+export function openRoot(doc: Y.Doc, wire: string): SharedType {
+  const kind = parseWireRoot(wire)?.kind;
+  if (kind === undefined) throw new MeshError("INTERNAL", `not a root: ${JSON.stringify(wire)}`);
+  return doc.get<new () => SharedType>(wire, CONSTRUCTORS[kind] as new () => SharedType);
+}
+
+/** The next clock of a client, 0 for one that never wrote. */
+export const clockIn = (doc: Y.Doc, client: number): number => Y.getState(doc.store, client);
+
+/** Whether Yjs waits for something that it was not given; it never should. */
+export const hasPending = (doc: Y.Doc): boolean =>
+  doc.store.pendingStructs !== null || doc.store.pendingDs !== null;
+
+/** Applies an update whose bytes were checked against `doc`. Throws `INTERNAL` when Yjs finds it incomplete. */
+export function integrate(doc: Y.Doc, bytes: Uint8Array, roots: Iterable<string>): void {
+  for (const root of roots) openRoot(doc, root);
+  Y.applyUpdate(doc, bytes);
+  if (hasPending(doc)) {
+    throw new MeshError("INTERNAL", "a checked update left something pending in Yjs");
+  }
+}
+
+/** A document with the same content. */
+export function cloneDoc(doc: Y.Doc): Y.Doc {
+  const clone = createDoc();
+  integrate(clone, Y.encodeStateAsUpdate(doc), doc.share.keys());
+  return clone;
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Rich content: a Yjs document that only checked updates reach, in causal order. */
+export { allocateClientId, clientIdFrom } from "./client-id.ts";
+export type { RichContent, TextRun } from "./content.ts";
+export type { RichKind } from "./names.ts";
+export { RichDocument } from "./rich-document.ts";
+export type { RichInterval, RichUpdate, RichVerdict } from "./rich-document.ts";
+export type {
+  RichEntry,
+  RichList,
+  RichMap,
+  RichRoots,
+  RichText,
+  RichTypes,
+  TextAttributes,
+} from "./roots.ts";

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Roots and keys. V1 updates do not say what type a root has; Yjs takes the word of whoever opens it
+ * first. Here the type is part of the root's name on the wire (`text:notes`, `list:steps`, `map:plan`),
+ * so that it never depends on which of two concurrent updates came first. The three types have name
+ * spaces of their own.
+ */
+import { LIMITS } from "@ctxmesh/model";
+
+/** The shared types of rich content; each may be a root, and an entry of a list or map. */
+export type RichKind = "text" | "list" | "map";
+
+/** Plain content may nest this deep, so that a canonical leaf with it stays within `LIMITS.depth`. */
+export const CONTENT_DEPTH: number = LIMITS.depth - 8;
+
+const ROOT_NAME = /^[A-Za-z][A-Za-z0-9._-]{0,63}$/u;
+/** Names that JavaScript code is known to mishandle. */
+const UNSAFE_KEYS: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
+
+/** Whether a root may be called so. */
+export const isRootName = (name: string): boolean => ROOT_NAME.test(name);
+
+/** Whether a key of a map, a JSON object or a text attribute may be called so. */
+export const isSafeKey = (key: string): boolean => !UNSAFE_KEYS.has(key);
+
+/** The root's name in Yjs. */
+export const wireRoot = (kind: RichKind, root: string): string => `${kind}:${root}`;
+
+/** The parts of a root's name in Yjs, or undefined when it is none of ours. */
+export function parseWireRoot(wire: string): { kind: RichKind; root: string } | undefined {
+  const colon = wire.indexOf(":");
+  const kind = wire.slice(0, Math.max(0, colon));
+  const root = wire.slice(colon + 1);
+  if (kind !== "text" && kind !== "list" && kind !== "map") return undefined;
+  return isRootName(root) ? { kind, root } : undefined;
+}

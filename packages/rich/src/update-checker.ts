@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Checks a decoded update against a document without touching it.
+ *
+ * Yjs converges for operations that some editor could have made. It does not look whether they are
+ * such, so this does: an entry's neighbours are in one list, in that order, and nothing that they were
+ * made with lies between them. Parents, neighbours and order of what is applied never change, hence
+ * the verdict is the same on every replica, whatever else has arrived there.
+ */
+import * as Y from "yjs";
+import { clockIn, kindOf } from "./engine.ts";
+import type { SharedType } from "./engine.ts";
+import { assertAtMost, malformed } from "./errors.ts";
+import { CONTENT_DEPTH, parseWireRoot } from "./names.ts";
+import type { RichKind } from "./names.ts";
+import type {
+  DecodedDelete,
+  DecodedStruct,
+  DecodedUpdate,
+  StructContent,
+  StructId,
+} from "./update-decoder.ts";
+
+/** The list that an entry is in: of a shared type, or of the revisions of one key of a map. */
+interface Place {
+  /** The type itself, the struct of this update that makes it, or the wire name of a root not yet opened. */
+  readonly parent: SharedType | DecodedStruct | string;
+  readonly kind: RichKind;
+  readonly key: string | null;
+  /** Nesting of the parent; 1 for a root. */
+  readonly depth: number;
+}
+
+/** One clock of a client, found in the document or earlier in the update. */
+interface Located {
+  readonly place: Place;
+  readonly origin: StructId | null;
+  readonly rightOrigin: StructId | null;
+  /** In the document only. */
+  readonly item?: Y.Item;
+}
+
+/** A clock that the update builds on and the document does not have. */
+export class MissingReference extends Error {
+  readonly reference: StructId;
+
+  constructor(reference: StructId) {
+    super("the update builds on one that is not here");
+    this.reference = reference;
+  }
+}
+
+const ALLOWED: Readonly<Record<RichKind, ReadonlySet<StructContent>>> = {
+  text: new Set(["string", "embed", "format", "deleted"]),
+  list: new Set(["any", "text", "list", "map", "deleted"]),
+  map: new Set(["any", "text", "list", "map", "deleted"]),
+};
+/** Levels that a text's plain content adds above the values in it: runs, run, and attributes of a run. */
+const LEVELS_ABOVE: Readonly<Partial<Record<StructContent, number>>> = { embed: 1, format: 2 };
+const TYPES: ReadonlySet<StructContent> = new Set(["text", "list", "map"]);
+
+const sameId = (a: StructId | null, b: StructId | null): boolean =>
+  a === b || (a !== null && b !== null && a.client === b.client && a.clock === b.clock);
+
+const covers = (item: Y.Item, id: StructId | null): boolean =>
+  id !== null &&
+  id.client === item.id.client &&
+  id.clock >= item.id.clock &&
+  id.clock < item.id.clock + item.length;
+
+/** Nesting of a type in the document; 1 for a root. */
+function depthOf(type: SharedType): number {
+  let depth = 1;
+  for (let item = type._item; item !== null; depth++) item = (item.parent as SharedType)._item;
+  return depth;
+}
+
+/** One check of one update. */
+export class UpdateChecker {
+  readonly #doc: Y.Doc;
+  readonly #update: DecodedUpdate;
+  /** Of each struct of the update, as far as checked. */
+  readonly #places: Place[] = [];
+
+  constructor(doc: Y.Doc, update: DecodedUpdate) {
+    this.#doc = doc;
+    this.#update = update;
+  }
+
+  /**
+   * Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`, or {@link MissingReference} when it can't tell yet.
+   * Returns whether what another client wrote goes: by deletion, or by a new value for its key.
+   */
+  run(): { readonly deletesOthers: boolean } {
+    const { client, structs, deletes } = this.#update;
+    let deletesOthers = false;
+    for (const struct of structs) {
+      const place = this.#placeOf(struct);
+      this.#checkContent(struct, place);
+      this.#places.push(place);
+      deletesOthers ||= place.key !== null && (struct.origin?.client ?? client) !== client;
+    }
+    for (const range of deletes) {
+      this.#checkDelete(range);
+      deletesOthers ||= range.client !== client;
+    }
+    return { deletesOthers };
+  }
+
+  #checkDelete({ client, clock, length }: DecodedDelete): void {
+    const end = clock + length;
+    if (client === this.#update.client) {
+      if (end > this.#update.to) malformed("it deletes what it has yet to write", "deletes");
+    } else if (end > clockIn(this.#doc, client)) {
+      throw new MissingReference({ client, clock: end - 1 });
+    }
+  }
+
+  #checkContent(struct: DecodedStruct, { kind, key, depth }: Place): void {
+    if (!ALLOWED[kind].has(struct.content)) malformed(`${struct.content} in a ${kind}`, "content");
+    if (struct.hasKey !== (key !== null)) malformed("a key flag that is not its place's", "key");
+    if ((key !== null) !== (kind === "map")) malformed(`a key in a ${kind}, or none`, "key");
+    if (key !== null && struct.content !== "deleted" && struct.length !== 1) {
+      malformed("several values for one key", "content");
+    }
+    const own = TYPES.has(struct.content) ? 1 : struct.depth;
+    const levels = depth + (LEVELS_ABOVE[struct.content] ?? 0) + own;
+    assertAtMost(levels, CONTENT_DEPTH, "levels of nesting");
+  }
+
+  #placeOf(struct: DecodedStruct): Place {
+    if (struct.parent !== undefined) return this.#placeIn(struct.parent, struct);
+    const left = struct.origin && this.#locate(struct.origin, struct.clock);
+    const right = struct.rightOrigin && this.#locate(struct.rightOrigin, struct.clock);
+    this.#checkNeighbours(struct, left, right);
+    const place = (left ?? right)?.place;
+    return place ?? malformed("no place", "parent");
+  }
+
+  /** The place of a struct that names its parent: the first entry of its list that its writer saw. */
+  #placeIn(parent: StructId | string, struct: DecodedStruct): Place {
+    const key = struct.key ?? null;
+    if (typeof parent === "string") {
+      const kind = parseWireRoot(parent)?.kind ?? malformed("not a root", "root");
+      const opened = this.#doc.share.get(parent) as SharedType | undefined;
+      return { parent: opened ?? parent, kind, key, depth: 1 };
+    }
+    const index = this.#indexInUpdate(parent, struct.clock);
+    if (index !== undefined) {
+      const made = this.#update.structs[index];
+      const depth = (this.#places[index]?.depth ?? 0) + 1;
+      if (made?.content === "text" || made?.content === "list" || made?.content === "map") {
+        return { parent: made, kind: made.content, key, depth };
+      }
+      return malformed("a parent that is no shared type", "parent");
+    }
+    const { content } = this.#itemAt(parent);
+    if (!(content instanceof Y.ContentType)) malformed("a parent that is no shared type", "parent");
+    const { type } = content as Y.ContentType;
+    return { parent: type, kind: kindOf(type), key, depth: depthOf(type) };
+  }
+
+  #locate(id: StructId, before: number): Located {
+    const index = this.#indexInUpdate(id, before);
+    const struct = index === undefined ? undefined : this.#update.structs[index];
+    const place = index === undefined ? undefined : this.#places[index];
+    if (struct !== undefined && place !== undefined) {
+      const first = id.clock === struct.clock;
+      return {
+        place,
+        origin: first ? (struct.origin ?? null) : { client: id.client, clock: id.clock - 1 },
+        rightOrigin: struct.rightOrigin ?? null,
+      };
+    }
+    const item = this.#itemAt(id);
+    const parent = item.parent as SharedType;
+    const first = id.clock === item.id.clock;
+    return {
+      place: { parent, kind: kindOf(parent), key: item.parentSub, depth: depthOf(parent) },
+      origin: first ? item.origin : { client: id.client, clock: id.clock - 1 },
+      rightOrigin: item.rightOrigin,
+      item,
+    };
+  }
+
+  /** Which struct of the update an id is in; undefined when it is for the document to know. */
+  #indexInUpdate({ client, clock }: StructId, before: number): number | undefined {
+    if (client !== this.#update.client || clock < this.#update.from) return undefined;
+    if (clock >= before) malformed("it builds on what it has yet to write", "origin");
+    const { structs } = this.#update;
+    let low = 0;
+    let high = this.#places.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((structs[middle]?.clock ?? 0) <= clock) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #itemAt(id: StructId): Y.Item {
+    if (id.clock >= clockIn(this.#doc, id.client)) throw new MissingReference(id);
+    return Y.getItem(this.#doc.store, Y.createID(id.client, id.clock)) as Y.Item;
+  }
+
+  /**
+   * `left` and `right` can have been next to each other. The ends of a list count as neighbours too:
+   * nothing was made to stand before the first or after the last.
+   */
+  #checkNeighbours(
+    { origin, rightOrigin }: DecodedStruct,
+    left: Located | undefined,
+    right: Located | undefined,
+  ): void {
+    if (origin === undefined || left === undefined) {
+      if (right !== undefined && right.origin !== null) malformed("not at the start", "origin");
+      return;
+    }
+    if (rightOrigin === undefined || right === undefined) {
+      if (left.rightOrigin !== null) malformed("not at the end", "rightOrigin");
+      return;
+    }
+    if (left.place.parent !== right.place.parent || left.place.key !== right.place.key) {
+      malformed("neighbours in two lists", "origin");
+    }
+    // One was inserted beside the other; or both were inserted at the same time by two clients.
+    if (sameId(right.origin, origin) || sameId(left.rightOrigin, rightOrigin)) return;
+    const concurrent = origin.client !== rightOrigin.client && left.item && right.item;
+    if (!concurrent || !this.#isBetweenFree(left, right, origin, rightOrigin)) {
+      malformed("neighbours that never were", "origin");
+    }
+  }
+
+  /** `right` comes after `left`, and neither was made with something that lies between them. */
+  #isBetweenFree(left: Located, right: Located, from: StructId, upTo: StructId): boolean {
+    const last = right.item;
+    if (left.item === undefined || last === undefined) return false;
+    // In the items of the two themselves: what follows `left`, what precedes `right`.
+    if (covers(left.item, right.origin) && (right.origin?.clock ?? 0) > from.clock) return false;
+    if (upTo.clock > last.id.clock) return false;
+    for (let item = left.item.right; item !== last; item = item.right) {
+      if (item === null) return false;
+      if (covers(item, right.origin) || covers(item, left.rightOrigin)) return false;
+    }
+    return true;
+  }
+}
