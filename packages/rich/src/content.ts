@@ -2,7 +2,7 @@
 /** Plain content: what a reader sees and a canonical leaf is made of. */
 import type { JsonValue } from "@ctxmesh/model";
 import * as Y from "yjs";
-import { kindOf } from "./engine.ts";
+import { kindOf, wasWritten } from "./engine.ts";
 import type { SharedType } from "./engine.ts";
 import { parseWireRoot } from "./names.ts";
 import type { RichKind } from "./names.ts";
@@ -68,9 +68,9 @@ export function readContent(doc: Y.Doc): RichContent[] {
   const contents: RichContent[] = [];
   for (const [wire, type] of [...doc.share].toSorted(byName)) {
     const name = parseWireRoot(wire);
-    const written = type._start !== null || type._map.size > 0;
-    if (name === undefined || !written) continue;
-    contents.push({ root: name.root, type: name.kind, value: plainContent(type as SharedType) });
+    const shared = type as SharedType;
+    if (name === undefined || !wasWritten(shared)) continue;
+    contents.push({ root: name.root, type: name.kind, value: plainContent(shared) });
   }
   return contents;
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// oxlint-disable no-underscore-dangle -- Yjs names members so that its own modules share
 /**
  * Yjs, set up so that a document's content is a function of the updates applied and nothing else.
  *
@@ -52,8 +53,6 @@ export function editAs(doc: Y.Doc, client: number, edit: () => void): Uint8Array
     return written;
   } finally {
     doc.off("update", listen);
-    // Yjs takes a new random id when it applies an update of its own.
-    doc.clientID = NO_CLIENT;
   }
 }
 
@@ -67,6 +66,16 @@ export function kindOf(type: SharedType): RichKind {
   if (type instanceof Y.Map) return "map";
   throw new MeshError("INTERNAL", "a shared type that is no text, list or map");
 }
+
+/** Nesting of a type that is in a document; 1 for a root. */
+export function depthOf(type: SharedType): number {
+  let depth = 1;
+  for (let item = type._item; item !== null; depth++) item = (item.parent as SharedType)._item;
+  return depth;
+}
+
+/** Whether a type ever had an entry, deleted ones included. */
+export const wasWritten = (type: SharedType): boolean => type._start !== null || type._map.size > 0;
 
 /** The root of that name in Yjs, made when there is none. */
 export function openRoot(doc: Y.Doc, wire: string): SharedType {

@@ -185,7 +185,7 @@ export class EditSession implements RichRoots {
       get length(): number {
         return use().length;
       },
-      toString: () => use().toString(),
+      toString: () => use().toJSON(),
       runs: () => plainContent(use() as SharedType) as readonly TextRun[],
       insert: (index, text, attributes) => {
         assertRange(index, 0, use().length);

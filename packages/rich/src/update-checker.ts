@@ -8,7 +8,7 @@
  * the verdict is the same on every replica, whatever else has arrived there.
  */
 import * as Y from "yjs";
-import { clockIn, kindOf } from "./engine.ts";
+import { clockIn, depthOf, kindOf } from "./engine.ts";
 import type { SharedType } from "./engine.ts";
 import { assertAtMost, malformed } from "./errors.ts";
 import { CONTENT_DEPTH, parseWireRoot } from "./names.ts";
@@ -67,13 +67,6 @@ const covers = (item: Y.Item, id: StructId | null): boolean =>
   id.client === item.id.client &&
   id.clock >= item.id.clock &&
   id.clock < item.id.clock + item.length;
-
-/** Nesting of a type in the document; 1 for a root. */
-function depthOf(type: SharedType): number {
-  let depth = 1;
-  for (let item = type._item; item !== null; depth++) item = (item.parent as SharedType)._item;
-  return depth;
-}
 
 /** One check of one update. */
 export class UpdateChecker {
@@ -156,7 +149,7 @@ export class UpdateChecker {
     }
     const { content } = this.#itemAt(parent);
     if (!(content instanceof Y.ContentType)) malformed("a parent that is no shared type", "parent");
-    const { type } = content as Y.ContentType;
+    const { type } = content;
     return { parent: type, kind: kindOf(type), key, depth: depthOf(type) };
   }
 
@@ -200,7 +193,7 @@ export class UpdateChecker {
 
   #itemAt(id: StructId): Y.Item {
     if (id.clock >= clockIn(this.#doc, id.client)) throw new MissingReference(id);
-    return Y.getItem(this.#doc.store, Y.createID(id.client, id.clock)) as Y.Item;
+    return Y.getItem(this.#doc.store, Y.createID(id.client, id.clock));
   }
 
   /**
@@ -220,18 +213,17 @@ export class UpdateChecker {
       if (left.rightOrigin !== null) malformed("not at the end", "rightOrigin");
       return;
     }
-    if (left.place.parent !== right.place.parent || left.place.key !== right.place.key) {
-      malformed("neighbours in two lists", "origin");
-    }
-    // One was inserted beside the other; or both were inserted at the same time by two clients.
+    // One was inserted beside the other, and so is in the same list; or both were, at the same time.
     if (sameId(right.origin, origin) || sameId(left.rightOrigin, rightOrigin)) return;
-    const concurrent = origin.client !== rightOrigin.client && left.item && right.item;
-    if (!concurrent || !this.#isBetweenFree(left, right, origin, rightOrigin)) {
+    if (!this.#isBetweenFree(left, right, origin, rightOrigin)) {
       malformed("neighbours that never were", "origin");
     }
   }
 
-  /** `right` comes after `left`, and neither was made with something that lies between them. */
+  /**
+   * Both are in the document and in one list, `right` after `left`, and neither was made with something
+   * that lies between them. Yjs looks at the same items when it integrates the struct.
+   */
   #isBetweenFree(left: Located, right: Located, from: StructId, upTo: StructId): boolean {
     const last = right.item;
     if (left.item === undefined || last === undefined) return false;

@@ -151,7 +151,7 @@ function readStructs(read: ByteReader): Omit<DecodedUpdate, "deletes"> {
     const struct = readStruct(read, to);
     structs.push(struct);
     to += struct.length;
-    
+    assertAtMost(to - from, MAX_CLOCKS, "clocks");
   }
   if (!Number.isSafeInteger(to)) malformed("clocks over 2^53 - 1", "clock");
   return { client, from, to, structs };
@@ -182,7 +182,7 @@ function readDeletes(read: ByteReader): DecodedDelete[] {
 
 /** Decodes all of `bytes`. Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`; a V2 update is the former. */
 export function decodeUpdate(bytes: Uint8Array): DecodedUpdate {
-  assertAtMost(bytes.length, LIMITS.batchBytes, "bytes");
+  assertAtMost(bytes.length, LIMITS.writeBytes, "bytes");
   const read = new ByteReader(bytes);
   const parts = readStructs(read);
   const deletes = readDeletes(read);

@@ -26,17 +26,19 @@ function yDoc(gc: boolean): Y.Doc {
 /** Applies an update without the tidying. */
 function applyAsIs(doc: Y.Doc, bytes: Uint8Array): void {
   doc.once("afterTransaction", (transaction) => {
+    // oxlint-disable-next-line no-underscore-dangle -- Yjs names it so
     transaction._needFormattingCleanup = false;
   });
   Y.applyUpdate(doc, bytes);
 }
 
+const isRun = (item: JsonValue): item is { readonly insert: JsonValue } =>
+  typeof item === "object" && item !== null && "insert" in item;
+
 /** Content without attributes: each text as one string, an embed as a star. */
 function bare(value: JsonValue): JsonValue {
   if (Array.isArray(value)) {
     const items = value as readonly JsonValue[];
-    const isRun = (item: JsonValue): item is { readonly insert: JsonValue } =>
-      typeof item === "object" && item !== null && "insert" in item;
     if (items.length > 0 && items.every(isRun)) {
       return items.map(({ insert }) => (typeof insert === "string" ? insert : "*")).join("");
     }
@@ -92,5 +94,5 @@ function run(seed: number, steps: number): void {
 }
 
 test("every replica has at every step what a stock Yjs document has, and all end with the same", () => {
-  for (let seed = 1; seed <= 60; seed++) run(seed, 150);
+  for (let seed = 1; seed <= 40; seed++) expect(() => run(seed, 150)).not.toThrow();
 });

@@ -4,7 +4,7 @@ import { RichDocument } from "@ctxmesh/rich";
 import type { RichList, RichMap, RichRoots, RichText } from "@ctxmesh/rich";
 import type { JsonValue } from "@ctxmesh/model";
 import { describe, expect, test } from "vitest";
-import { edit } from "./support.ts";
+import { edit, receive } from "./support.ts";
 
 /** What a document shows after one edit. */
 function contentAfter(change: (roots: RichRoots) => void): unknown {
@@ -89,6 +89,18 @@ test("lists and maps hold values and shared types, to any of which an edit can c
   ]);
 });
 
+test("marks that change nothing do not split what is shown", () => {
+  const [one, two] = [new RichDocument(), new RichDocument()];
+  const base = edit(one, 1, (roots) => roots.text("t").insert(0, "hello"));
+  receive(two, base);
+  const wide = edit(one, 1, (roots) => roots.text("t").format(0, 5, { bold: true }));
+  const narrow = edit(two, 2, (roots) => roots.text("t").format(1, 4, { bold: true }));
+  receive(one, narrow);
+  receive(two, wide);
+  expect(one.content()[0]?.value).toEqual([{ insert: "hello", attributes: { bold: true } }]);
+  expect(two.content()).toEqual(one.content());
+});
+
 test("a root that is emptied again shows empty", () => {
   const doc = new RichDocument();
   edit(doc, 1, (roots) => {
@@ -144,12 +156,15 @@ describe("an edit throws INPUT_INVALID", () => {
   });
 });
 
-test("values and shared types may nest to the limit together, not past it", () => {
-  const nest = (types: number, levels: number) => (roots: RichRoots) => {
+const nest =
+  (types: number, levels: number) =>
+  (roots: RichRoots): void => {
     let list = roots.list("l");
     for (let i = 1; i < types; i++) list = list.insertNew(0, "list");
     list.insert(0, [deep(levels)]);
   };
+
+test("values and shared types may nest to the limit together, not past it", () => {
   expect(() => contentAfter(nest(10, 46))).not.toThrow();
   expect(() => contentAfter(nest(10, 47))).toThrow(
     expect.objectContaining({ code: "LIMIT_EXCEEDED" }),

@@ -35,33 +35,33 @@ export class Dice {
 const WORDS = ["a", "bc", "plan ", "é", "😀", "\n", "0123456789"];
 const VALUES = [null, true, -0, 1, 2 ** 40, 0.1, "text", [1, [2]], { a: { b: [] } }, -3, 1e300];
 
-function editText(dice: Dice, text: RichText): void {
-  const at = dice.roll(text.length + 1);
-  const length = dice.roll(Math.min(6, text.length - at + 1));
+function editText(dice: Dice, on: RichText): void {
+  const at = dice.roll(on.length + 1);
+  const length = dice.roll(Math.min(6, on.length - at + 1));
   const attributes = { [dice.pick(["bold", "link"])]: dice.pick([true, null, "x", { a: 1 }]) };
-  const edit = dice.roll(10);
-  if (edit < 4) text.insert(at, dice.pick(WORDS));
-  else if (edit < 5) text.insert(at, dice.pick(WORDS), attributes);
-  else if (edit < 6) text.insertEmbed(at, { image: dice.roll(100) }, attributes);
-  else if (edit < 8) text.format(at, length, attributes);
-  else text.delete(at, length);
+  const way = dice.roll(10);
+  if (way < 4) on.insert(at, dice.pick(WORDS));
+  else if (way < 5) on.insert(at, dice.pick(WORDS), attributes);
+  else if (way < 6) on.insertEmbed(at, { image: dice.roll(100) }, attributes);
+  else if (way < 8) on.format(at, length, attributes);
+  else on.delete(at, length);
 }
 
 function editList(dice: Dice, list: RichList, depth: number): void {
   const at = dice.roll(list.length + 1);
-  const edit = dice.roll(8);
-  if (edit < 3) list.insert(at, [dice.pick(VALUES), dice.roll(100)].slice(dice.roll(2)));
-  else if (edit < 4 && depth < 4) list.insertNew(at, dice.pick(["text", "list", "map"] as const));
-  else if (edit < 6) list.delete(at, dice.roll(Math.min(4, list.length - at + 1)));
+  const way = dice.roll(8);
+  if (way < 3) list.insert(at, [dice.pick(VALUES), dice.roll(100)].slice(dice.roll(2)));
+  else if (way < 4 && depth < 4) list.insertNew(at, dice.pick(["text", "list", "map"] as const));
+  else if (way < 6) list.delete(at, dice.roll(Math.min(4, list.length - at + 1)));
   else if (list.length > 0) editEntry(dice, list.get(dice.roll(list.length)), depth);
 }
 
 function editMap(dice: Dice, map: RichMap, depth: number): void {
   const key = dice.pick(["a", "b", "c"]);
-  const edit = dice.roll(8);
-  if (edit < 3) map.set(key, dice.pick(VALUES));
-  else if (edit < 4 && depth < 4) map.setNew(key, dice.pick(["text", "list", "map"] as const));
-  else if (edit < 5) map.delete(key);
+  const way = dice.roll(8);
+  if (way < 3) map.set(key, dice.pick(VALUES));
+  else if (way < 4 && depth < 4) map.setNew(key, dice.pick(["text", "list", "map"] as const));
+  else if (way < 5) map.delete(key);
   else editEntry(dice, map.get(key), depth);
 }
 
@@ -105,10 +105,10 @@ export function edit(
   client: number,
   change: (roots: RichRoots) => void,
 ): RichUpdate {
-  const update = doc.change(client, change);
-  if (update === undefined) throw new Error("the edit changed nothing");
-  doc.apply(update);
-  return update;
+  const made = doc.change(client, change);
+  if (made === undefined) throw new Error("the edit changed nothing");
+  doc.apply(made);
+  return made;
 }
 
 /** An update and, by its author's index, how many of each author's it builds on. */
@@ -148,12 +148,12 @@ export class Mesh {
   write(replica: number, dice: Dice): RichUpdate | undefined {
     const doc = this.docs[replica];
     const have = this.have[replica] ?? [];
-    const update = doc?.change(this.clientOf(replica), (roots) => randomEdit(dice, roots));
-    if (doc === undefined || update === undefined) return undefined;
-    doc.apply(update);
-    this.published[replica]?.push({ sent: update, past: [...have] });
+    const made = doc?.change(this.clientOf(replica), (roots) => randomEdit(dice, roots));
+    if (doc === undefined || made === undefined) return undefined;
+    doc.apply(made);
+    this.published[replica]?.push({ sent: made, past: [...have] });
     have[replica] = (have[replica] ?? 0) + 1;
-    return update;
+    return made;
   }
 
   /** Stops `replica` and starts it from its stored state. */
