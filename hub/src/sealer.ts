@@ -113,7 +113,7 @@ export class Sealer implements SealingService {
         seq,
         hash,
       })),
-      policyEpoch: 0,
+      policyEpoch: replica.space.policy.epoch,
       asOf,
       sealedAt,
     });

@@ -5,7 +5,9 @@
  * ```
  * POST /v1/facts               {doc, facts: [FactInput]}     -> WriteReceipt
  * POST /v1/facts/delete        {doc, keys: [string]}         -> WriteReceipt
- * GET  /v1/facts               ?doc &prefix &after &limit    -> {facts: [VisibleFact]}
+ * POST /v1/retractions         {doc, key, writer, reason}    -> WriteReceipt
+ * GET  /v1/facts               ?doc &prefix &pattern &source &tag &after &limit
+ *                                                            -> {facts: [VisibleFact]}
  * GET  /v1/fact                ?doc &key                     -> VisibleFact, or 404 NOT_FOUND
  * GET  /v1/fact                ?doc &key &all=1              -> {fact?: VisibleFact, candidates: [Candidate]}
  * GET  /v1/watch               ?doc &prefix                  -> text/event-stream (watch-stream.ts)
@@ -29,6 +31,7 @@ import {
   parseGetRequest,
   parseListQuery,
   parsePutRequest,
+  parseRetractRequest,
   parseStatusQuery,
   parseWatchQuery,
 } from "./requests.ts";
@@ -136,6 +139,10 @@ function installFactRoutes(app: FastifyInstance, service: ContextService): void 
   app.post("/v1/facts/delete", (request) => {
     const { doc, keys } = parseDeleteRequest(request.body);
     return service.delete(doc, keys);
+  });
+  app.post("/v1/retractions", (request) => {
+    const { doc, key, writer, reason } = parseRetractRequest(request.body);
+    return service.retract(doc, key, writer, reason);
   });
   app.get("/v1/facts", (request) => ({ facts: service.list(parseListQuery(request.query)) }));
   app.get("/v1/fact", (request) => {

@@ -18,6 +18,15 @@ export interface DeleteRequest {
   readonly keys: readonly string[];
 }
 
+/** Body of `POST /v1/retractions`. */
+export interface RetractRequest {
+  readonly doc: string;
+  readonly key: string;
+  /** Device key, hex. */
+  readonly writer: string;
+  readonly reason: string;
+}
+
 /** Query of `GET /v1/fact`. */
 export interface GetRequest {
   readonly doc: string;
@@ -68,6 +77,10 @@ function readNumber(value: unknown, at: string): number {
   return typeof value === "number" ? value : refuse(at, `${at} must be a number`);
 }
 
+function readBoolean(value: unknown, at: string): boolean {
+  return typeof value === "boolean" ? value : refuse(at, `${at} must be true or false`);
+}
+
 function readSource(value: unknown, at: string): FactSource {
   const fields = readObject(value, at, ["model", "version", "instance"]);
   const { version, instance } = fields;
@@ -78,16 +91,26 @@ function readSource(value: unknown, at: string): FactSource {
   };
 }
 
-const FACT_FIELDS = ["key", "value", "confidence", "source", "ttlMs", "tags", "basis"];
+const FACT_FIELDS = [
+  "key",
+  "value",
+  "increment",
+  "confidence",
+  "source",
+  "ttlMs",
+  "tags",
+  "basis",
+] as const satisfies readonly (keyof FactInput)[];
 
 function readFact(input: unknown, at: string): FactInput {
   const fields = readObject(input, at, FACT_FIELDS);
-  const { value, confidence, source, ttlMs, tags, basis } = fields;
+  const { value, increment, confidence, source, ttlMs, tags, basis } = fields;
   if (value === undefined) refuse(`${at}.value`, `${at}.value is missing`);
   const max = LIMITS.tagsPerFact;
   return {
     key: readString(fields["key"], `${at}.key`),
     value: value as JsonValue,
+    ...(increment === undefined ? {} : { increment: readBoolean(increment, `${at}.increment`) }),
     ...(confidence === undefined ? {} : { confidence: readNumber(confidence, `${at}.confidence`) }),
     ...(source === undefined ? {} : { source: readSource(source, `${at}.source`) }),
     ...(ttlMs === undefined ? {} : { ttlMs: readNumber(ttlMs, `${at}.ttlMs`) }),
@@ -115,6 +138,17 @@ export function parseDeleteRequest(body: unknown): DeleteRequest {
   };
 }
 
+/** Parses the JSON body of a retraction. */
+export function parseRetractRequest(body: unknown): RetractRequest {
+  const fields = readObject(body, "body", ["doc", "key", "writer", "reason"]);
+  return {
+    doc: readString(fields["doc"], "doc"),
+    key: readString(fields["key"], "key"),
+    writer: readString(fields["writer"], "writer"),
+    reason: readString(fields["reason"], "reason"),
+  };
+}
+
 /** A query string's parameters, as Fastify gives them: a repeated one is an array, which is refused. */
 function readQuery(query: unknown, known: readonly string[]): Readonly<Record<string, string>> {
   const fields = readObject(query, "query", known);
@@ -135,18 +169,23 @@ export function parseGetRequest(query: unknown): GetRequest {
   return { doc: readString(doc, "doc"), key: readString(key, "key"), all: readFlag(all, "all") };
 }
 
+const LIST_TEXTS = [
+  "doc",
+  "prefix",
+  "pattern",
+  "source",
+  "tag",
+  "after",
+] as const satisfies readonly (keyof ListQuery)[];
+
 /** Parses the query of `GET /v1/facts`. */
 export function parseListQuery(query: unknown): ListQuery {
-  const { doc, prefix, after, limit } = readQuery(query, ["doc", "prefix", "after", "limit"]);
-  if (limit !== undefined && !/^[1-9][0-9]{0,8}$/u.test(limit)) {
+  const { limit, ...texts } = readQuery(query, [...LIST_TEXTS, "limit"]);
+  if (limit === undefined) return texts;
+  if (!/^[1-9][0-9]{0,8}$/u.test(limit)) {
     refuse("limit", "query parameter limit must be a positive whole number");
   }
-  return {
-    ...(doc === undefined ? {} : { doc }),
-    ...(prefix === undefined ? {} : { prefix }),
-    ...(after === undefined ? {} : { after }),
-    ...(limit === undefined ? {} : { limit: Number(limit) }),
-  };
+  return { ...texts, limit: Number(limit) };
 }
 
 /** Parses the query of `GET /v1/watch`. */

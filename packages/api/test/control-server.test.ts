@@ -31,11 +31,13 @@ afterEach(async () => {
 
 const get = (path: string): Promise<RawResponse> => rawRequest({ socketPath, path });
 
+const JSON_TYPE = { "content-type": "application/json" };
+
 const post = (
   body: string | Uint8Array,
-  headers: Record<string, string> = { "content-type": "application/json" },
-): Promise<RawResponse> =>
-  rawRequest({ socketPath, path: "/v1/facts", method: "POST", headers }, body);
+  headers: Record<string, string> = JSON_TYPE,
+  path = "/v1/facts",
+): Promise<RawResponse> => rawRequest({ socketPath, path, method: "POST", headers }, body);
 
 const problemIn = (response: RawResponse): unknown => {
   expect(response.headers["content-type"]).toBe("application/problem+json");
@@ -51,6 +53,23 @@ describe("answers", () => {
     expect(response.headers["server"]).toBe("ctxmesh/1.2.3");
     expect(JSON.parse(response.text)).toEqual({ acknowledged: "local", hlc: 1, facts: 1 });
     expect(service.puts).toEqual([{ doc: "a", facts: [{ key: "k", value: { x: [1, null] } }] }]);
+  });
+
+  test("a retraction reaches the service with what, whom and why", async () => {
+    const body = { doc: "a", key: "k", writer: "ab".repeat(32), reason: "the sensor is broken" };
+    const response = await post(JSON.stringify(body), JSON_TYPE, "/v1/retractions");
+    expect(JSON.parse(response.text)).toEqual({ acknowledged: "local", hlc: 1, facts: 1 });
+    expect(service.retractions).toEqual([Object.values(body)]);
+    const { writer: _, ...nobody } = body;
+    const problem = problemIn(await post(JSON.stringify(nobody), JSON_TYPE, "/v1/retractions"));
+    expect(problem).toMatchObject({ status: 400, code: "INPUT_INVALID", field: "writer" });
+  });
+
+  test("a list reaches the service with every filter as it was sent", async () => {
+    const query = { doc: "a", prefix: "l", pattern: "line-*/**", source: "m 1", tag: "t&u" };
+    const response = await get(`/v1/facts?${new URLSearchParams(query).toString()}`);
+    expect(JSON.parse(response.text)).toEqual({ facts: [] });
+    expect(service.queries).toEqual([query]);
   });
 
   test("a fact that is not there is a 404 with the code NOT_FOUND", async () => {

@@ -6,6 +6,7 @@ import type {
   ChangeEvent,
   ContextService,
   FactInput,
+  ListQuery,
   NodeStatus,
   VisibleFact,
   WriteReceipt,
@@ -43,6 +44,8 @@ export const receipt = (facts: number): WriteReceipt =>
 /** Keeps what was put, answers `get` with one fixed fact, and hands watchers to the test. */
 export class RecordingService implements ContextService {
   readonly puts: { doc: string; facts: readonly FactInput[] }[] = [];
+  readonly retractions: (readonly string[])[] = [];
+  readonly queries: ListQuery[] = [];
   readonly listeners = new Set<(event: ChangeEvent) => void>();
   failure: unknown;
 
@@ -56,6 +59,11 @@ export class RecordingService implements ContextService {
     return receipt(keys.length);
   }
 
+  async retract(...ruling: readonly [string, string, string, string]): Promise<WriteReceipt> {
+    this.retractions.push(ruling);
+    return receipt(1);
+  }
+
   get(doc: string, key: string): VisibleFact | undefined {
     if (key !== "known") return undefined;
     return { doc, key, value: 1, contested: false } as unknown as VisibleFact;
@@ -65,7 +73,8 @@ export class RecordingService implements ContextService {
     return [];
   }
 
-  list(): readonly VisibleFact[] {
+  list(query: ListQuery): readonly VisibleFact[] {
+    this.queries.push(query);
     return [];
   }
 

@@ -8,6 +8,7 @@ import {
   parseGetRequest,
   parseListQuery,
   parsePutRequest,
+  parseRetractRequest,
   parseStatusQuery,
   parseWatchQuery,
 } from "../src/requests.ts";
@@ -17,6 +18,7 @@ const fact = fc.record(
   {
     key: text,
     value: fc.jsonValue(),
+    increment: fc.boolean(),
     confidence: fc.double({ noNaN: true }),
     source: fc.record({ model: text, version: text, instance: text }, { requiredKeys: ["model"] }),
     ttlMs: fc.integer(),
@@ -25,6 +27,7 @@ const fact = fc.record(
   },
   { requiredKeys: ["key", "value"] },
 );
+const ruling = fc.record({ doc: text, key: text, writer: text, reason: text });
 const putBody = fc.record({ doc: text, facts: fc.array(fact, { maxLength: 5 }) });
 
 describe("bodies", () => {
@@ -32,6 +35,18 @@ describe("bodies", () => {
     fc.assert(
       fc.property(putBody, (body) => {
         expect(parsePutRequest(body)).toEqual(body);
+      }),
+    );
+  });
+
+  test("a retraction passes through unchanged, and needs each of its fields as text", () => {
+    fc.assert(
+      fc.property(ruling, fc.constantFrom("doc", "key", "writer", "reason"), (body, field) => {
+        expect(parseRetractRequest(body)).toEqual(body);
+        const refused = expect.objectContaining({ code: "INPUT_INVALID", field });
+        expect(() => parseRetractRequest({ ...body, [field]: undefined })).toThrow(refused);
+        expect(() => parseRetractRequest({ ...body, [field]: 1 })).toThrow(refused);
+        expect(() => parseRetractRequest({ ...body, extra: 1 })).toThrow(/unknown field "extra"/u);
       }),
     );
   });
@@ -59,6 +74,7 @@ describe("bodies", () => {
       [{ doc: "a", facts: [{ key: 1, value: 1 }] }, "facts[0].key"],
       [{ doc: "a", facts: [{ key: "k" }] }, "facts[0].value"],
       [{ doc: "a", facts: [{ key: "k", value: 1, confidence: "1" }] }, "facts[0].confidence"],
+      [{ doc: "a", facts: [{ key: "k", value: 1, increment: 1 }] }, "facts[0].increment"],
       [{ doc: "a", facts: [{ key: "k", value: 1, tags: [1] }] }, "facts[0].tags[0]"],
       [{ doc: "a", facts: [{ key: "k", value: 1, source: {} }] }, "facts[0].source.model"],
     ];
@@ -80,17 +96,18 @@ describe("bodies", () => {
 describe("queries", () => {
   test("a repeated or unknown parameter is refused", () => {
     expect(() => parseGetRequest({ doc: ["a", "b"], key: "k" })).toThrow(/more than once/u);
+    for (const name of ["prefix", "pattern", "source", "tag", "after", "limit"]) {
+      expect(() => parseListQuery({ [name]: ["1", "2"] })).toThrow(/more than once/u);
+    }
+    expect(() => parseListQuery({ writer: "a" })).toThrow(/unknown field "writer"/u);
     expect(() => parseWatchQuery({ document: "a" })).toThrow(/unknown field "document"/u);
   });
 
   test("absent parameters stay absent", () => {
     expect(parseListQuery({})).toEqual({});
-    expect(parseListQuery({ doc: "a", prefix: "", after: "b", limit: "7" })).toEqual({
-      doc: "a",
-      prefix: "",
-      after: "b",
-      limit: 7,
-    });
+    const texts = { doc: "a", prefix: "", pattern: "x/**", source: "m", tag: "t", after: "b" };
+    expect(parseListQuery(texts)).toEqual(texts);
+    expect(parseListQuery({ ...texts, limit: "7" })).toEqual({ ...texts, limit: 7 });
     expect(parseGetRequest({ doc: "a", key: "k" })).toEqual({ doc: "a", key: "k", all: false });
     expect(parseStatusQuery({ digest: "1" })).toEqual({ digest: true });
   });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Reading the small files that a configuration names. */
-import { readFile, stat } from "node:fs/promises";
+/** Reading the small files that commands and configurations name, and replacing files whole. */
+import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createDeviceVerifier, parsePrivateKey } from "@ctxmesh/crypto";
 import type { Algorithm, PrivateKey } from "@ctxmesh/crypto";
 import { LIMITS, MeshError, toMeshError } from "@ctxmesh/model";
@@ -27,7 +27,7 @@ export async function readSmallFile(
     if (error instanceof MeshError) throw error;
     const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
     throw new MeshError(code, `can't read the ${what} ${path}: ${reason}`, {
-      remedy: "check the path in the configuration, and that this user may read it",
+      remedy: "check the path, and that this user may read it",
       cause: error,
     });
   }
@@ -63,5 +63,30 @@ export async function readSpace(path: string): Promise<Space> {
     return parseSpaceFile(text, createDeviceVerifier());
   } catch (error) {
     throw inFile(path, error);
+  }
+}
+
+/**
+ * Writes beside the target and renames, so that a failure leaves no half a file. Throws `FILE_UNAVAILABLE`
+ * with the option or file at fault and what to do.
+ */
+export async function writeWhole(
+  path: string,
+  data: Uint8Array | string,
+  options: { readonly mode?: number; readonly field: string; readonly remedy: string },
+): Promise<void> {
+  const { mode = 0o644, field, remedy } = options;
+  const partial = `${path}.partial-${String(process.pid)}`;
+  try {
+    await writeFile(partial, data, { flag: "wx", mode, flush: true });
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true });
+    const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    throw new MeshError("FILE_UNAVAILABLE", `can't write ${path}: ${reason}`, {
+      field,
+      remedy,
+      cause: error,
+    });
   }
 }

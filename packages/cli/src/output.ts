@@ -96,6 +96,10 @@ export function formatTable(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
+/** `text` cut to so many characters, with dots for what is missing. */
+export const shorten = (text: string, length: number): string =>
+  text.length > length ? `${text.slice(0, length - 3)}...` : text;
+
 /** A device key or hash, short enough to read. */
 export const shortId = (id: string): string => id.slice(0, 8);
 

@@ -6,7 +6,9 @@ import type { InitOptions } from "./commands/init.ts";
 import type { ConfigKind } from "./config/types.ts";
 import type { GetOptions } from "./commands/get.ts";
 import type { LsOptions } from "./commands/ls.ts";
+import type { PolicyOptions, PolicySetOptions } from "./commands/policy.ts";
 import type { PutOptions } from "./commands/put.ts";
+import type { RetractOptions } from "./commands/retract.ts";
 import type { SealOptions } from "./commands/seal.ts";
 import type { StatusOptions } from "./commands/status.ts";
 import type { VerifyOptions } from "./commands/verify.ts";
@@ -121,25 +123,43 @@ function addInit(program: Command): void {
     );
 }
 
-function addFactCommands(program: Command): void {
+function addWriteCommands(program: Command): void {
   clientCommand(program, "put <doc> <key> [value]", "write a fact")
     .addOption(new Option("--confidence <0..1>", "how sure the source is").argParser(share))
     .option("--source <model>", "the model or sensor that it comes from")
     .option("--ttl <duration>", "stops counting after this time: 30s, 10m, 2h, 7d")
     .addOption(new Option("--tag <tag>", "a tag; may be repeated").argParser(collect))
+    .option("--increment", "add VALUE, a number, to this agent's own number (resolver sum)")
     .addHelpText(
       "after",
       examples(
         "ctxmesh put line-2/press-7 temperature 71.5 --confidence 0.9 --source thermo-1",
         `ctxmesh put line-2/press-7 state '{"mode":"auto"}' --ttl 10m`,
+        "ctxmesh put line-2/press-7 count/parts 1 --increment",
         "ctxmesh put line-2/press-7 - < facts.ndjson",
       ) + "\n\nVALUE is JSON; what is not JSON is taken as a string.",
     )
     .action(async (doc: string, key: string, value: string | undefined, options: PutOptions) =>
       (await import("./commands/put.ts")).runPut(doc, key, value, options),
     );
+  clientCommand(program, "retract <doc> <key>", "rule that what a writer said does not count")
+    .requiredOption("--writer <device>", "whose statement: its device key, or the start of it")
+    .requiredOption("--reason <text>", "why, for whoever looks later")
+    .addHelpText(
+      "after",
+      examples(
+        `ctxmesh retract line-2/press-7 temperature --writer 3fa9c21b --reason "sensor 4 is broken"`,
+      ) +
+        "\n\nIt stays among the candidates and stops counting, on every replica; what the writer says later\ncounts again. The agent needs the role manage: ctxmesh init gives it to agent-1.",
+    )
+    .action(async (doc: string, key: string, options: RetractOptions) =>
+      (await import("./commands/retract.ts")).runRetract(doc, key, options),
+    );
+}
+
+function addReadCommands(program: Command): void {
   clientCommand(program, "get <doc> <key>", "read a fact; exit code 1 when there is none")
-    .option("-a, --all", "every writer's statement, which one wins, and whether it is contested")
+    .option("-a, --all", "every writer's statement, which one is shown, and why")
     .addHelpText(
       "after",
       examples(
@@ -152,7 +172,17 @@ function addFactCommands(program: Command): void {
     );
   clientCommand(program, "ls [doc]", "list facts")
     .option("--prefix <prefix>", "only keys that start with this")
-    .addHelpText("after", examples("ctxmesh ls", "ctxmesh ls telemetry --prefix host/ --json"))
+    .option("--pattern <pattern>", "only keys that match: * within a segment, ** across segments")
+    .option("--source <model>", "only keys with a statement from this model or sensor")
+    .option("--tag <tag>", "only keys with a statement that has this tag")
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh ls",
+        "ctxmesh ls telemetry --prefix host/ --json",
+        "ctxmesh ls --pattern 'line-*/**' --source thermo-1 --tag calibrated",
+      ),
+    )
     .action(async (doc: string | undefined, options: LsOptions) =>
       (await import("./commands/ls.ts")).runLs(doc, options),
     );
@@ -203,6 +233,52 @@ function addSealCommands(program: Command): void {
     );
 }
 
+function addPolicyCommands(program: Command): void {
+  const policy = program
+    .command("policy")
+    .description("which of the statements about a key is shown")
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh policy show space.json",
+        "ctxmesh policy check policy.yaml",
+        "ctxmesh policy set policy.yaml --space space.json --key creator/creator.jwk",
+      ) +
+        "\n\nA policy file:\n  rules:\n    - prefix: telemetry/\n      resolver: confidence\n      halfLifeMs: 600000\n\nThe longest matching prefix of the key decides, latest where none matches. docs/POLICY.md has\nthe resolvers.",
+    );
+  policy
+    .command("show")
+    .description("print the policy of a space file")
+    .argument("[space]", "the space file", "space.json")
+    .addOption(jsonOption())
+    .addHelpText("after", examples("ctxmesh policy show space.json > policy.yaml"))
+    .action(async (space: string, options: PolicyOptions) =>
+      (await import("./commands/policy.ts")).showPolicy(space, options),
+    );
+  policy
+    .command("check <policy>")
+    .description("say what is wrong with a policy file, or that nothing is")
+    .addOption(jsonOption())
+    .addHelpText("after", examples("ctxmesh policy check policy.yaml"))
+    .action(async (file: string, options: PolicyOptions) =>
+      (await import("./commands/policy.ts")).checkPolicy(file, options),
+    );
+  policy
+    .command("set <policy>")
+    .description("sign a policy file into a space file")
+    .option("--space <file>", "the space file to change", "space.json")
+    .option("--key <file>", "the key of the space's creator", "creator/creator.jwk")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      examples("ctxmesh policy set policy.yaml --space space.json --key creator/creator.jwk") +
+        "\n\nThe epoch is the next one unless the file has a higher one. Every agent and hub of the space\nneeds the changed space file and a restart.",
+    )
+    .action(async (file: string, options: PolicySetOptions) =>
+      (await import("./commands/policy.ts")).runPolicySet(file, options),
+    );
+}
+
 /** The whole command line. */
 export function createProgram(version: string): Command {
   const program = new Command("ctxmesh")
@@ -221,8 +297,10 @@ export function createProgram(version: string): Command {
     );
   addInit(program);
   addDaemons(program);
-  addFactCommands(program);
+  addWriteCommands(program);
+  addReadCommands(program);
   addSealCommands(program);
+  addPolicyCommands(program);
   program
     .command("config-schema")
     .description("print the JSON Schema of a configuration, for editors")

@@ -62,6 +62,15 @@ describe("a wrong command line is one line on stderr and exit code 3", () => {
       "ctxmesh: --confidence must be a number from 0 to 1",
     ],
     [
+      ["put", "a", "b", "one", "--increment"],
+      'ctxmesh: "one" is not a number to increment by; ctxmesh put DOC KEY 1 --increment',
+    ],
+    [
+      ["retract", "a", "b", "--reason", "x"],
+      "ctxmesh: required option '--writer <device>' not specified; see ctxmesh retract --help",
+    ],
+    [["policy", "shwo"], "ctxmesh: unknown command 'shwo'; did you mean show?"],
+    [
       ["put", "a", "b", "1", "--ttl", "soon"],
       'ctxmesh: "soon" is not a duration; write it as 500ms, 30s, 10m, 2h or 7d',
     ],
@@ -92,12 +101,14 @@ describe("a wrong command line is one line on stderr and exit code 3", () => {
     });
   });
 
-  test("without any command the help comes first", async () => {
-    const { code, stdout, stderr } = await ctxmesh();
+  test.each([
+    [[], "ctxmesh"],
+    [["policy"], "ctxmesh policy"],
+  ])("without a command (%j) the help comes first", async (args, path) => {
+    const { code, stdout, stderr } = await ctxmesh(...args);
     expect({ code, stdout }).toEqual({ code: EXIT.input, stdout: "" });
-    expect(stderr).toMatch(
-      /^Usage: ctxmesh .*\nctxmesh: a command is missing; see ctxmesh --help\n$/su,
-    );
+    expect(stderr.startsWith(`Usage: ${path} [options] [command]\n`)).toBe(true);
+    expect(stderr.endsWith(`\nctxmesh: a command is missing; see ${path} --help\n`)).toBe(true);
   });
 
   test("with --json it is one JSON object on stderr", async () => {
@@ -172,11 +183,18 @@ describe("completion", () => {
     expect(complete(script, ["ctxmesh", "s"])).toEqual(["status", "seal"]);
     expect(complete(script, ["ctxmesh", "seal", "--o"])).toEqual(["--out"]);
     expect(complete(script, ["ctxmesh", "config-schema", "h"])).toEqual(["hub"]);
+    expect(complete(script, ["ctxmesh", "retract", "--w"])).toEqual(["--writer"]);
+    expect(complete(script, ["ctxmesh", "policy", "s"])).toEqual(["show", "set"]);
+    expect(complete(script, ["ctxmesh", "policy", "set", "--k"])).toEqual(["--key"]);
+    expect(complete(script, ["ctxmesh", "policy", "show", "--k"])).toEqual([""]);
   });
 
   test.each(["bash", "zsh", "fish"])("%s knows every command", async (shell) => {
     const { code, stdout } = await ctxmesh("completion", shell);
     expect(code).toBe(EXIT.ok);
+    for (const name of ["show", "check", "set"]) {
+      expect(stdout).toMatch(new RegExp(`policy\\b.*\\b${name}\\b`, "u"));
+    }
     for (const name of COMMANDS) expect(stdout).toContain(name);
   });
 });

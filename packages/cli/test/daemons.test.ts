@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Agent and hub as processes, driven by the command line alone. */
-import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { copyFile, cp, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -8,47 +7,9 @@ import { EXIT } from "@ctxmesh/model";
 import { tempDir, waitFor } from "@ctxmesh/testing";
 import type { TempDir } from "@ctxmesh/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Daemon } from "./daemon-process.ts";
 import { run, start } from "./run.ts";
 import type { RunResult } from "./run.ts";
-
-interface LogLine {
-  readonly level: string;
-  readonly event: string;
-  readonly [field: string]: unknown;
-}
-
-/** A daemon with its log, which is all that it may print. */
-class Daemon {
-  readonly log: LogLine[] = [];
-  readonly process: ChildProcessWithoutNullStreams;
-  readonly exit: Promise<number | null>;
-  stderr = "";
-
-  constructor(cwd: string, kind: "agent" | "hub", config: string) {
-    this.process = start([kind, config], { cwd });
-    createInterface({ input: this.process.stdout }).on("line", (line) =>
-      this.log.push(JSON.parse(line) as LogLine),
-    );
-    this.process.stderr.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
-    this.exit = new Promise((resolve) => this.process.on("close", resolve));
-  }
-
-  async ready(): Promise<LogLine> {
-    const find = (): LogLine | undefined => this.log.find(({ event }) => event.endsWith(".ready"));
-    await waitFor(() => find() !== undefined || this.process.exitCode !== null, {
-      timeoutMs: 20_000,
-      what: "the daemon to be ready",
-    });
-    const line = find();
-    if (line === undefined) throw new Error(`the daemon ended: ${this.stderr}`);
-    return line;
-  }
-
-  async stop(): Promise<number | null> {
-    this.process.kill("SIGTERM");
-    return this.exit;
-  }
-}
 
 let dir: TempDir;
 let mesh: string;
@@ -115,7 +76,9 @@ describe("facts", () => {
       contested: false,
     });
     const all = await ctxmesh("get", "line-2/press-7", "temperature", "--all");
-    expect(all.stdout).toMatch(/^-> {2}-71\.5 {2}confidence 0\.9 .* thermo-1\nnot contested\n$/u);
+    expect(all.stdout).toMatch(
+      /^line-2\/press-7 temperature: 1 statement, resolver latest\n.*\n-> +-71\.5 +0\.9 +[0-9a-f]{8} +thermo-1 .* shown\nlatest: the only statement that counts is shown\n$/u,
+    );
     const listed = await ctxmesh("ls", "line-2/press-7", "--json");
     expect(
       listed.stdout

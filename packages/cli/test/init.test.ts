@@ -46,7 +46,7 @@ describe("what it makes", () => {
       const grant = [...space.grants.values()].find(
         ({ device }) => device === toHex(key.publicKey),
       );
-      expect(grant).toMatchObject({ service: "agent", role: "write" });
+      expect(grant).toMatchObject({ service: "agent", role: port === 7401 ? "manage" : "write" });
       expect(config.mesh.listen).toEqual([`/ip4/127.0.0.1/tcp/${String(port)}`]);
       expect(config.mesh.peers).toEqual([`/ip4/127.0.0.1/tcp/${String(7403 + 7400 - port)}`]);
       expect(config.hubs).toEqual(["ws://127.0.0.1:7400"]);

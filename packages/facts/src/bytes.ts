@@ -4,7 +4,11 @@ import { MeshError } from "@ctxmesh/model";
 
 const ENCODER = new TextEncoder();
 const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const INITIAL_BYTES = 256;
+const INITIAL_BYTES = 4_096;
+/** A larger buffer is not kept for the next writer. */
+const SPARE_BYTES = 65_536;
+/** Up to this length writing the characters of a text one by one is quicker than a call to the encoder. */
+const SHORT_TEXT = 32;
 /** 2^53 - 1 needs 8 groups of 7 bits. */
 const MAX_VARINT_BYTES = 8;
 /** UTF-8 needs at most 3 bytes per UTF-16 code unit. */
@@ -14,10 +18,19 @@ const MAX_UTF8_PER_UNIT = 3;
 const varintBytes = (value: number): number =>
   value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : 4;
 
+const EMPTY = new Uint8Array();
+/** The buffer of a writer that has finished, for the next one: a frame is often smaller than making one costs. */
+let spare: Uint8Array<ArrayBuffer> | undefined;
+
 /** Appends to a growing buffer. */
 export class ByteWriter {
-  #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(INITIAL_BYTES);
+  #buffer: Uint8Array<ArrayBuffer>;
   #length = 0;
+
+  constructor() {
+    this.#buffer = spare ?? new Uint8Array(INITIAL_BYTES);
+    spare = undefined;
+  }
 
   #reserve(extra: number): void {
     const needed = this.#length + extra;
@@ -53,6 +66,7 @@ export class ByteWriter {
 
   /** The UTF-8 length as a uvarint, then the bytes. */
   text(value: string): void {
+    if (value.length <= SHORT_TEXT && this.#shortAscii(value)) return;
     const most = value.length * MAX_UTF8_PER_UNIT;
     this.#reserve(MAX_VARINT_BYTES + most);
     // Most texts are ASCII, so the length of the length is guessed from that and corrected when wrong.
@@ -67,6 +81,21 @@ export class ByteWriter {
     this.#length = start + needed + written;
   }
 
+  /** Writes a short text if it is ASCII. */
+  #shortAscii(value: string): boolean {
+    this.#reserve(1 + SHORT_TEXT);
+    const buffer = this.#buffer;
+    const start = this.#length;
+    for (let i = 0; i < value.length; i++) {
+      const unit = value.charCodeAt(i);
+      if (unit >= 0x80) return false;
+      buffer[start + 1 + i] = unit;
+    }
+    buffer[start] = value.length;
+    this.#length = start + 1 + value.length;
+    return true;
+  }
+
   /** Bytes as they are. */
   bytes(bytes: Uint8Array): void {
     this.#reserve(bytes.length);
@@ -74,21 +103,24 @@ export class ByteWriter {
     this.#length += bytes.length;
   }
 
-  /** A copy of what was written. */
+  /** A copy of what was written. The writer is empty then. */
   finish(): Uint8Array {
-    return this.#buffer.slice(0, this.#length);
+    const buffer = this.#buffer;
+    const bytes = buffer.slice(0, this.#length);
+    if (buffer.length <= SPARE_BYTES) spare = buffer;
+    this.#buffer = EMPTY;
+    this.#length = 0;
+    return bytes;
   }
 }
 
 /** Reads untrusted bytes; every method throws `FORMAT_INVALID` at the end or on a non-canonical form. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   #at = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   /** Bytes not yet read. */
@@ -117,6 +149,11 @@ export class ByteReader {
 
   /** An unsigned safe integer in its shortest form. */
   uvarint(): number {
+    const first = this.#bytes[this.#at] ?? 0x80;
+    if (first < 0x80) {
+      this.#at++;
+      return first;
+    }
     let value = 0;
     let scale = 1;
     for (let i = 0; i < MAX_VARINT_BYTES; i++) {
@@ -134,7 +171,8 @@ export class ByteReader {
 
   /** An IEEE 754 double, little-endian. */
   f64(): number {
-    return this.#view.getFloat64(this.#take(8), true);
+    const { buffer, byteOffset } = this.#bytes;
+    return new DataView(buffer, byteOffset).getFloat64(this.#take(8), true);
   }
 
   /** A copy of the next `length` bytes. */

@@ -7,22 +7,35 @@ interface Interval {
   to: number;
 }
 
-/** Dead entries allowed beside the live ones before the log is compacted. */
+/** Places of replaced slots allowed beside the live ones before the log is compacted. */
 const SLACK = 32;
+
+/** First index in sorted `seqs` whose seq is not below `seq`. */
+function lowerBound(seqs: readonly number[], seq: number): number {
+  let low = 0;
+  let high = seqs.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((seqs[middle] ?? 0) < seq) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
 
 /**
  * The slots that one chain wrote and that nobody replaced since, in the order of their seqs, and how
- * far the chain is known. Replaced slots stay in the list until they outnumber the live ones, so
- * memory is bounded by the live slots and the newest ones are found from the end.
+ * far the chain is known. A replaced slot is let go at once and its place in the list when such places
+ * outnumber the live slots, so memory is bounded by the live slots and the newest are found from the end.
  */
 export class ChainLog {
   readonly id: ChainId;
   /** Every seq up to this one is known, applied or overwritten. */
   #known = 0;
   #islands: Interval[] = [];
-  /** Ascending by seq unless `#unsorted`. */
-  #slots: Slot[] = [];
-  #unsorted = false;
+  /** Ascending. */
+  #seqs: number[] = [];
+  /** The slot of each seq; undefined once replaced. */
+  #slots: (Slot | undefined)[] = [];
   #live = 0;
 
   constructor(id: ChainId) {
@@ -52,7 +65,11 @@ export class ChainLog {
     } else if (to > this.#known) {
       this.#known = to;
     }
-    // Islands that the known part has reached, or that touch each other, become one.
+    if (this.#islands.length > 0) this.#join();
+  }
+
+  /** Islands that the known part has reached, or that touch each other, become one. */
+  #join(): void {
     const apart: Interval[] = [];
     for (const island of this.#islands) {
       const before = apart.at(-1);
@@ -64,32 +81,33 @@ export class ChainLog {
     this.#islands = apart;
   }
 
-  /** A slot of this chain came to count. */
+  /** A slot of this chain came to count. Frames that arrive in order only ever append. */
   add(slot: Slot): void {
-    const last = this.#slots.at(-1);
-    if (last !== undefined && last.seq > slot.seq) this.#unsorted = true;
-    this.#slots.push(slot);
     this.#live++;
+    const last = this.#seqs.at(-1);
+    if (last === undefined || slot.seq > last) {
+      this.#seqs.push(slot.seq);
+      this.#slots.push(slot);
+      return;
+    }
+    const at = lowerBound(this.#seqs, slot.seq);
+    this.#seqs.splice(at, 0, slot.seq);
+    this.#slots.splice(at, 0, slot);
   }
 
-  /** A slot of this chain was replaced; `isLive` tells of the others. */
-  remove(isLive: (slot: Slot) => boolean): void {
+  /** A slot of this chain was replaced. */
+  remove(slot: Slot): void {
+    const at = this.#slots.indexOf(slot, lowerBound(this.#seqs, slot.seq));
+    this.#slots[at] = undefined;
     this.#live--;
-    if (this.#slots.length > 2 * this.#live + SLACK) this.#slots = this.#slots.filter(isLive);
+    if (this.#slots.length > 2 * this.#live + SLACK) {
+      this.#slots = this.#slots.filter((other) => other !== undefined);
+      this.#seqs = this.#slots.map((other) => other?.seq ?? 0);
+    }
   }
 
   /** The live slots above a seq, ascending: time in proportion to their number, amortized. */
-  newerThan(seq: number, isLive: (slot: Slot) => boolean): Slot[] {
-    if (this.#unsorted) {
-      this.#slots.sort((a, b) => a.seq - b.seq);
-      this.#unsorted = false;
-    }
-    const newer: Slot[] = [];
-    for (let i = this.#slots.length - 1; i >= 0; i--) {
-      const slot = this.#slots[i];
-      if (slot === undefined || slot.seq <= seq) break;
-      if (isLive(slot)) newer.push(slot);
-    }
-    return newer.toReversed();
+  newerThan(seq: number): Slot[] {
+    return this.#slots.slice(lowerBound(this.#seqs, seq + 1)).filter((slot) => slot !== undefined);
   }
 }

@@ -6,7 +6,8 @@
  * Variables: `value` (the JSON value), `confidence` (double), `age_ms` is not there: a score must not
  * change with time. `hlc_ms` (int, when it was written), `writer` (string), `source` ({model, version,
  * instance}, empty strings where absent), `tags` (list of strings). The result must be a number or a
- * bool. An expression that fails for a candidate (a member that is not there, a division by zero)
+ * bool (not a uint). Numbers in `value` are doubles, and CEL does not mix types: `value.n + 1.0`, not
+ * `value.n + 1`. An expression that fails for a candidate (a member that is not there, a division by zero)
  * scores it below every other.
  *
  * Bounds: `LIMITS.expressionLength` characters, `LIMITS.expressionNodes` nodes, and only operators and the
@@ -97,7 +98,7 @@ export function compileExpression(expression: string, name: string): Score {
   assertAllowed(evaluate.ast, name);
   const { valid, type, error } = evaluate.check();
   if (!valid) return refuse(name, `does not type-check: ${error?.message ?? ""}`, error);
-  if (!["bool", "int", "uint", "double", "dyn"].includes(String(type))) {
+  if (!["bool", "int", "double", "dyn"].includes(String(type))) {
     refuse(name, `gives a ${String(type)}, and must give a number or a bool`);
   }
   return (slot) => {

@@ -170,6 +170,8 @@ function readRecord(reader: ByteReader, seqBefore: number, hlcBefore: number): F
   const key = reader.text(LIMITS.keyBytes, "key");
   if (!isFactKey(key)) reader.fail("has an empty key or one with control characters");
   if (flags === RETRACT) return { key, seq, hlc, retract: readRetraction(reader) };
+  // Nothing but a value, as most records: without the copies of the general case below.
+  if (flags === 0) return { key, seq, hlc, valueJson: reader.text(LIMITS.valueBytes, "value") };
   return {
     key,
     seq,

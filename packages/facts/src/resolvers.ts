@@ -265,7 +265,7 @@ export function undominatedOf(resolver: Resolver, statements: readonly Slot[]): 
   for (const slot of statements.toSorted((a, b) => (isNewer(a, b) ? -1 : 1))) {
     if (!undominated.some((other) => resolver.dominates(other, slot))) undominated.push(slot);
   }
-  return undominated.sort(byWriter);
+  return undominated.toSorted(byWriter);
 }
 
 const byWriter = (a: Slot, b: Slot): number => (a.writer < b.writer ? -1 : 1);

@@ -9,7 +9,8 @@ import type { ChainId, Slot } from "./slot.ts";
 
 /** Overhead counted per slot besides its texts, so that `bytes` tracks the encoded size. */
 const SLOT_BYTES = 96;
-const NO_SLOTS: KeySlots = { statements: [], retractions: [] };
+const NONE: readonly Slot[] = [];
+const NO_SLOTS: KeySlots = { statements: NONE, retractions: NONE };
 
 const lengthOf = (texts: readonly string[] | undefined): number =>
   texts?.reduce((sum, text) => sum + text.length, 0) ?? 0;
@@ -26,6 +27,8 @@ const slotBytes = (slot: Slot): number =>
   lengthOf(slot.basis) +
   (slot.retract?.reason.length ?? 0);
 
+const nameOf = ({ writer, incarnation }: ChainId): string => writer + incarnation;
+
 /** First index in sorted `keys` whose key is not below `key`. */
 function lowerBound(keys: readonly string[], key: string): number {
   let low = 0;
@@ -38,19 +41,56 @@ function lowerBound(keys: readonly string[], key: string): number {
   return low;
 }
 
-interface Entry {
+/** The slots of a key that has more than one statement, or a retraction. */
+class Entry {
+  readonly key: string;
   readonly statements: Slot[];
   readonly retractions: Slot[];
+
+  constructor(key: string, statements: Slot[], retractions: Slot[]) {
+    this.key = key;
+    this.statements = statements;
+    this.retractions = retractions;
+  }
 }
 
-/** Whether two records speak for the same slot, given the same writer and key. */
-const sameTarget = (a: FactRecord, b: FactRecord): boolean =>
-  a.retract?.writer === b.retract?.writer;
+/** Where a record's slot is among slots of its key; -1 when it has none. */
+function indexOfSlot(slots: readonly Slot[], { writer, retract }: Slot): number {
+  // Not findIndex: this is the innermost loop.
+  for (let i = 0; i < slots.length; i++) {
+    const other = slots[i];
+    if (other?.writer === writer && other.retract?.writer === retract?.writer) return i;
+  }
+  return -1;
+}
+
+/**
+ * The slot of a record, with the text of the key that the store has already. A record of nothing but
+ * a value, which most are, is copied member by member: that is quicker.
+ */
+function slotOf(record: FactRecord, key: string, { writer, incarnation }: ChainId): Slot {
+  const { seq, hlc, valueJson } = record;
+  const plain =
+    valueJson !== undefined &&
+    record.confidence === undefined &&
+    record.source === undefined &&
+    record.ttlMs === undefined &&
+    record.tags === undefined &&
+    record.basis === undefined &&
+    record.retract === undefined;
+  return plain
+    ? { key, seq, hlc, valueJson, writer, incarnation }
+    : { ...record, key, writer, incarnation };
+}
 
 /** The facts of one document in plain JavaScript; see {@link FactStore}. */
 export class SlotStore implements FactStore {
-  readonly #entries = new Map<string, Entry>();
+  /** By key; a key with one statement and nothing else, which most are, has that alone. */
+  readonly #entries = new Map<string, Slot | Entry>();
+  /** Those with slots. */
   readonly #chains = new Map<string, ChainLog>();
+  /** The one that the last frame was of, which is mostly that of the next. */
+  #latest: ChainLog | undefined;
   /** All keys in code-unit order; undefined after a key was added, rebuilt by the next scan. */
   #sortedKeys: string[] | undefined = [];
   #index: KeyIndex | undefined;
@@ -70,64 +110,96 @@ export class SlotStore implements FactStore {
   }
 
   applyFrame(id: ChainId, frame: FactFrame): readonly string[] {
-    const name = id.writer + id.incarnation;
-    let chain = this.#chains.get(name);
-    if (chain === undefined) {
-      chain = new ChainLog(id);
-      this.#chains.set(name, chain);
-    }
+    const chain = this.#chainOf(id) ?? new ChainLog(id);
     const changed: string[] = [];
     for (const record of frame.records) {
-      if (this.#apply({ ...record, ...chain.id }, chain)) changed.push(record.key);
+      if (this.#apply(record, chain)) changed.push(record.key);
     }
     chain.cover(frame.from, frame.to);
-    if (chain.live === 0) this.#chains.delete(name);
+    // A chain without slots has nothing to tell anybody, and is forgotten.
+    if (chain.live === 0) this.#chains.delete(nameOf(id));
+    else if (chain !== this.#latest) this.#chains.set(nameOf(id), chain);
+    this.#latest = chain.live === 0 ? undefined : chain;
     return changed;
   }
 
-  #apply(slot: Slot, chain: ChainLog): boolean {
-    let entry = this.#entries.get(slot.key);
-    if (entry === undefined) {
-      entry = { statements: [], retractions: [] };
-      this.#entries.set(slot.key, entry);
+  #chainOf(id: ChainId): ChainLog | undefined {
+    const latest = this.#latest;
+    return latest?.id.incarnation === id.incarnation && latest.id.writer === id.writer
+      ? latest
+      : this.#chains.get(nameOf(id));
+  }
+
+  /** Whether the record came to count. */
+  #apply(record: FactRecord, chain: ChainLog): boolean {
+    const { key, retract } = record;
+    const found = this.#entries.get(key);
+    const slot = slotOf(record, found?.key ?? key, chain.id);
+    if (found === undefined) {
+      this.#entries.set(key, retract === undefined ? slot : new Entry(key, [], [slot]));
       this.#sortedKeys = undefined;
+      this.#count(slot, chain);
+      return true;
     }
+    if (!(found instanceof Entry)) {
+      if (retract === undefined && found.writer === slot.writer) {
+        if (!isNewer(slot, found)) return false;
+        this.#entries.set(key, slot);
+        this.#replace(found, slot, chain);
+        return true;
+      }
+      const entry = new Entry(found.key, [found], []);
+      this.#entries.set(key, entry);
+      return this.#applyTo(entry, slot, chain);
+    }
+    return this.#applyTo(found, slot, chain);
+  }
+
+  #applyTo(entry: Entry, slot: Slot, chain: ChainLog): boolean {
     const slots = slot.retract === undefined ? entry.statements : entry.retractions;
-    const at = slots.findIndex((other) => other.writer === slot.writer && sameTarget(other, slot));
+    const at = indexOfSlot(slots, slot);
     const current = slots[at];
-    if (current !== undefined && !isNewer(slot, current)) return false;
-    chain.add(slot);
-    this.#bytes += slotBytes(slot);
-    this.#index?.add(slot);
     if (current === undefined) {
       slots.push(slot);
-      this.#slotCount++;
-    } else {
-      slots[at] = slot;
-      this.#bytes -= slotBytes(current);
-      this.#index?.remove(current);
-      // Last, so that a chain which replaces its only slot is never without one.
-      this.#retire(current);
+      this.#count(slot, chain);
+      return true;
     }
+    if (!isNewer(slot, current)) return false;
+    slots[at] = slot;
+    this.#replace(current, slot, chain);
     return true;
   }
 
-  /** A slot was replaced. A chain without slots has nothing to tell anybody, and is forgotten. */
-  #retire(slot: Slot): void {
-    const name = slot.writer + slot.incarnation;
-    const chain = this.#chains.get(name);
-    chain?.remove(this.#isLive);
-    if (chain?.live === 0) this.#chains.delete(name);
+  #count(slot: Slot, chain: ChainLog): void {
+    chain.add(slot);
+    this.#slotCount++;
+    this.#bytes += slotBytes(slot);
+    this.#index?.add(slot);
   }
 
-  readonly #isLive = (slot: Slot): boolean => {
-    const entry = this.#entries.get(slot.key);
-    const slots = slot.retract === undefined ? entry?.statements : entry?.retractions;
-    return slots?.includes(slot) === true;
-  };
+  #replace(old: Slot, slot: Slot, chain: ChainLog): void {
+    this.#count(slot, chain);
+    this.#slotCount--;
+    this.#bytes -= slotBytes(old);
+    this.#index?.remove(old);
+    // Last, so that a chain which replaces its only slot is never without one.
+    if (old.incarnation === chain.id.incarnation) {
+      chain.remove(old);
+      return;
+    }
+    const name = nameOf(old);
+    const other = this.#chains.get(name);
+    other?.remove(old);
+    if (other?.live === 0) {
+      this.#chains.delete(name);
+      if (this.#latest === other) this.#latest = undefined;
+    }
+  }
 
   slots(key: string): KeySlots {
-    return this.#entries.get(key) ?? NO_SLOTS;
+    const found = this.#entries.get(key);
+    if (found === undefined) return NO_SLOTS;
+    return found instanceof Entry ? found : { statements: [found], retractions: NONE };
   }
 
   *keys({ prefix = "", after }: KeyRange = {}): Generator<string> {
@@ -152,8 +224,8 @@ export class SlotStore implements FactStore {
   #indexed(): KeyIndex {
     if (this.#index === undefined) {
       this.#index = new KeyIndex();
-      for (const { statements } of this.#entries.values()) {
-        for (const slot of statements) this.#index.add(slot);
+      for (const key of this.#entries.keys()) {
+        for (const slot of this.slots(key).statements) this.#index.add(slot);
       }
     }
     return this.#index;
@@ -168,7 +240,7 @@ export class SlotStore implements FactStore {
     for (const [name, log] of this.#chains) {
       const theirs = known.get(name) ?? 0;
       const { id: chain, known: to } = log;
-      const newer = log.newerThan(theirs, this.#isLive);
+      const newer = log.newerThan(theirs);
       let next = 0;
       const takeUpTo = (last: number): readonly Slot[] => {
         const start = next;

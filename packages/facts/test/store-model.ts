@@ -59,7 +59,6 @@ function framesOf(
     open.set(name, current);
     if (ends) close(name);
   }
-  for (const name of open.keys()) close(name);
   return frames;
 }
 
@@ -70,21 +69,26 @@ function history(drafts: readonly Draft[], oneLifeAtATime: boolean): ChainFrame[
   const seqs = new Map<string, number>();
   const lives = new Map<number, number>();
   let hlc = hlcFromMs(AROUND_MS);
-  return framesOf(
-    drafts.map((each) => {
-      const life = oneLifeAtATime
-        ? Math.max(each.incarnation, lives.get(each.writer) ?? 1)
-        : each.incarnation;
-      lives.set(each.writer, life);
-      const chain = { writer: deviceOf(each.writer), incarnation: incarnationOf(life) };
-      const name = chain.writer + chain.incarnation;
-      const seq = (seqs.get(name) ?? 0) + 1;
-      seqs.set(name, seq);
-      hlc = (each.pause === 0 ? hlc + 1 : hlc + each.pause * 4096) as Hlc;
-      return { chain, record: { ...contentOf(each, hlc), seq, hlc }, ends: each.ends };
-    }),
-  );
+  const writes = drafts.map((each) => {
+    const life = oneLifeAtATime
+      ? Math.max(each.incarnation, lives.get(each.writer) ?? 1)
+      : each.incarnation;
+    lives.set(each.writer, life);
+    const chain = { writer: deviceOf(each.writer), incarnation: incarnationOf(life) };
+    const name = chain.writer + chain.incarnation;
+    const seq = (seqs.get(name) ?? 0) + 1;
+    seqs.set(name, seq);
+    hlc = (each.pause === 0 ? hlc + 1 : hlc + each.pause * 4096) as Hlc;
+    return { chain, record: { ...contentOf(each, hlc), seq, hlc }, ends: each.ends };
+  });
+  // A life's last frame ends with it.
+  const isLast = (i: number): boolean =>
+    !writes.slice(i + 1).some(({ chain }) => sameChain(chain, writes[i]?.chain));
+  return framesOf(writes.map((write, i) => ({ ...write, ends: write.ends || isLast(i) })));
 }
+
+const sameChain = (a: ChainId, b: ChainId | undefined): boolean =>
+  a.writer === b?.writer && a.incarnation === b.incarnation;
 
 const drafts = fc.array(draft, { maxLength: 40 });
 

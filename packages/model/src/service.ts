@@ -59,6 +59,8 @@ export interface NodeStatus {
   readonly version: string;
   readonly space: string;
   readonly spaceName: string;
+  /** Epoch of the space's policy; nodes with different ones differ in their digests. */
+  readonly policyEpoch: number;
   readonly device: string;
   readonly incarnation: string;
   /** Unix milliseconds. */

@@ -175,13 +175,12 @@ export class DocumentFacts {
     return this.#store.slots(key).statements.find((slot) => slot.writer === writer);
   }
 
-  /** A writer's own number under a key; 0 when it has none that counts now. */
+  /** A writer's own number under a key; 0 when it has none that counts. */
   ownNumber(key: string, writer: DeviceKey, nowMs: number): number {
     const { statements, retractions } = this.#store.slots(key);
     const own = statements.filter((slot) => slot.writer === writer);
     const [slot] = counting(own, retractions, nowMs);
-    if (slot?.valueJson === undefined) return 0;
-    const value = parseValue(slot.valueJson);
+    const value = slot?.valueJson === undefined ? undefined : parseValue(slot.valueJson);
     return typeof value === "number" ? value : 0;
   }
 

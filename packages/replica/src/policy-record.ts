@@ -65,6 +65,9 @@ function ruleOf(value: JsonValue, index: number): PolicyRule {
   for (const name of Object.keys(rest)) {
     if (!Object.hasOwn(members, name)) refuse(`${what} has the unknown member ${name}`);
   }
+  if (resolver === "expression" && Object.hasOwn(RULE_MEMBERS, String(rest["name"]))) {
+    refuse(`${what}.name is the name of a resolver; choose another`);
+  }
   for (const [name, type] of Object.entries(members)) {
     if (!isOfType(rest[name], type)) refuse(`${what}.${name} is not ${type.replace("?", "")}`);
   }

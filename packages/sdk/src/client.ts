@@ -37,15 +37,24 @@ export interface KeyCandidates {
  * `UNREACHABLE` when no node answers, `ABORTED` when time runs out.
  */
 export interface ContextClient {
-  /** Writes one fact, or several as one unit. Resolves when they are on the node's disk. */
+  /**
+   * Writes one fact, or several as one unit. Resolves when they are on the node's disk. With `increment`
+   * the value is added to this node's own number under the key.
+   */
   put(doc: string, facts: FactInput | readonly FactInput[]): Promise<WriteReceipt>;
   /** The visible fact, or undefined. */
   get(doc: string, key: string): Promise<VisibleFact | undefined>;
   /** The visible fact beside every writer's candidate. */
   candidates(doc: string, key: string): Promise<KeyCandidates>;
+  /** Visible facts by document, key prefix or pattern, source, tag, in document and key order. */
   list(query?: ListQuery): Promise<readonly VisibleFact[]>;
   /** Deletes this node's own statements about the keys. */
   delete(doc: string, keys: readonly string[]): Promise<WriteReceipt>;
+  /**
+   * Rules that what a writer (device key, 64 hex digits) has said about a key so far does not count; it stays
+   * among the candidates. `POLICY_REFUSED` without the role `manage`, `NOT_FOUND` when it has said nothing.
+   */
+  retract(doc: string, key: string, writer: string, reason: string): Promise<WriteReceipt>;
   /** Changes from now on; starts at once. */
   watch(query?: WatchQuery, options?: { readonly signal?: AbortSignal }): Watch;
   status(options?: { readonly digest?: boolean }): Promise<NodeStatus>;
@@ -76,6 +85,8 @@ export function connect(options: ConnectOptions): ContextClient {
       return facts;
     },
     delete: (doc, keys) => json("POST", "/v1/facts/delete", { body: { doc, keys } }),
+    retract: (doc, key, writer, reason) =>
+      json("POST", "/v1/retractions", { body: { doc, key, writer, reason } }),
     watch: (query = {}, { signal } = {}) => createWatch(connection, socketPath, query, signal),
     status: ({ digest = false } = {}) =>
       json("GET", "/v1/status", { query: { digest: digest ? 1 : undefined } }),

@@ -53,6 +53,10 @@ export class MemoryService implements ContextService {
     return { acknowledged: "local", hlc: ++this.#hlc, facts: keys.length } as WriteReceipt;
   }
 
+  async retract(): Promise<WriteReceipt> {
+    throw new MeshError("POLICY_REFUSED", "this device's role is write, and this needs manage");
+  }
+
   get(doc: string, key: string): VisibleFact | undefined {
     return this.#facts.get(`${doc}\n${key}`);
   }

@@ -132,6 +132,7 @@ export class NodeService implements ContextService {
       version,
       space: replica.space.id,
       spaceName: replica.space.genesis.name,
+      policyEpoch: replica.space.policy.epoch,
       device: replica.device,
       incarnation: replica.incarnation,
       startedAt: this.#startedAt,

@@ -2,7 +2,8 @@
 import { MeshError, hlcToMs } from "@ctxmesh/model";
 import type { Candidate, VisibleFact } from "@ctxmesh/model";
 import type { KeyCandidates } from "@ctxmesh/sdk";
-import { createOutput, formatAge, formatTable, printable, shortId } from "../output.ts";
+import { describeStanding, explain } from "../explain.ts";
+import { createOutput, formatAge, formatTable, printable, shortId, shorten } from "../output.ts";
 import type { Output } from "../output.ts";
 import { withClient } from "../socket.ts";
 
@@ -13,7 +14,7 @@ export interface GetOptions {
   readonly all?: boolean;
 }
 
-/** Prints the visible fact, or with `--all` every candidate. Throws `NOT_FOUND`. */
+/** Prints the visible fact, or with `--all` every candidate and why which is shown. Throws `NOT_FOUND`. */
 export async function runGet(doc: string, key: string, options: GetOptions): Promise<void> {
   const output = createOutput(options);
   if (options.all === true) {
@@ -21,8 +22,9 @@ export async function runGet(doc: string, key: string, options: GetOptions): Pro
       client.candidates(doc, key),
     );
     if (found.candidates.length === 0) throw notFound(doc, key);
-    if (output.json) await output.line(JSON.stringify(found));
-    else await printCandidates(output, found);
+    const explained = { ...found, explanation: explain(found) };
+    if (output.json) await output.line(JSON.stringify(explained));
+    else await printCandidates(output, `${doc} ${printable(key)}`, explained);
     return;
   }
   const fact = await withClient(options.socket, "agent", (client) => client.get(doc, key));
@@ -51,29 +53,39 @@ function describe(fact: VisibleFact): string {
   return parts.join(", ");
 }
 
-const isWinner = (candidate: Candidate, fact: VisibleFact | undefined): boolean =>
-  fact !== undefined && candidate.writer === fact.writer && candidate.hlc === fact.hlc;
+const MAX_VALUE_LENGTH = 60;
+const HEAD = ["", "value", "confidence", "writer", "source", "age", "ttl left", "standing"];
 
-async function printCandidates(output: Output, { fact, candidates }: KeyCandidates): Promise<void> {
+function rowOf(candidate: Candidate, fact: VisibleFact | undefined, nowMs: number): string[] {
+  const { value, deleted, confidence = 1, writer, hlc, ttlMs, standing } = candidate;
+  const writtenMs = hlcToMs(hlc);
+  return [
+    standing === "shown" && !deleted ? "->" : "",
+    deleted ? "(deleted)" : shorten(printable(JSON.stringify(value)), MAX_VALUE_LENGTH),
+    String(confidence),
+    shortId(writer),
+    origin(candidate) || "-",
+    formatAge(nowMs - writtenMs),
+    ttlMs === undefined ? "-" : formatAge(writtenMs + ttlMs - nowMs),
+    describeStanding(candidate, fact),
+  ];
+}
+
+async function printCandidates(
+  output: Output,
+  name: string,
+  { fact, candidates, explanation }: KeyCandidates & { readonly explanation: string },
+): Promise<void> {
   const nowMs = Date.now();
-  const rows = candidates.map((candidate) => [
-    isWinner(candidate, fact) ? "->" : "  ",
-    candidate.deleted ? "(deleted)" : printable(JSON.stringify(candidate.value)),
-    `confidence ${String(candidate.confidence ?? 1)}`,
-    `${formatAge(nowMs - hlcToMs(candidate.hlc))} old`,
-    `writer ${shortId(candidate.writer)}`,
-    origin(candidate),
-  ]);
-  for (const [index, text] of formatTable(rows).entries()) {
-    const candidate = candidates[index];
-    const wins = candidate !== undefined && isWinner(candidate, fact);
-    await output.line(wins ? output.style("green", text.trimEnd()) : text.trimEnd());
+  const resolver = fact === undefined ? "" : `, resolver ${printable(fact.resolver)}`;
+  const number = candidates.length;
+  await output.line(`${name}: ${String(number)} statement${number === 1 ? "" : "s"}${resolver}`);
+  const rows = candidates.map((candidate) => rowOf(candidate, fact, nowMs));
+  const [head = "", ...lines] = formatTable([HEAD, ...rows]);
+  await output.line(output.style("dim", head.trimEnd()));
+  for (const [index, text] of lines.entries()) {
+    const shown = candidates[index]?.standing === "shown";
+    await output.line(shown ? output.style("green", text) : text);
   }
-  const verdict =
-    fact === undefined
-      ? "nothing visible"
-      : fact.contested
-        ? output.style("yellow", "contested: statements that no other one outweighs differ")
-        : "not contested";
-  await output.line(verdict);
+  await output.line(fact?.contested === true ? output.style("yellow", explanation) : explanation);
 }

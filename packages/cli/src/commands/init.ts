@@ -4,7 +4,7 @@
  *
  * ```
  * space.json   root.json   agent.schema.json   hub.schema.json   agent-1.yaml ...   hub.yaml
- * creator/creator.jwk                                    issues grants; belongs offline
+ * creator/creator.jwk                                    issues grants and policies; belongs offline
  * agent-1/device.jwk ...                                 later also the store and the socket
  * hub/device.jwk snapshot.jwk log-ed25519.jwk log-mldsa44.jwk
  * ```
@@ -107,7 +107,8 @@ function nextSteps(name: string, target: string, agents: number): string {
     `  ${ctxmesh} seal --out bundle.json`,
     `  ${ctxmesh} verify bundle.json --root root.json`,
     "",
-    `keep ${join(cd, "creator/creator.jwk")} offline: it alone can admit devices`,
+    "agent-1 may also retract what other agents said (role manage): ctxmesh retract --help",
+    `keep ${join(cd, "creator/creator.jwk")} offline: it alone can admit devices and set the policy`,
   ].join("\n");
 }
 
@@ -129,14 +130,20 @@ function plan(name: string, ports: readonly number[]): readonly PlannedFile[] {
   const agentKeys = ports.slice(1).map(() => generatePrivateKey("Ed25519", systemRandom));
   const signer = createDeviceSigner(creator.seed);
   let space = createSpace({ name, creator: signer, now, random: systemRandom });
-  const admit = (key: PrivateKey, service: "agent" | "hub", role: "read" | "write"): Space =>
+  const admit = (
+    key: PrivateKey,
+    service: "agent" | "hub",
+    role: "read" | "write" | "manage",
+  ): Space =>
     issueGrant(space, signer, {
       device: parseDeviceKey(toHex(key.publicKey)),
       service,
       role,
       notBefore: now,
     });
-  for (const key of agentKeys) space = admit(key, "agent", "write");
+  for (const [index, key] of agentKeys.entries()) {
+    space = admit(key, "agent", index === 0 ? "manage" : "write");
+  }
   space = admit(hubKey, "hub", "read");
   const origin = `ctxmesh.local/${space.id.slice(0, 16)}`;
   const root = createTrustRoot({

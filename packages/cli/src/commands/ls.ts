@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { VisibleFact } from "@ctxmesh/model";
-import { createOutput, formatAge, formatTable, printable, shortId } from "../output.ts";
+import { createOutput, formatAge, formatTable, printable, shortId, shorten } from "../output.ts";
 import type { Output } from "../output.ts";
 import { withClient } from "../socket.ts";
 
@@ -9,6 +9,9 @@ export interface LsOptions {
   readonly socket?: string;
   readonly json?: boolean;
   readonly prefix?: string;
+  readonly pattern?: string;
+  readonly source?: string;
+  readonly tag?: string;
 }
 
 const PAGE = 1_000;
@@ -19,10 +22,16 @@ const MAX_VALUE_LENGTH = 60;
 /** Lists the facts of a document page by page, or of all documents in one answer. */
 export async function runLs(doc: string | undefined, options: LsOptions): Promise<void> {
   const output = createOutput(options);
-  const prefix = options.prefix === undefined ? {} : { prefix: options.prefix };
+  const { prefix, pattern, source, tag } = options;
+  const filters = {
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(pattern === undefined ? {} : { pattern }),
+    ...(source === undefined ? {} : { source }),
+    ...(tag === undefined ? {} : { tag }),
+  };
   await withClient(options.socket, "agent", async (client) => {
     if (doc === undefined) {
-      const facts = await client.list({ ...prefix, limit: MAX_LISTED });
+      const facts = await client.list({ ...filters, limit: MAX_LISTED });
       await printFacts(output, facts);
       if (facts.length === MAX_LISTED) {
         process.stderr.write(
@@ -35,7 +44,7 @@ export async function runLs(doc: string | undefined, options: LsOptions): Promis
     for (;;) {
       const page = await client.list({
         doc,
-        ...prefix,
+        ...filters,
         ...(after === undefined ? {} : { after }),
         limit: PAGE,
       });
@@ -46,9 +55,6 @@ export async function runLs(doc: string | undefined, options: LsOptions): Promis
   });
 }
 
-const shorten = (text: string): string =>
-  text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH - 3)}...` : text;
-
 async function printFacts(output: Output, facts: readonly VisibleFact[]): Promise<void> {
   if (output.json) {
     for (const fact of facts) await output.line(JSON.stringify(fact));
@@ -57,7 +63,7 @@ async function printFacts(output: Output, facts: readonly VisibleFact[]): Promis
   const rows = facts.map((fact) => [
     fact.doc,
     printable(fact.key),
-    shorten(printable(JSON.stringify(fact.value))),
+    shorten(printable(JSON.stringify(fact.value)), MAX_VALUE_LENGTH),
     formatAge(fact.ageMs),
     shortId(fact.writer),
     fact.contested ? output.style("yellow", "contested") : "",

@@ -14,6 +14,8 @@ export interface PutOptions {
   readonly source?: string;
   readonly ttl?: string;
   readonly tag?: readonly string[];
+  /** The value is a number to add to this writer's own. */
+  readonly increment?: boolean;
 }
 
 /** JSON where it is JSON, else the text itself. */
@@ -33,6 +35,7 @@ export async function runPut(
   options: PutOptions,
 ): Promise<void> {
   const common = {
+    ...(options.increment === undefined ? {} : { increment: options.increment }),
     ...(options.confidence === undefined ? {} : { confidence: options.confidence }),
     ...(options.source === undefined ? {} : { source: { model: options.source } }),
     ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }),
@@ -45,7 +48,13 @@ export async function runPut(
         remedy: "ctxmesh put DOC KEY VALUE, or ctxmesh put DOC - to read JSON lines from stdin",
       });
     }
-    return client.put(doc, { key, value: parseValue(value), ...common });
+    const parsed = parseValue(value);
+    if (options.increment === true && typeof parsed !== "number") {
+      throw new MeshError("USAGE", `${JSON.stringify(value)} is not a number to increment by`, {
+        remedy: "ctxmesh put DOC KEY 1 --increment",
+      });
+    }
+    return client.put(doc, { key, value: parsed, ...common });
   });
   const output = createOutput(options);
   if (output.json) await output.line(JSON.stringify(receipt));

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { rename, rm, writeFile } from "node:fs/promises";
-import { MeshError } from "@ctxmesh/model";
+import { writeWhole } from "../files.ts";
 import { createOutput } from "../output.ts";
 import { withClient } from "../socket.ts";
 
@@ -16,7 +15,12 @@ export async function runSeal(options: SealOptions): Promise<void> {
   const { out } = options;
   const receipt = await withClient(options.socket, "hub", async (client) => {
     const sealed = await client.seal();
-    if (out !== undefined) await saveWhole(out, await client.bundle(sealed.sequence));
+    if (out !== undefined) {
+      await writeWhole(out, await client.bundle(sealed.sequence), {
+        field: "--out",
+        remedy: "the seal is made; name a folder that exists and that you may write to",
+      });
+    }
     return sealed;
   });
   const output = createOutput(options);
@@ -29,22 +33,5 @@ export async function runSeal(options: SealOptions): Promise<void> {
   );
   if (out !== undefined) {
     await output.line(`wrote ${out}; check it: ctxmesh verify ${out} --root root.json`);
-  }
-}
-
-/** Writes beside the target and renames, so that a failure leaves no half a file. */
-async function saveWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const partial = `${path}.partial-${String(process.pid)}`;
-  try {
-    await writeFile(partial, bytes, { flag: "wx" });
-    await rename(partial, path);
-  } catch (error) {
-    await rm(partial, { force: true });
-    const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
-    throw new MeshError("FILE_UNAVAILABLE", `can't write ${path}: ${reason}`, {
-      field: "--out",
-      remedy: "the seal is made; name a folder that exists and that you may write to",
-      cause: error,
-    });
   }
 }

@@ -9,22 +9,14 @@ import { LIMITS, MeshError } from "@ctxmesh/model";
 // oxlint-disable-next-line import/extensions -- ajv has no exports map
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { ErrorObject, ValidateFunction } from "ajv/dist/2020.js";
-import { LineCounter, isMap, isNode, isScalar, parseDocument } from "yaml";
+import { isMap } from "yaml";
 import type { Document } from "yaml";
 import { CONFIG_SCHEMAS } from "./schema.ts";
 import type { Schema } from "./schema.ts";
 import { suggest } from "./suggest.ts";
 import type { ConfigByKind, ConfigKind } from "./types.ts";
-
-/** Problems shown of one file. */
-const MAX_PROBLEMS = 20;
-
-interface Problem {
-  readonly offset: number;
-  readonly message: string;
-}
-
-type Path = readonly (string | number)[];
+import { keyOffset, offsetOf, parseYaml, refuseProblems } from "./yaml-file.ts";
+import type { Path, Problem } from "./yaml-file.ts";
 
 /** Reads, validates and completes a file. Throws `FILE_UNAVAILABLE` or `CONFIG_INVALID`. */
 export async function loadConfig<Kind extends ConfigKind>(
@@ -40,21 +32,15 @@ export function parseConfig<Kind extends ConfigKind>(
   text: string,
   file: string,
 ): ConfigByKind[Kind] {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const syntax = [...document.errors, ...document.warnings].map(({ pos, message }) => ({
-    offset: pos[0],
-    message: message.split("\n")[0] ?? message,
-  }));
-  refuse(syntax, lines, file);
-  const value = toPlain(document, file);
+  const yaml = parseYaml(text, file);
+  const { value, document } = yaml;
   const validate = validatorOf(kind);
   validate(value);
   const problems = (validate.errors ?? [])
     // Says no more than the error inside its `then`.
     .filter(({ keyword }) => keyword !== "if")
     .map((error) => problemOf(error, document));
-  refuse(problems, lines, file);
+  refuseProblems(yaml, problems);
   return resolvePaths(value, CONFIG_SCHEMAS[kind], dirname(resolve(file))) as ConfigByKind[Kind];
 }
 
@@ -74,16 +60,6 @@ function validatorOf(kind: ConfigKind): ValidateFunction {
   }).compile(CONFIG_SCHEMAS[kind]);
   validators.set(kind, validate);
   return validate;
-}
-
-function toPlain(document: Document, file: string): unknown {
-  try {
-    return document.toJS({ maxAliasCount: 100 });
-  } catch (error) {
-    throw new MeshError("CONFIG_INVALID", `${file}:1:1: ${String(error)}`, {
-      remedy: "write the values out instead of using aliases",
-    });
-  }
 }
 
 async function readText(file: string): Promise<string> {
@@ -106,18 +82,6 @@ async function readText(file: string): Promise<string> {
   }
 }
 
-function refuse(problems: readonly Problem[], lines: LineCounter, file: string): void {
-  if (problems.length === 0) return;
-  const inOrder = problems.toSorted((a, b) => a.offset - b.offset);
-  const texts = inOrder.slice(0, MAX_PROBLEMS).map(({ offset, message }) => {
-    const { line, col } = lines.linePos(offset);
-    return `${file}:${String(Math.max(1, line))}:${String(Math.max(1, col))}: ${message}`;
-  });
-  const more = problems.length - texts.length;
-  if (more > 0) texts.push(`${file}: and ${String(more)} more`);
-  throw new MeshError("CONFIG_INVALID", [...new Set(texts)].join("\n"), { field: file });
-}
-
 /** `/mesh/peers/0` (RFC 6901) as a path; numbers stay text where the parent is a mapping. */
 function pathOf(pointer: string, document: Document): Path {
   const path: (string | number)[] = [];
@@ -135,25 +99,6 @@ const showPath = (path: Path): string =>
       typeof part === "number" ? `[${String(part)}]` : index === 0 ? part : `.${part}`,
     )
     .join("");
-
-/** Where the value at a path starts; its nearest parent where it is absent. */
-function offsetOf(path: Path, document: Document): number {
-  for (let length = path.length; length > 0; length--) {
-    const node: unknown = document.getIn(path.slice(0, length), true);
-    if (isNode(node) && node.range) return node.range[0];
-  }
-  return document.contents?.range?.[0] ?? 0;
-}
-
-function keyOffset(path: Path, key: string, document: Document): number {
-  const parent: unknown = path.length === 0 ? document.contents : document.getIn(path, true);
-  if (isMap(parent)) {
-    for (const { key: node } of parent.items) {
-      if (isScalar(node) && String(node.value) === key && node.range) return node.range[0];
-    }
-  }
-  return offsetOf(path, document);
-}
 
 function problemOf(error: ErrorObject, document: Document): Problem {
   const path = pathOf(error.instancePath, document);

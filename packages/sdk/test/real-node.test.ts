@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Goal: what callers ask for over the socket is what a node does.
+ * Method: two real replicas in memory behind real sockets; what one writes is handed to the other.
+ */
+import { join } from "node:path";
+import { createControlServer } from "@ctxmesh/api";
+import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
+import { parseDeviceKey, toHex } from "@ctxmesh/model";
+import { Replica, createSpace, issueGrant, setPolicy } from "@ctxmesh/replica";
+import type { Space } from "@ctxmesh/replica";
+import { NodeService } from "@ctxmesh/service";
+import {
+  createMemoryStore,
+  createSeededRandom,
+  createVirtualClock,
+  silentLogger,
+  tempDir,
+  waitFor,
+} from "@ctxmesh/testing";
+import type { VirtualClock } from "@ctxmesh/testing";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { connect } from "../src/index.ts";
+import type { ContextClient } from "../src/index.ts";
+
+const START_MS = Date.UTC(2026, 0, 1);
+const [MANAGER, WRITER] = [1, 2].map((n) => createDeviceSigner(new Uint8Array(32).fill(n))) as [
+  ReturnType<typeof createDeviceSigner>,
+  ReturnType<typeof createDeviceSigner>,
+];
+const device = (signer: typeof MANAGER): ReturnType<typeof parseDeviceKey> =>
+  parseDeviceKey(toHex(signer.publicKey));
+
+function foundSpace(): Space {
+  const random = createSeededRandom(1);
+  let space = createSpace({ name: "plant", creator: MANAGER, now: START_MS, random });
+  for (const [signer, role] of [
+    [MANAGER, "manage"],
+    [WRITER, "write"],
+  ] as const) {
+    space = issueGrant(space, MANAGER, {
+      device: device(signer),
+      service: "agent",
+      role,
+      notBefore: START_MS,
+    });
+  }
+  return setPolicy(space, MANAGER, { epoch: 1, rules: [{ prefix: "count/", resolver: "sum" }] });
+}
+
+let stack: AsyncDisposableStack;
+let manager: ContextClient;
+let writer: ContextClient;
+
+async function startNode(
+  name: string,
+  options: { readonly signer: typeof MANAGER; readonly space: Space; readonly clock: VirtualClock },
+): Promise<{ readonly client: ContextClient; readonly replica: Replica }> {
+  const dir = await tempDir();
+  stack.defer(() => dir.remove());
+  const replica = await Replica.open({
+    ...options,
+    store: createMemoryStore(),
+    verifier: createDeviceVerifier(),
+    random: createSeededRandom(name.length),
+    logger: silentLogger,
+  });
+  const service = new NodeService({
+    service: "agent",
+    version: "0.0.0",
+    replica,
+    clock: options.clock,
+    peers: () => [],
+    addresses: () => [],
+  });
+  const server = createControlServer({ service, version: "0.0.0", logger: silentLogger });
+  const socketPath = join(dir.path, "node.sock");
+  await server.listenUnix(socketPath);
+  stack.defer(() => server.close());
+  const client = connect({ socketPath });
+  stack.defer(() => {
+    client.close();
+  });
+  return { client, replica };
+}
+
+beforeEach(async () => {
+  stack = new AsyncDisposableStack();
+  const clock = createVirtualClock(START_MS);
+  const space = foundSpace();
+  const here = await startNode("manager", { signer: MANAGER, space, clock });
+  const there = await startNode("the writer", { signer: WRITER, space, clock });
+  there.replica.onApplied(({ origin, bytes }) => {
+    if (origin === "local") void here.replica.receive(bytes);
+  });
+  manager = here.client;
+  writer = there.client;
+});
+
+/** The writer's statement, as far as the manager. */
+async function state(key: string, value: number): Promise<void> {
+  const { hlc } = await writer.put("a", { key, value });
+  await waitFor(
+    async () => (await manager.candidates("a", key)).candidates.some((one) => one.hlc === hlc),
+    { timeoutMs: 5_000, what: "the statement at the manager" },
+  );
+}
+
+afterEach(() => stack.disposeAsync());
+
+test("an increment adds to this node's own number, and the key shows the sum over nodes", async () => {
+  await manager.put("a", { key: "count/parts", value: 2, increment: true });
+  await manager.put("a", [
+    { key: "count/parts", value: 5, increment: true },
+    { key: "count/parts", value: -1, increment: true },
+  ]);
+  expect(await manager.get("a", "count/parts")).toMatchObject({ value: 6, resolver: "sum" });
+  await expect(
+    manager.put("a", { key: "count/parts", value: "two", increment: true }),
+  ).rejects.toMatchObject({ code: "INPUT_INVALID", field: "value" });
+});
+
+test("a list can be asked for by pattern, source and tag together", async () => {
+  await manager.put("a", [
+    { key: "line-1/press-1/t", value: 1, source: { model: "m" }, tags: ["hot"] },
+    { key: "line-1/press-2/t", value: 2, source: { model: "m" } },
+    { key: "line-2/press-1/t", value: 3, source: { model: "n" }, tags: ["hot", "new"] },
+    { key: "site", value: 4, source: { model: "m" }, tags: ["hot"] },
+  ]);
+  const values = async (query: Parameters<ContextClient["list"]>[0]): Promise<unknown[]> =>
+    (await manager.list(query)).map(({ value }) => value);
+  expect(await values({ pattern: "line-*/**" })).toEqual([1, 2, 3]);
+  expect(await values({ pattern: "line-*/*" })).toEqual([]);
+  expect(await values({ source: "m" })).toEqual([1, 2, 4]);
+  expect(await values({ tag: "hot" })).toEqual([1, 3, 4]);
+  expect(await values({ doc: "a", pattern: "line-*/**", source: "m", tag: "hot" })).toEqual([1]);
+  await expect(manager.list({ pattern: "" })).rejects.toMatchObject({
+    code: "INPUT_INVALID",
+    field: "pattern",
+  });
+});
+
+test("a retracted statement stays among the candidates and stops counting until its writer speaks again", async () => {
+  await state("k", 1);
+  const of = device(WRITER);
+  await manager.retract("a", "k", of, "the sensor is broken");
+  expect(await manager.get("a", "k")).toBeUndefined();
+  expect(await manager.candidates("a", "k")).toMatchObject({
+    candidates: [
+      {
+        writer: of,
+        value: 1,
+        standing: "retracted",
+        retraction: { by: device(MANAGER), reason: "the sensor is broken" },
+      },
+    ],
+  });
+  await state("k", 2);
+  expect(await manager.get("a", "k")).toMatchObject({ value: 2 });
+});
+
+test("a retraction is refused without the role, without a statement, and without a reason", async () => {
+  await state("k", 1);
+  const of = device(WRITER);
+  await expect(writer.retract("a", "k", of, "why not")).rejects.toMatchObject({
+    code: "POLICY_REFUSED",
+  });
+  await expect(manager.retract("a", "other", of, "x")).rejects.toMatchObject({
+    code: "NOT_FOUND",
+  });
+  await expect(manager.retract("a", "k", of, "")).rejects.toMatchObject({
+    code: "INPUT_INVALID",
+    field: "reason",
+  });
+  await expect(manager.retract("a", "k", "ab", "x")).rejects.toMatchObject({
+    code: "INPUT_INVALID",
+  });
+});
