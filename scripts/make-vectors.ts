@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Writes the frozen byte vectors of the codec and of the facts frame:
+ * Writes the frozen byte vectors of the codec, of the facts frame and of the facts state:
  * `node --conditions=@ctxmesh/source scripts/make-vectors.ts`, then `npx oxfmt`. Everything is derived from fixed seeds, so
  * a second run changes nothing unless a format changed, and then the format's version must change too.
  */
@@ -18,8 +18,8 @@ import {
 } from "@ctxmesh/codec";
 import type { Genesis, Grant, Header } from "@ctxmesh/codec";
 import { createDeviceSigner, sha256 } from "@ctxmesh/crypto";
-import { encodeFrame } from "@ctxmesh/facts";
-import type { FactFrame } from "@ctxmesh/facts";
+import { SlotStore, encodeFrame, encodeState } from "@ctxmesh/facts";
+import type { ChainFrame, FactFrame } from "@ctxmesh/facts";
 import {
   hlcFromMs,
   parseDeviceKey,
@@ -29,7 +29,7 @@ import {
   parseSpaceId,
   toHex,
 } from "@ctxmesh/model";
-import type { Hlc } from "@ctxmesh/model";
+import type { Hlc, IncarnationId } from "@ctxmesh/model";
 
 /** A JSON text in which bytes are hex. */
 const asJson = (value: unknown): string =>
@@ -37,6 +37,7 @@ const asJson = (value: unknown): string =>
 
 const fill = (length: number, byte: number): Uint8Array => new Uint8Array(length).fill(byte);
 const START_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
+const incarnation = (byte: number): IncarnationId => parseIncarnationId(toHex(fill(16, byte)));
 
 const signer = createDeviceSigner(fill(32, 7));
 const device = parseDeviceKey(toHex(signer.publicKey));
@@ -78,7 +79,87 @@ const frames: { name: string; frame: FactFrame }[] = [
       ],
     },
   },
+  {
+    name: "retractions between statements",
+    frame: {
+      from: 7,
+      to: 10,
+      records: [
+        { key: "t", seq: 8, hlc: hlcFromMs(START_MS), valueJson: '"poisoned"' },
+        {
+          key: "t",
+          seq: 9,
+          hlc: (hlcFromMs(START_MS) + 1) as Hlc,
+          retract: { writer: device, upTo: hlcFromMs(START_MS), reason: "Sensor verstimmt 🦀" },
+        },
+        {
+          key: "u",
+          seq: 10,
+          hlc: (hlcFromMs(START_MS) + 2) as Hlc,
+          retract: {
+            writer: parseDeviceKey(toHex(fill(32, 0xff))),
+            upTo: Number.MAX_SAFE_INTEGER as Hlc,
+            reason: "r".repeat(512),
+          },
+        },
+      ],
+    },
+  },
 ];
+
+/** Chains of two writers and three incarnations: one with a gap, one that lost a slot to its successor. */
+const states: { name: string; frames: readonly ChainFrame[] }[] = [
+  { name: "nothing", frames: [] },
+  {
+    name: "two lives of one writer, a retraction, and another writer's chain with a gap",
+    frames: [
+      {
+        chain: { writer: device, incarnation: incarnation(9) },
+        frame: {
+          from: 0,
+          to: 3,
+          records: [
+            { key: "a", seq: 1, hlc: hlcFromMs(START_MS), valueJson: "1" },
+            { key: "b", seq: 3, hlc: hlcFromMs(START_MS + 1), valueJson: '{"x":[true]}', ttlMs: 5 },
+          ],
+        },
+      },
+      {
+        chain: { writer: device, incarnation: incarnation(1) },
+        frame: { from: 0, to: 1, records: [{ key: "a", seq: 1, hlc: hlcFromMs(START_MS + 2) }] },
+      },
+      {
+        chain: { writer: parseDeviceKey(toHex(fill(32, 3))), incarnation: incarnation(4) },
+        frame: {
+          from: 10,
+          to: 12,
+          records: [{ key: "a", seq: 12, hlc: hlcFromMs(START_MS), valueJson: '"x"', tags: ["t"] }],
+        },
+      },
+      {
+        chain: { writer: parseDeviceKey(toHex(fill(32, 3))), incarnation: incarnation(4) },
+        frame: {
+          from: 0,
+          to: 4,
+          records: [
+            {
+              key: "a",
+              seq: 2,
+              hlc: hlcFromMs(START_MS - 9),
+              retract: { writer: device, upTo: hlcFromMs(START_MS), reason: "r" },
+            },
+          ],
+        },
+      },
+    ],
+  },
+];
+
+function stateOf(frames: readonly ChainFrame[]): Uint8Array {
+  const store = new SlotStore();
+  for (const { chain, frame } of frames) store.applyFrame(chain, frame);
+  return encodeState(store);
+}
 
 const genesis: Genesis = {
   name: "Werk Süd",
@@ -106,7 +187,7 @@ const body = encodeBody(payload);
 const base: Header = {
   space,
   replica: device,
-  incarnation: parseIncarnationId(toHex(fill(16, 1))),
+  incarnation: incarnation(1),
   seq: 1,
   prev: null,
   hlc: hlcFromMs(START_MS),
@@ -194,4 +275,9 @@ await write(
   "facts",
   "frame-v1.json",
   frames.map(({ name, frame }) => ({ name, frame, bytes: encodeFrame(frame) })),
+);
+await write(
+  "facts",
+  "state-v1.json",
+  states.map(({ name, frames: applied }) => ({ name, frames: applied, bytes: stateOf(applied) })),
 );

@@ -4,12 +4,17 @@ import { availableParallelism, loadavg } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { MeshError, toMeshError } from "@ctxmesh/model";
+import { factsBench } from "./facts.ts";
 import { toJsonLines, toTable } from "./figure.ts";
 import type { Bench } from "./figure.ts";
 import { meshBench } from "./mesh.ts";
 import { storeBench } from "./store.ts";
 
-const BENCHES: Readonly<Record<string, Bench>> = { mesh: meshBench, store: storeBench };
+const BENCHES: Readonly<Record<string, Bench>> = {
+  facts: factsBench,
+  mesh: meshBench,
+  store: storeBench,
+};
 const NAMES = Object.keys(BENCHES);
 const DEFAULT_RATES = [200, 1_000];
 const MAX_RATE = 100_000;
@@ -22,7 +27,7 @@ ${NAMES.map((name) => `  ${name.padEnd(8)} ${BENCHES[name]?.summary ?? ""}`).joi
 
 Options:
   --json        one JSON object per line: {figure, value, unit, baseline, ratio, target, better, holds}
-  --quick       20 seconds each at most (else 90)
+  --quick       20 seconds each at most (else 90); facts 60 seconds (else 5 minutes)
   --rate N,...  writes per second for mesh (default: ${DEFAULT_RATES.join(",")})
   --list        names only
   --help        this text

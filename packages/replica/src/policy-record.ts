@@ -65,7 +65,11 @@ function ruleOf(value: JsonValue, index: number): PolicyRule {
   for (const name of Object.keys(rest)) {
     if (!Object.hasOwn(members, name)) refuse(`${what} has the unknown member ${name}`);
   }
-  if (resolver === "expression" && Object.hasOwn(RULE_MEMBERS, String(rest["name"]))) {
+  if (
+    resolver === "expression" &&
+    typeof rest["name"] === "string" &&
+    Object.hasOwn(RULE_MEMBERS, rest["name"])
+  ) {
     refuse(`${what}.name is the name of a resolver; choose another`);
   }
   for (const [name, type] of Object.entries(members)) {
