@@ -57,6 +57,8 @@ test("a replica serves its log in an order in which another one applies it witho
       if (at === undefined) return;
       const fresh = await open({ device: at.device, space: at.replica.space, clock: at.clock });
       at.clock.advance(1_000_000);
+      // What was let out of the hold last may still be under way; closing waits for it.
+      await at.replica.close();
       const spans = at.replica
         .heads()
         .map(({ replica, incarnation, seq }) => ({ replica, incarnation, from: 1, to: seq }));
