@@ -106,7 +106,8 @@ export class ByteWriter {
   /** A copy of what was written. The writer is empty then. */
   finish(): Uint8Array {
     const buffer = this.#buffer;
-    const bytes = buffer.slice(0, this.#length);
+    // Not slice, which takes more than twice as long for a short frame.
+    const bytes = new Uint8Array(buffer.subarray(0, this.#length));
     if (buffer.length <= SPARE_BYTES) spare = buffer;
     this.#buffer = EMPTY;
     this.#length = 0;

@@ -187,8 +187,11 @@ function readRecord(reader: ByteReader, seqBefore: number, hlcBefore: number): F
 
 /** Whether text can be a fact's key: not empty, no control characters. Length is checked where bytes are known. */
 export function isFactKey(text: string): boolean {
-  // eslint-disable-next-line no-control-regex -- control characters are what it looks for
-  return text.length > 0 && !/[\u0000-\u001f\u007f]/u.test(text);
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x20 || unit === 0x7f) return false;
+  }
+  return text.length > 0;
 }
 
 /**
