@@ -155,9 +155,9 @@ const states: { name: string; frames: readonly ChainFrame[] }[] = [
   },
 ];
 
-function stateOf(frames: readonly ChainFrame[]): Uint8Array {
+function stateOf(chainFrames: readonly ChainFrame[]): Uint8Array {
   const store = new SlotStore();
-  for (const { chain, frame } of frames) store.applyFrame(chain, frame);
+  for (const { chain, frame } of chainFrames) store.applyFrame(chain, frame);
   return encodeState(store);
 }
 
