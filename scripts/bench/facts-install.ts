@@ -22,7 +22,7 @@ export async function installPeers(signal: AbortSignal): Promise<string | undefi
     "facts: installing yjs, ywasm, Automerge and Loro into scripts/bench/peers\n",
   );
   try {
-    await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], {
+    await run("npm", ["ci", "--ignore-scripts", "--loglevel=error", "--no-audit", "--no-fund"], {
       cwd: FOLDER,
       timeout: INSTALL_MS,
       signal,

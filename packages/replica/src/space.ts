@@ -191,7 +191,8 @@ function parseEnvelope(text: string): SpaceFile {
 
 /**
  * Parses an untrusted space file and verifies every signature in it. Throws `LIMIT_EXCEEDED`,
- * `FORMAT_INVALID`, `SIGNATURE_INVALID`, or `POLICY_REFUSED` for a grant of another space or issuer.
+ * `FORMAT_INVALID`, `SIGNATURE_INVALID`, `INPUT_INVALID` for a policy that can't be used, or `POLICY_REFUSED`
+ * for a grant or policy of another space or issuer.
  */
 export function parseSpaceFile(text: string, verifier: SignatureVerifier): Space {
   if (text.length > LIMITS.smallFileBytes) {
