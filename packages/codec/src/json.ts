@@ -11,54 +11,81 @@ function refuse(field: string, problem: string): never {
   throw new MeshError("INPUT_INVALID", `${field} ${problem}`, { field });
 }
 
-function assertContainer(value: object, field: string, depth: number, path: Set<object>): void {
+/** Where a value is in the one that is checked; written out only when something is refused. */
+interface Place {
+  readonly parent: Place | undefined;
+  readonly value: object;
+  /** Of the member that is being checked. */
+  name: string | number;
+}
+
+function pathOf(field: string, place: Place | undefined): string {
+  if (place === undefined) return field;
+  const { name } = place;
+  return (
+    pathOf(field, place.parent) + (typeof name === "number" ? `[${String(name)}]` : `.${name}`)
+  );
+}
+
+function assertContainer(
+  value: object,
+  field: string,
+  depth: number,
+  parent: Place | undefined,
+): void {
   if (depth >= LIMITS.depth) {
-    throw new MeshError(
-      "LIMIT_EXCEEDED",
-      `${field} is nested deeper than ${String(LIMITS.depth)}`,
-      {
-        field,
-      },
-    );
+    const path = pathOf(field, parent);
+    throw new MeshError("LIMIT_EXCEEDED", `${path} is nested deeper than ${String(LIMITS.depth)}`, {
+      field: path,
+    });
   }
-  if (path.has(value)) refuse(field, "contains itself");
-  path.add(value);
+  for (let place = parent; place !== undefined; place = place.parent) {
+    if (place.value === value) refuse(pathOf(field, parent), "contains itself");
+  }
+  const place: Place = { parent, value, name: 0 };
   if (Array.isArray(value)) {
     // By index: `forEach` would pass over the holes of a sparse array.
     for (let i = 0; i < value.length; i++) {
-      assertJson(value[i], `${field}[${String(i)}]`, depth + 1, path);
+      place.name = i;
+      assertJson(value[i], field, depth + 1, place);
     }
-  } else {
-    const prototype: unknown = Object.getPrototypeOf(value);
-    if (prototype !== Object.prototype && prototype !== null)
-      refuse(field, "is not a plain object");
-    for (const [name, member] of Object.entries(value)) {
-      if (FORBIDDEN_MEMBERS.has(name)) refuse(field, `has the forbidden member name "${name}"`);
-      if (!name.isWellFormed()) refuse(field, "has a member name with a lone surrogate");
-      assertJson(member, `${field}.${name}`, depth + 1, path);
-    }
+    return;
   }
-  path.delete(value);
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) {
+    refuse(pathOf(field, parent), "is not a plain object");
+  }
+  for (const name of Object.keys(value)) {
+    if (FORBIDDEN_MEMBERS.has(name)) {
+      refuse(pathOf(field, parent), `has the forbidden member name "${name}"`);
+    }
+    if (!name.isWellFormed())
+      refuse(pathOf(field, parent), "has a member name with a lone surrogate");
+    place.name = name;
+    assertJson((value as Readonly<Record<string, unknown>>)[name], field, depth + 1, place);
+  }
 }
 
-function assertJson(value: unknown, field: string, depth: number, path: Set<object>): void {
+function assertJson(value: unknown, field: string, depth: number, place: Place | undefined): void {
   switch (typeof value) {
     case "boolean":
       return;
     case "number":
-      if (!Number.isFinite(value)) refuse(field, `is ${String(value)}, which JSON can't hold`);
+      if (!Number.isFinite(value)) {
+        refuse(pathOf(field, place), `is ${String(value)}, which JSON can't hold`);
+      }
       return;
     case "string":
-      if (!value.isWellFormed()) refuse(field, "holds a lone surrogate");
+      if (!value.isWellFormed()) refuse(pathOf(field, place), "holds a lone surrogate");
       return;
     case "object":
-      if (value !== null) assertContainer(value, field, depth, path);
+      if (value !== null) assertContainer(value, field, depth, place);
       return;
     case "bigint":
     case "function":
     case "symbol":
     case "undefined":
-      refuse(field, `is a ${typeof value}, which JSON can't hold`);
+      refuse(pathOf(field, place), `is a ${typeof value}, which JSON can't hold`);
   }
 }
 
@@ -68,7 +95,7 @@ function assertJson(value: unknown, field: string, depth: number, path: Set<obje
  * cycles. Throws `INPUT_INVALID` or `LIMIT_EXCEEDED` naming the part.
  */
 export function assertJsonValue(value: unknown, field: string): asserts value is JsonValue {
-  assertJson(value, field, 0, new Set());
+  assertJson(value, field, 0, undefined);
 }
 
 /** Whether every object in a value already has its members in the order of RFC 8785 (UTF-16 code units). */
@@ -85,10 +112,39 @@ function isSorted(value: JsonValue): boolean {
   return true;
 }
 
+/** Names that an object lists before others and in numeric order, or that set its prototype. */
+const OUT_OF_ORDER = /^(?:\d+|__proto__)$/u;
+
+/** A copy with the members of every object in order; undefined where an object can't hold them so. */
+function sorted(value: JsonValue): JsonValue | undefined {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) {
+    const items: JsonValue[] = [];
+    for (const item of value as readonly JsonValue[]) {
+      const copy = sorted(item);
+      if (copy === undefined) return undefined;
+      items.push(copy);
+    }
+    return items;
+  }
+  const object = value as Readonly<Record<string, JsonValue>>;
+  const copy: Record<string, JsonValue> = {};
+  // Without a comparison function names are ordered by UTF-16 code units.
+  for (const name of Object.keys(object).toSorted()) {
+    if (OUT_OF_ORDER.test(name)) return undefined;
+    const member = sorted(object[name] ?? null);
+    if (member === undefined) return undefined;
+    copy[name] = member;
+  }
+  return copy;
+}
+
 /** The one text of a JSON value (RFC 8785). The value must have passed {@link assertJsonValue} or come from `JSON.parse`. */
 export function canonicalJson(value: JsonValue): string {
   // RFC 8785 takes its texts of numbers and strings from ECMAScript, so only the order of members can differ.
   if (isSorted(value)) return JSON.stringify(value);
+  const ordered = sorted(value);
+  if (ordered !== undefined) return JSON.stringify(ordered);
   const text = canonicalize(value);
   if (text === undefined) throw new MeshError("INPUT_INVALID", "not a JSON value");
   return text;

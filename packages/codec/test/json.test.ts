@@ -9,6 +9,7 @@ import {
 } from "@ctxmesh/codec";
 import { LIMITS, fromHex } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
+import canonicalize from "canonicalize";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
@@ -190,4 +191,30 @@ describe("UTF-8", () => {
       expect.objectContaining({ code: "FORMAT_INVALID" }) as Error,
     );
   });
+});
+
+test("canonical text is that of an independent implementation, whatever the order of members", () => {
+  const memberName = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 6 }).filter((each) => each.isWellFormed()),
+    fc.nat({ max: 20 }).map(String),
+  );
+  const { value } = fc.letrec<{ value: JsonValue }>((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 4, withCrossShrink: true },
+      fc.oneof(
+        fc.boolean(),
+        fc.integer(),
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+        memberName,
+      ),
+      fc.array(tie("value"), { maxLength: 4 }),
+      fc.dictionary(memberName, tie("value"), { maxKeys: 6, noNullPrototype: true }),
+    ),
+  }));
+  fc.assert(
+    fc.property(value, (json) => {
+      expect(canonicalJson(json)).toBe(canonicalize(json));
+    }),
+    { numRuns: 3000 },
+  );
 });
