@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Role } from "@ctxmesh/codec";
+import { HlcClock } from "@ctxmesh/facts";
 import {
   MeshError,
   hlcToMs,
@@ -26,11 +28,9 @@ import type {
   VisibleFact,
   WriteReceipt,
 } from "@ctxmesh/model";
-import { HlcClock } from "@ctxmesh/facts";
 import type { RichContent, RichRoots } from "@ctxmesh/rich";
 import { checkBatch, parseBatch } from "./checks.ts";
 import type { CheckContext, CheckResult, CheckedBatch, ParsedBatch } from "./checks.ts";
-import type { Role } from "@ctxmesh/codec";
 import { OutcomeCounters } from "./counters.ts";
 import type { ChangedKey, Documents } from "./documents.ts";
 import type { Frontier } from "./frontier.ts";
@@ -42,10 +42,9 @@ import { prepareDelete, preparePut, prepareRetract } from "./local-batch.ts";
 import { LocalWriter } from "./local-writer.ts";
 import type { LocalWrite } from "./local-writer.ts";
 import { headOf } from "./log.ts";
-import type { BatchLog } from "./log.ts";
+import type { BatchLog, ChainSpan, StoredBatch } from "./log.ts";
 import { openState } from "./open.ts";
 import type { OpenState } from "./open.ts";
-import type { ChainSpan, StoredBatch } from "./log.ts";
 import { allows } from "./space.ts";
 import type { Space } from "./space.ts";
 import { WorkQueue } from "./work-queue.ts";
