@@ -6,7 +6,7 @@
  *
  * ```
  * [0, version: 1, space: bstr(32), digest: bstr(32)]      hello    first from both ends; digest over all heads
- * [1, [ [replica(32), inc(16), seq] ... ]]                heads    everything that the sender has applied
+ * [1, [ [replica(32), inc(16), seq] ... ]]                heads    what the sender has applied and has not told before in this session
  * [2, [ [replica(32), inc(16), seq] ... ]]                have     heads that moved since the last heads or have
  * [3, [ [replica(32), inc(16), from, to] ... ]]           pull     please send these (both ends included)
  * [4, [ batch: bstr ... ]]                                batches  the answer to a pull, in causal order; 1,024 at most

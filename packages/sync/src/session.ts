@@ -7,7 +7,7 @@
  * greeting --hello--> open --close--> closed        anything else while greeting: violation
  * open:  applied (local, or relayed)  -> push, if it continues what the remote is known to have
  *        applied (else)               -> remembered; told as `have` on the next tick
- *        hello/digest that differs    -> heads
+ *        hello/digest that differs    -> heads that were not told yet
  *        heads/have                   -> pull what we lack, if no pull is outstanding
  *        batches                      -> deliver; when delivered: pull on while it helps
  *        pull                         -> serve
@@ -47,6 +47,8 @@ export interface SessionState {
   readonly phase: "greeting" | "open" | "closed";
   /** How far the remote is known to be, by chain. */
   readonly remote: KnownHeads;
+  /** Our heads as the remote was told them; it remembers, so only what has moved since is told again. */
+  readonly told: KnownHeads;
   /** The number of batches we lacked when the outstanding pull was sent; undefined: none is outstanding. */
   readonly pulling: number | undefined;
   /** Chains to tell the remote about. */
@@ -97,6 +99,7 @@ export interface Step {
 export const initialState: SessionState = {
   phase: "greeting",
   remote: { settled: new Map(), recent: new Map() },
+  told: { settled: new Map(), recent: new Map() },
   pulling: undefined,
   news: new Map(),
   digestDueMs: undefined,
@@ -115,6 +118,12 @@ function sendHeads(type: "heads" | "have", heads: readonly ChainSeq[]): SessionE
   return effects;
 }
 
+/** Tells of heads that the remote was not told yet. The message also makes it pull again, so it may be empty. */
+function tell(state: SessionState, type: "heads" | "have", heads: readonly ChainSeq[]): Step {
+  const news = heads.filter((head) => knownSeq(state.told, chainOf(head)) < head.seq);
+  return stay({ ...state, told: merge(state.told, news) }, ...sendHeads(type, news));
+}
+
 const violation = (state: SessionState, reason: string): Step =>
   stay({ ...state, phase: "closed" }, { type: "close", reason });
 
@@ -124,19 +133,21 @@ const RECENT_HEADS = 64;
 const knownSeq = ({ recent, settled }: KnownHeads, chain: string): number =>
   (recent.get(chain) ?? settled.get(chain))?.seq ?? 0;
 
-function learn(state: SessionState, heads: readonly ChainSeq[]): SessionState {
-  const { settled } = state.remote;
-  const recent = new Map(state.remote.recent);
+function merge({ settled, recent: before }: KnownHeads, heads: readonly ChainSeq[]): KnownHeads {
+  const recent = new Map(before);
   for (const head of heads) {
     const chain = chainOf(head);
     if (knownSeq({ settled, recent }, chain) < head.seq) recent.set(chain, head);
   }
-  const remote =
-    recent.size <= RECENT_HEADS
-      ? { settled, recent }
-      : { settled: new Map([...settled, ...recent]), recent: new Map<string, ChainSeq>() };
-  return { ...state, remote };
+  return recent.size <= RECENT_HEADS
+    ? { settled, recent }
+    : { settled: new Map([...settled, ...recent]), recent: new Map<string, ChainSeq>() };
 }
+
+const learn = (state: SessionState, heads: readonly ChainSeq[]): SessionState => ({
+  ...state,
+  remote: merge(state.remote, heads),
+});
 
 function lacking(state: SessionState, view: LocalView): { spans: ChainSpan[]; count: number } {
   const spans: ChainSpan[] = [];
@@ -174,7 +185,7 @@ function onDigest(state: SessionState, digest: Uint8Array, view: LocalView): Ste
   const heads = view.heads();
   return toHex(digest) === toHex(view.digest())
     ? stay(learn(state, heads))
-    : stay(state, ...sendHeads("heads", heads));
+    : tell(state, "heads", heads);
 }
 
 function onMessage(state: SessionState, message: SyncMessage, view: LocalView): Step {
@@ -231,13 +242,15 @@ function onTick(state: SessionState, nowMs: number, view: LocalView): Step {
   if (state.news.size > 0) {
     // The remote may have told us of the same heads in the meantime.
     const news = [...state.news].filter(([chain, { seq }]) => knownSeq(state.remote, chain) < seq);
-    if (news.length > 0)
-      effects.push(
-        ...sendHeads(
-          "have",
-          news.map(([, head]) => head),
-        ),
+    if (news.length > 0) {
+      const told = tell(
+        next,
+        "have",
+        news.map(([, head]) => head),
       );
+      effects.push(...told.effects);
+      next = told.state;
+    }
     next = { ...next, news: new Map() };
   }
   const due = state.digestDueMs;
