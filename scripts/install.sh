@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Sourced by scripts/demo and scripts/test, from the top folder: installs what package-lock.json says, once, and
-# puts the right Node first on PATH. Says what it does on standard error. Needs any Node with npm 10 or newer.
+# puts the right Node first on PATH. Says what it does on standard error. Needs any Node from 20 with npm 11 or newer.
 
 stamp=node_modules/.installed-lock
 if [ ! -f "$stamp" ] || ! cmp -s package-lock.json "$stamp"; then

@@ -142,3 +142,23 @@ test("bytes that are no update are refused as rich", async () => {
   const outcome = await b.replica.receive(encodeBatch({ headerBytes, signature, bodies: [body] }));
   expect(outcome).toMatchObject({ kind: "refused", reason: "rich" });
 });
+
+/** The same batch under another client id, signed again. */
+const resigned = (bytes: Uint8Array | undefined, client: number): Uint8Array => {
+  const batch = decodeBatch(bytes ?? new Uint8Array());
+  const headerBytes = encodeHeader({ ...batch.header, client });
+  const signature = us.signer.sign(headerSigningInput(headerBytes));
+  return encodeBatch({ headerBytes, signature, bodies: batch.bodies });
+};
+
+test("a header names its incarnation's own client id or, without rich content, none", async () => {
+  const a = await open({ device: us });
+  await a.replica.put(DOC, [{ key: "k", value: 1 }]);
+  await insert(a.replica, "x");
+  const refusal = { kind: "refused", reason: "rich", detail: expect.stringContaining("client id") };
+  const other = await open({ device: writer });
+  expect(await other.replica.receive(resigned(a.sent[0], 5))).toMatchObject(refusal);
+  expect(await other.replica.receive(a.sent[0] ?? new Uint8Array())).toEqual({ kind: "accepted" });
+  expect(await other.replica.receive(resigned(a.sent[1], 0))).toMatchObject(refusal);
+  expect(textOf(other.replica)).toBeUndefined();
+});
