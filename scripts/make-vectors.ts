@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Writes the frozen byte vectors of the codec, of the facts frame and of the facts state:
+ * Writes the frozen byte vectors of the codec (batches, membership), of the facts frame and of the facts state:
  * `node --conditions=@ctxmesh/source scripts/make-vectors.ts`, then `npx oxfmt`. Everything is derived from fixed seeds, so
  * a second run changes nothing unless a format changed, and then the format's version must change too.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import {
+  actSigningInput,
+  encodeAct,
   encodeBatch,
   encodeBody,
   encodeGenesis,
-  encodeGrant,
   encodeHeader,
   encodeSignedRecord,
   genesisSigningInput,
-  grantSigningInput,
   headerSigningInput,
 } from "@ctxmesh/codec";
-import type { Genesis, Grant, Header } from "@ctxmesh/codec";
+import type { Act, ActBase, Genesis, Header } from "@ctxmesh/codec";
 import { createDeviceSigner, sha256 } from "@ctxmesh/crypto";
 import { SlotStore, encodeFrame, encodeState } from "@ctxmesh/facts";
 import type { ChainFrame, FactFrame } from "@ctxmesh/facts";
 import {
   hlcFromMs,
+  parseActId,
   parseDeviceKey,
   parseDocumentName,
   parseHeaderHash,
@@ -29,7 +30,7 @@ import {
   parseSpaceId,
   toHex,
 } from "@ctxmesh/model";
-import type { Hlc, IncarnationId } from "@ctxmesh/model";
+import type { DeviceKey, Hlc, IncarnationId } from "@ctxmesh/model";
 
 /** A JSON text in which bytes are hex. */
 const asJson = (value: unknown): string =>
@@ -161,25 +162,92 @@ function stateOf(chainFrames: readonly ChainFrame[]): Uint8Array {
   return encodeState(store);
 }
 
+const deviceAt = (byte: number): DeviceKey => parseDeviceKey(toHex(fill(32, byte)));
 const genesis: Genesis = {
   name: "Werk Süd",
-  creator: device,
+  creators: [device, deviceAt(0xff), deviceAt(2)],
   createdAt: START_MS,
   nonce: fill(16, 9),
 };
 const genesisBytes = encodeGenesis(genesis);
 const space = parseSpaceId(toHex(sha256(genesisBytes)));
-const grant: Grant = {
-  space,
-  device,
-  index: 1,
-  service: "hub",
-  role: "append",
-  notBefore: START_MS,
-  notAfter: START_MS + 30 * 86_400_000,
-  issuer: device,
+
+const actBase: ActBase = { space, author: device, authority: null, parents: [], time: START_MS };
+const laterBase: ActBase = {
+  ...actBase,
+  authority: parseActId(toHex(fill(32, 0xaa))),
+  parents: [1, 0x80, 0xfe].map((byte) => parseActId(toHex(fill(32, byte)))),
+  time: START_MS + 1,
 };
-const grantBytes = encodeGrant(grant);
+const acts: { name: string; act: Act }[] = [
+  {
+    name: "a creator's first grant",
+    act: {
+      ...actBase,
+      kind: "grant",
+      device,
+      index: 1,
+      service: "hub",
+      role: "append",
+      notBefore: START_MS,
+      notAfter: START_MS + 30 * 86_400_000,
+    },
+  },
+  {
+    name: "a manager's grant, every number at length",
+    act: {
+      ...laterBase,
+      kind: "grant",
+      device: deviceAt(3),
+      index: Number.MAX_SAFE_INTEGER,
+      service: "agent",
+      role: "manage",
+      notBefore: 0,
+      notAfter: Number.MAX_SAFE_INTEGER,
+    },
+  },
+  {
+    name: "an invite",
+    act: {
+      ...laterBase,
+      kind: "invite",
+      key: deviceAt(4),
+      service: "agent",
+      role: "write",
+      notAfter: START_MS + 7 * 86_400_000,
+    },
+  },
+  {
+    name: "a revocation of which nothing stands",
+    act: { ...laterBase, kind: "revoke", device: deviceAt(3), heads: [], reason: "" },
+  },
+  {
+    name: "a revocation with two chains",
+    act: {
+      ...laterBase,
+      kind: "revoke",
+      device: deviceAt(3),
+      heads: [
+        { incarnation: incarnation(1), seq: 1, hash: parseHeaderHash(toHex(fill(32, 5))) },
+        {
+          incarnation: incarnation(0xf0),
+          seq: Number.MAX_SAFE_INTEGER,
+          hash: parseHeaderHash(toHex(fill(32, 6))),
+        },
+      ],
+      reason: "Gerät verloren 🦀",
+    },
+  },
+  {
+    name: "a policy",
+    act: {
+      ...laterBase,
+      kind: "policy",
+      epoch: 3,
+      rules: '[{"prefix":"","resolver":"latest"},{"prefix":"count/","resolver":"sum"}]',
+    },
+  },
+];
 
 const first = frames[0] ?? { frame: { from: 0, to: 0, records: [] } };
 const payload = encodeFrame(first.frame);
@@ -242,6 +310,15 @@ const codec = {
     const bodies = [body];
     return { name, signature, bodies, bytes: encodeBatch({ headerBytes, signature, bodies }) };
   }),
+  bodies: [
+    { name: "as it is", payload, bytes: body },
+    // Another zstd may compress otherwise, so this one is only ever unpacked.
+    { name: "zstd", payload: fill(1000, 0x61), bytes: encodeBody(fill(1000, 0x61)) },
+  ],
+};
+
+const membership = {
+  device: codec.device,
   genesis: {
     genesis,
     space,
@@ -250,18 +327,12 @@ const codec = {
       signature: signer.sign(genesisSigningInput(genesisBytes)),
     }),
   },
-  grant: {
-    grant,
-    record: encodeSignedRecord({
-      body: grantBytes,
-      signature: signer.sign(grantSigningInput(grantBytes)),
-    }),
-  },
-  bodies: [
-    { name: "as it is", payload, bytes: body },
-    // Another zstd may compress otherwise, so this one is only ever unpacked.
-    { name: "zstd", payload: fill(1000, 0x61), bytes: encodeBody(fill(1000, 0x61)) },
-  ],
+  acts: acts.map(({ name, act }) => {
+    const bytes = encodeAct(act);
+    const signature = signer.sign(actSigningInput(bytes));
+    const record = encodeSignedRecord({ body: bytes, signature });
+    return { name, act, bytes, id: sha256(bytes), record };
+  }),
 };
 
 async function write(folder: string, name: string, value: unknown): Promise<void> {
@@ -271,6 +342,7 @@ async function write(folder: string, name: string, value: unknown): Promise<void
 }
 
 await write("codec", "batch-v1.json", codec);
+await write("codec", "membership-v1.json", membership);
 await write(
   "facts",
   "frame-v1.json",

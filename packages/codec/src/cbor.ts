@@ -119,6 +119,13 @@ export class MapReader {
     return value;
   }
 
+  /** A byte string of any length. */
+  byteString(name: string): Uint8Array {
+    const value = this.#map[name];
+    if (!(value instanceof Uint8Array)) return this.#refuse(name, "bytes");
+    return value;
+  }
+
   /** A byte string of exactly `length` bytes, or null. */
   bytesOrNull(name: string, length: number): Uint8Array | null {
     return this.#map[name] === null ? null : this.bytes(name, length);

@@ -15,13 +15,25 @@ export { assertJsonValue, canonicalJson, parseCanonicalJson } from "./json.ts";
 export { fromBase64, toBase64, utf8Decode, utf8Encode } from "./text.ts";
 export {
   ROLES,
+  actSigningInput,
+  decodeAct,
   decodeGenesis,
-  decodeGrant,
   decodeSignedRecord,
+  encodeAct,
   encodeGenesis,
-  encodeGrant,
   encodeSignedRecord,
   genesisSigningInput,
-  grantSigningInput,
 } from "./membership.ts";
-export type { Genesis, Grant, Role, Service, SignedRecord } from "./membership.ts";
+export type {
+  Act,
+  ActBase,
+  Genesis,
+  GrantAct,
+  InviteAct,
+  PolicyAct,
+  RevokeAct,
+  RevokedHead,
+  Role,
+  Service,
+  SignedRecord,
+} from "./membership.ts";

@@ -27,6 +27,24 @@ function decodeOrNothing(bytes: Uint8Array): Batch | undefined {
   }
 }
 
+/** What a general decoder of deterministic CBOR makes of a batch, encoded again. */
+const generally = (bytes: Uint8Array): Uint8Array | undefined => {
+  try {
+    const parts = decodeCbor(bytes, LIMITS.batchBytes, "batch") as readonly CborValue[];
+    const [headerBytes, signature, bodies] = parts as [Uint8Array, Uint8Array, Uint8Array[]];
+    const { sections } = decodeHeader(headerBytes);
+    const isBatch =
+      parts.length === 3 &&
+      signature instanceof Uint8Array &&
+      signature.length === 64 &&
+      bodies.length === sections.length &&
+      bodies.every((body) => body instanceof Uint8Array);
+    return isBatch ? encodeCbor(parts) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 describe("a header", () => {
   test("decodes to what was encoded", () => {
     fc.assert(
@@ -75,6 +93,27 @@ describe("a batch", () => {
         expect(sameId ? decoded.header : batch.header).toEqual(batch.header);
       }),
       { numRuns: 1500 },
+    );
+  });
+
+  test("is read as a general decoder of deterministic CBOR would read it", () => {
+    fc.assert(
+      fc.property(
+        batchArbitrary,
+        fc.nat(),
+        fc.nat(400),
+        fc.uint8Array({ maxLength: 4 }),
+        (batch, at, cut, put) => {
+          const bytes = encodeBatch(batch);
+          // Mostly in what surrounds header and bodies.
+          const from = at % 3 === 0 ? 0 : at % bytes.length;
+          const to = from + (cut % 5);
+          const changed = Uint8Array.of(...bytes.subarray(0, from), ...put, ...bytes.subarray(to));
+          const decoded = decodeOrNothing(changed);
+          expect(decoded && encodeBatch(decoded)).toEqual(generally(changed));
+        },
+      ),
+      { numRuns: 3000 },
     );
   });
 
@@ -187,6 +226,26 @@ describe("a batch is refused", () => {
   ])("%s", (_, value) => {
     expect(() => decodeBatch(encodeCbor([headerBytes, signature, [body]]))).not.toThrow();
     expect(() => decodeBatch(encodeCbor(value))).toThrow(
+      expect.objectContaining({ code: "FORMAT_INVALID" }) as Error,
+    );
+  });
+
+  test.each<[string, (bytes: Uint8Array) => readonly number[]]>([
+    ["of indefinite length", (bytes) => [0x9f, ...bytes.subarray(1), 0xff]],
+    ["with a length of 2 bytes where 1 is enough", ([, , ...rest]) => [0x83, 0x59, 0, ...rest]],
+    ["with a length of 8 bytes", ([, , ...rest]) => [0x83, 0x5b, 0, 0, 0, 0, 0, 0, 0, ...rest]],
+    ["with a reserved length", ([, , ...rest]) => [0x83, 0x5c, ...rest]],
+    [
+      "with a header of 2^32 - 1 bytes",
+      ([, , , ...rest]) => [0x83, 0x5a, 255, 255, 255, 255, ...rest],
+    ],
+    ["with 2^32 - 1 bodies", (bytes) => [...bytes.subarray(0, -12), 0x9a, 255, 255, 255, 255]],
+    ["with bytes behind it", (bytes) => [...bytes, 0]],
+    ["that is a tag", (bytes) => [0xc1, ...bytes]],
+    ["without a byte", () => []],
+  ])("%s", (_, change) => {
+    const bytes = encodeCbor([headerBytes, signature, [body]]);
+    expect(() => decodeBatch(Uint8Array.from(change(bytes)))).toThrow(
       expect.objectContaining({ code: "FORMAT_INVALID" }) as Error,
     );
   });

@@ -3,23 +3,23 @@
 import { createHash, createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
 import {
+  actSigningInput,
+  decodeAct,
   decodeBatch,
   decodeBody,
   decodeGenesis,
-  decodeGrant,
   decodeHeader,
   decodeSignedRecord,
+  encodeAct,
   encodeBatch,
   encodeBody,
   encodeGenesis,
-  encodeGrant,
   encodeHeader,
   encodeSignedRecord,
   genesisSigningInput,
-  grantSigningInput,
   headerSigningInput,
 } from "@ctxmesh/codec";
-import type { Genesis, Grant, Header, Section } from "@ctxmesh/codec";
+import type { Act, Genesis, Header, Section } from "@ctxmesh/codec";
 import { fromHex, toHex } from "@ctxmesh/model";
 import { describe, expect, test } from "vitest";
 
@@ -29,14 +29,18 @@ interface Vectors {
   device: { publicKey: string };
   headers: { name: string; header: HeaderJson; bytes: string; id: string }[];
   batches: { name: string; signature: string; bodies: string[]; bytes: string }[];
-  genesis: { genesis: Omit<Genesis, "nonce"> & { nonce: string }; space: string; record: string };
-  grant: { grant: Grant; record: string };
   bodies: { name: string; payload: string; bytes: string }[];
 }
 
-const vectors = JSON.parse(
-  readFileSync(new URL("vectors/batch-v1.json", import.meta.url), "utf8"),
-) as Vectors;
+interface MembershipVectors {
+  genesis: { genesis: Omit<Genesis, "nonce"> & { nonce: string }; space: string; record: string };
+  acts: { name: string; act: Act; bytes: string; id: string; record: string }[];
+}
+
+const read = (name: string): unknown =>
+  JSON.parse(readFileSync(new URL(`vectors/${name}`, import.meta.url), "utf8"));
+const vectors = read("batch-v1.json") as Vectors;
+const membership = read("membership-v1.json") as MembershipVectors;
 
 const sha256Hex = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -82,20 +86,26 @@ describe("a batch has its frozen bytes and signature", () => {
 });
 
 test("a genesis record has its frozen bytes, signature and space id", () => {
-  const genesis = { ...vectors.genesis.genesis, nonce: fromHex(vectors.genesis.genesis.nonce) };
-  const record = decodeSignedRecord(fromHex(vectors.genesis.record));
+  const { genesis: json, space, record: frozen } = membership.genesis;
+  const genesis = { ...json, nonce: fromHex(json.nonce) };
+  const record = decodeSignedRecord(fromHex(frozen));
   expect(decodeGenesis(record.body)).toEqual(genesis);
   expect(toHex(encodeGenesis(genesis))).toBe(toHex(record.body));
-  expect(toHex(encodeSignedRecord(record))).toBe(vectors.genesis.record);
-  expect(sha256Hex(record.body)).toBe(vectors.genesis.space);
+  expect(toHex(encodeSignedRecord(record))).toBe(frozen);
+  expect(sha256Hex(record.body)).toBe(space);
   expect(isSigned(genesisSigningInput(record.body), record.signature)).toBe(true);
 });
 
-test("a grant has its frozen bytes and signature", () => {
-  const record = decodeSignedRecord(fromHex(vectors.grant.record));
-  expect(decodeGrant(record.body)).toEqual(vectors.grant.grant);
-  expect(toHex(encodeGrant(vectors.grant.grant))).toBe(toHex(record.body));
-  expect(isSigned(grantSigningInput(record.body), record.signature)).toBe(true);
+describe("an act has its frozen bytes, id and signature", () => {
+  test.each(membership.acts)("$name", ({ act, bytes, id, record: frozen }) => {
+    const record = decodeSignedRecord(fromHex(frozen));
+    expect(toHex(record.body)).toBe(bytes);
+    expect(decodeAct(record.body)).toEqual(act);
+    expect(toHex(encodeAct(act))).toBe(bytes);
+    expect(toHex(encodeSignedRecord(record))).toBe(frozen);
+    expect(sha256Hex(record.body)).toBe(id);
+    expect(isSigned(actSigningInput(record.body), record.signature)).toBe(true);
+  });
 });
 
 describe("a body unpacks from its frozen bytes", () => {

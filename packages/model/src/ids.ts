@@ -13,6 +13,8 @@ export type DeviceKey = string & { readonly __brand: "DeviceKey" };
 export type IncarnationId = string & { readonly __brand: "IncarnationId" };
 /** SHA-256 of a batch's header bytes (the signature is not part of it): 32 bytes, 64 hex digits. */
 export type HeaderHash = string & { readonly __brand: "HeaderHash" };
+/** SHA-256 of a membership act's bytes (the signature is not part of it): 32 bytes, 64 hex digits. */
+export type ActId = string & { readonly __brand: "ActId" };
 /** A document's path inside its space, such as `line-2/press-7`. */
 export type DocumentName = string & { readonly __brand: "DocumentName" };
 
@@ -43,6 +45,8 @@ export const parseIncarnationId = (text: string): IncarnationId =>
   parseHex(text, HEX_32, "incarnation id");
 /** Parses untrusted text as a {@link HeaderHash}. Throws `INPUT_INVALID`. */
 export const parseHeaderHash = (text: string): HeaderHash => parseHex(text, HEX_64, "header hash");
+/** Parses untrusted text as an {@link ActId}. Throws `INPUT_INVALID`. */
+export const parseActId = (text: string): ActId => parseHex(text, HEX_64, "act id");
 
 /**
  * Parses untrusted text as a {@link DocumentName}: segments of `[A-Za-z0-9._-]` that start with a

@@ -15,6 +15,7 @@ export { HLC_COUNTERS_PER_MS, HLC_EPOCH_MS, hlcFromMs, hlcToMs, isHlc } from "./
 export type { Hlc } from "./hlc.ts";
 export {
   fromHex,
+  parseActId,
   parseDeviceKey,
   parseDocumentName,
   parseHeaderHash,
@@ -22,7 +23,7 @@ export {
   parseSpaceId,
   toHex,
 } from "./ids.ts";
-export type { DeviceKey, DocumentName, HeaderHash, IncarnationId, SpaceId } from "./ids.ts";
+export type { ActId, DeviceKey, DocumentName, HeaderHash, IncarnationId, SpaceId } from "./ids.ts";
 export type { JsonValue } from "./json.ts";
 export { LIMITS } from "./limits.ts";
 export { HOLDS, REFUSALS } from "./outcomes.ts";
@@ -39,14 +40,29 @@ export type {
   StoreChange,
   StoreRange,
   Transport,
+  Vault,
+  VaultScope,
 } from "./ports.ts";
 export type {
+  ActsReceipt,
+  ChainReport,
   ChangeEvent,
   ContextService,
+  EvidenceReport,
+  FilteredActReport,
+  GrantReport,
+  InviteReport,
   LatencySummary,
   ListQuery,
+  MemberReport,
+  MemberRole,
+  MemberState,
+  MembershipReport,
+  MembershipService,
+  MembershipSummary,
   NodeStatus,
   PeerStatus,
+  RevocationReport,
   SealReceipt,
   SealingService,
   WatchQuery,

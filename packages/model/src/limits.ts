@@ -38,10 +38,44 @@ export const LIMITS = {
   slotsPerDocument: 4_194_304,
   /** State of one document: past it local writes get an error that names this limit (batches of others still apply, or replicas would differ). */
   documentBytes: 4_194_304,
-  /** Batches held for a missing predecessor or dependency, over all peers. */
-  heldBatches: 4_096,
-  /** Bytes of held batches, over all peers. */
-  heldBytes: 16_777_216,
+  /** Batches held for what they lack, over all devices. */
+  heldBatches: 16_384,
+  /** Bytes of held batches, over all devices. */
+  heldBytes: 67_108_864,
+  /** Held batches of one device: what it signs can't push out what others wait for. */
+  heldBatchesPerDevice: 1_000,
+  /** Bytes of held batches of one device. */
+  heldBytesPerDevice: 8_388_608,
+  /** A remote batch that would take a document past this is held: four times what an honest writer may reach, so that only a hostile chain stops. */
+  documentHoldBytes: 16_777_216,
+  /** Creators of a space, fixed in its genesis. */
+  creators: 8,
+  /** Membership acts of a space: a thousand devices renewed monthly for a year. */
+  acts: 16_384,
+  /** Of them, those of one manager or one invite, so that neither can use up the room of all; creators have no such limit. */
+  actsPerAuthor: 4_096,
+  /** One membership act. */
+  actBytes: 65_536,
+  /** All membership acts of a space, which stay in memory. */
+  actsBytes: 33_554_432,
+  /** Parents of one membership act: a fleet that joins with one invite at the same moment leaves as many loose ends, and a revocation of the invite has to know them all. */
+  actParents: 512,
+  /** Chains named by one revocation; more of them are void from the start. */
+  headsPerRevocation: 512,
+  /** A device may connect this long after its grant ended, to hand over what it wrote and get a new one. */
+  grantGraceMs: 2_592_000_000,
+  /** Proofs of equivocation kept, one for each forked chain. */
+  proofs: 16_384,
+  /** Of them, those of one device: more say nothing new about it, and it must not use up the room of all. */
+  proofsPerDevice: 256,
+  /** Headers of void batches kept without their bodies, because batches that count name them. */
+  voidHeaders: 65_536,
+  /** Devices that an invite's token says how to reach. */
+  inviteContacts: 8,
+  /** The address of one of those, in characters. */
+  contactLength: 512,
+  /** An invite's token, in characters. */
+  inviteLength: 16_384,
   /** A remote clock may be this far ahead of ours before its batch is held. */
   clockAheadMs: 60_000,
   /** Local writes and received batches waiting for the store; past it callers wait or are told to. */
@@ -54,6 +88,18 @@ export const LIMITS = {
   writesPerGroup: 1_024,
   /** Received batches put into one atomic store write. */
   batchesPerGroup: 256,
+  /** Data keys of one store, whose wrapped form stays in memory: 350 bytes each, and room for 8,000 documents that are written every month for ten years. */
+  dataKeys: 1_048_576,
+  /** Data keys kept unwrapped for sealing, and as many for opening: past it the least recently used ones are unwrapped again, at some 30 us each. */
+  openDataKeys: 4_096,
+  /** Seals with one data key before the next epoch: random nonces are safe up to 2^32 (NIST SP 800-38D, 8.3). */
+  dataKeySeals: 1_048_576,
+  /** Bytes sealed with one data key before the next epoch; far below the 64 GiB of blocks that GCM allows for one nonce, and little to lose with one key. */
+  dataKeyBytes: 1_073_741_824,
+  /** Age of a data key at which the next epoch begins, in milliseconds: 30 days. */
+  dataKeyMs: 2_592_000_000,
+  /** Data keys wrapped anew in one atomic store write when the store key changes: some 10 ms in which nothing else is done. */
+  rewrapsPerWrite: 512,
   /** Header hashes remembered in memory; older ones are looked up in the store. */
   recentHashes: 65_536,
   /** One message of the sync protocol. */
@@ -64,6 +110,18 @@ export const LIMITS = {
   frontierHeads: 16_384,
   /** Bytes queued to one peer before it is cut and has to reconcile again. */
   channelBufferBytes: 8_388_608,
+  /** Batches and other work that one device may hand us per second: five times a busy agent's 1,000 single writes, and half a core of signature checks. */
+  peerBatchesPerSecond: 5_000,
+  /** The same at once: a catch-up of 10,000 batches, and as much again while it runs, is not slowed. */
+  peerBatchBurst: 20_000,
+  /** Message bytes of one device per second: above what one disk takes in synced groups, so only a flood meets it. */
+  peerBytesPerSecond: 16_777_216,
+  /** The same at once: what the queue for the store may hold. */
+  peerBytesBurst: 67_108_864,
+  /** Signatures that are checked per second for all devices together: a hub with ten agents that write 1,000 batches each, and a fifth more. */
+  nodeBatchesPerSecond: 12_000,
+  /** The same at once: ten peers that each answer a catch-up of 10,000. */
+  nodeBatchBurst: 100_000,
   /** Time for a peer to authenticate, from connect, in milliseconds. */
   handshakeMs: 5_000,
   /** Direct push up to this many peers; gossipsub beyond (it costs less there). */
@@ -74,6 +132,8 @@ export const LIMITS = {
   requestBytes: 8_388_608,
   /** A bundle file read by the auditor. */
   bundleBytes: 268_435_456,
-  /** A trust root, key or space file. */
+  /** A space file: `actsBytes` in base64, and what stands around each. */
+  spaceFileBytes: 67_108_864,
+  /** A trust root or key file. */
   smallFileBytes: 1_048_576,
 } as const;

@@ -12,10 +12,12 @@ export const REFUSALS = [
   "shape",
   /** For another space. */
   "space",
-  /** The same position in a chain already holds another header. */
+  /** Its chain is forked: the same position holds another header, or a proof says that what follows a position does not count. */
   "equivocation",
   /** The signing device has no grant that allows it. */
   "grant",
+  /** The signing device was revoked, and the revocation does not let this batch stand. */
+  "revoked",
   /** `seq` and `prev` do not continue the chain they point into. */
   "chain",
   /** The signature does not verify. */
@@ -39,6 +41,10 @@ export const HOLDS = [
   "clock-ahead",
   /** The signing device's grant does not cover the batch's time; a renewed grant may. */
   "grant-time",
+  /** The writer has seen a policy that has not arrived here. */
+  "epoch",
+  /** It would take a document past `LIMITS.documentHoldBytes`. */
+  "quota",
 ] as const;
 
 /** A code of {@link HOLDS}. */

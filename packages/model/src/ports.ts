@@ -3,6 +3,7 @@
  * Ports: everything the pure layers need from the outside. Each says what an implementation
  * promises; `@ctxmesh/testing` exports an acceptance suite for each that has more than one.
  */
+import type { DocumentName } from "./ids.ts";
 
 /** Time. The simulator supplies a virtual one. */
 export interface Clock {
@@ -112,4 +113,20 @@ export interface DeviceSigner {
 export interface SignatureVerifier {
   /** False for anything but a valid signature by that key; never throws. */
   verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
+}
+
+/** Which data key: one for each document and generation. */
+export interface VaultScope {
+  readonly doc: DocumentName;
+  readonly gen: number;
+}
+
+/** Encrypts what is stored with a data key per document and generation. Synchronous: it is on the path of every write. */
+export interface Vault {
+  /** `sealed` bytes for a place in the store; the same place must be given to open it. */
+  seal(scope: VaultScope, place: Uint8Array, plain: Uint8Array): Uint8Array;
+  /** Throws `KEY_INVALID` when the data key is not here or destroyed, `STORE_CORRUPT` when the bytes are not what was sealed for this place. */
+  open(scope: VaultScope, place: Uint8Array, sealed: Uint8Array): Uint8Array;
+  /** Records of data keys made since the last call, to be written in the same atomic write as what they seal. */
+  takeChanges(): readonly StoreChange[];
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
   fromHex,
+  parseActId,
   parseDeviceKey,
   parseDocumentName,
   parseHeaderHash,
@@ -18,6 +19,7 @@ describe.each([
   ["space id", parseSpaceId, 32],
   ["device key", parseDeviceKey, 32],
   ["header hash", parseHeaderHash, 32],
+  ["act id", parseActId, 32],
   ["incarnation id", parseIncarnationId, 16],
 ] as const)("a %s", (kind, parse, length) => {
   test(`is the lower-case hex of ${String(length)} bytes`, () => {
