@@ -91,8 +91,54 @@ export const clockIn = (doc: Y.Doc, client: number): number => Y.getState(doc.st
 export const hasPending = (doc: Y.Doc): boolean =>
   doc.store.pendingStructs !== null || doc.store.pendingDs !== null;
 
-/** Applies an update whose bytes were checked against `doc`. Throws `INTERNAL` when Yjs finds it incomplete. */
-export function integrate(doc: Y.Doc, bytes: Uint8Array, roots: Iterable<string>): void {
+/** What {@link integrate} needs of a checked update. */
+export interface Integrated {
+  readonly bytes: Uint8Array;
+  /** The roots that it names, as Yjs knows them. */
+  readonly roots: readonly string[];
+  readonly client: number;
+  /** The first clock that it takes. */
+  readonly from: number;
+}
+
+/** The checked update that is being applied. */
+let current: Pick<Integrated, "client" | "from"> | undefined;
+
+// oxlint-disable-next-line typescript/unbound-method -- called with an item as `this`
+const stockIntegrate = Y.Item.prototype.integrate;
+
+/**
+ * To find the place of an entry, Yjs goes over everything that others put between its neighbours. For an entry
+ * that was put directly before another one of the same update, behind the same left neighbour, it would come
+ * to the place directly before that: it looks at the same items and decides the same about each. So it starts
+ * there. Without this, 8,000 entries in front of each other, with 40,000 of another client beside them, took 36 s.
+ */
+Y.Item.prototype.integrate = function place(this: Y.Item, transaction, offset): void {
+  const { right, id, origin } = this;
+  if (
+    current?.client === id.client &&
+    offset === 0 &&
+    right instanceof Y.Item &&
+    right.id.client === id.client &&
+    right.id.clock >= current.from &&
+    Y.compareIDs(origin, right.origin)
+  ) {
+    this.left = right.left;
+  }
+  stockIntegrate.call(this, transaction, offset);
+};
+
+/** Applies an update that was checked against `doc`. Throws `INTERNAL` when Yjs finds it incomplete. */
+export function integrate(doc: Y.Doc, update: Integrated): void {
+  current = update;
+  try {
+    apply(doc, update.bytes, update.roots);
+  } finally {
+    current = undefined;
+  }
+}
+
+function apply(doc: Y.Doc, bytes: Uint8Array, roots: readonly string[]): void {
   for (const root of roots) openRoot(doc, root);
   Y.applyUpdate(doc, bytes);
   if (hasPending(doc)) {
@@ -100,9 +146,10 @@ export function integrate(doc: Y.Doc, bytes: Uint8Array, roots: Iterable<string>
   }
 }
 
-/** A document with the same content. */
-export function cloneDoc(doc: Y.Doc): Y.Doc {
-  const clone = createDoc();
-  integrate(clone, Y.encodeStateAsUpdate(doc), doc.share.keys());
-  return clone;
+/** The document of a state that we encoded. Throws what Yjs throws for one that is damaged. */
+export function docOf(state: Uint8Array): Y.Doc {
+  const doc = createDoc();
+  apply(doc, state, []);
+  for (const wire of doc.share.keys()) openRoot(doc, wire);
+  return doc;
 }

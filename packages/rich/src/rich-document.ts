@@ -6,9 +6,9 @@
  * **Two steps.** An update is first staged, then, once the store has synced it, applied. Later edits and
  * checks build on what is staged; readers see only what is applied. Staged updates are applied in the
  * order of staging. There is no way back from staging: after a failed store write nothing is accepted
- * until the replica is opened again, and the document with it. From the first local edit on, or the
- * first check while something is staged, the staged state is a second `Y.Doc`, so such a document takes
- * its memory twice.
+ * until the replica is opened again, and the document with it. One `Y.Doc` has everything staged; what is
+ * applied has one of its own only while it is read with something else staged, and local edits have one
+ * while there are some (`other-docs.ts`).
  *
  * **What Yjs never gets to see**: bytes that were not decoded to the last one and checked; another
  * client's operations in an incarnation's update; a gap, an operation before what it builds on, or a
@@ -25,8 +25,9 @@ import * as Y from "yjs";
 import { isClientId } from "./client-id.ts";
 import { readContent } from "./content.ts";
 import type { RichContent } from "./content.ts";
-import { clockIn, cloneDoc, createDoc, editAs, integrate, openRoot } from "./engine.ts";
+import { clockIn, createDoc, docOf, editAs, integrate } from "./engine.ts";
 import { malformed } from "./errors.ts";
+import { AppliedDoc, EditedDoc } from "./other-docs.ts";
 import { EditSession } from "./roots.ts";
 import type { RichRoots } from "./roots.ts";
 import { MissingReference, UpdateChecker } from "./update-checker.ts";
@@ -86,17 +87,13 @@ function checkUpdate(doc: Y.Doc, bytes: Uint8Array, interval: RichInterval): Ric
 
 /** The rich content of one document. */
 export class RichDocument {
-  /** What readers see: every update applied. */
-  readonly #applied: Y.Doc;
-  /** The same with every staged update; made when first needed. */
-  #ahead: Y.Doc | undefined;
+  /** Every update, staged ones included, from its bytes. */
+  #newest: Y.Doc = createDoc();
+  #applied = new AppliedDoc();
+  readonly #edited = new EditedDoc();
   /** Staged and not yet applied, oldest first. */
   readonly #staged: RichUpdate[] = [];
   #bytes = 0;
-
-  constructor() {
-    this.#applied = createDoc();
-  }
 
   /**
    * A document from what {@link encodeState} returned. For this replica's own storage only, and never
@@ -104,13 +101,12 @@ export class RichDocument {
    */
   static fromState(state: Uint8Array): RichDocument {
     const document = new RichDocument();
-    const doc = document.#applied;
     try {
-      integrate(doc, state, []);
-      for (const wire of doc.share.keys()) openRoot(doc, wire);
+      document.#newest = docOf(state);
     } catch (cause) {
       throw new MeshError("STORE_CORRUPT", "the state of a rich document can't be read", { cause });
     }
+    document.#applied = new AppliedDoc(state.slice());
     document.#bytes = state.length;
     return document;
   }
@@ -121,14 +117,14 @@ export class RichDocument {
    * compacted document loses data (183 of 200 measured runs).
    */
   encodeState(): Uint8Array {
-    const state = Y.encodeStateAsUpdate(this.#applied);
+    const state = Y.encodeStateAsUpdate(this.#openApplied());
     this.#bytes = state.length;
     return state;
   }
 
   /** Whether no update was ever applied. */
   get isEmpty(): boolean {
-    return this.#applied.store.clients.size === 0;
+    return this.clients === 0;
   }
 
   /** Encoded size in bytes, about: the state when it was last encoded, and all updates applied since. */
@@ -138,18 +134,17 @@ export class RichDocument {
 
   /** The number of client ids that ever wrote. */
   get clients(): number {
-    return this.#applied.store.clients.size;
+    return this.#openApplied().store.clients.size;
   }
 
   /** The next clock of a client, with what is staged; 0 for one that never wrote. */
   clockOf(client: number): number {
-    const last = this.#staged.findLast((update) => update.client === client);
-    return last?.to ?? clockIn(this.#applied, client);
+    return clockIn(this.#newest, client);
   }
 
   /** The applied content of every root that was ever written to, by kind and name. */
   content(): readonly RichContent[] {
-    return readContent(this.#applied);
+    return readContent(this.#openApplied());
   }
 
   /**
@@ -164,22 +159,22 @@ export class RichDocument {
         field: "client",
       });
     }
-    const doc = this.#openAhead();
+    const doc = this.#edited.open(this.#newest);
     const session = new EditSession(doc);
     const from = this.clockOf(client);
     try {
       const bytes = editAs(doc, client, () => edit(session));
       if (bytes === undefined) return undefined;
       // The same gate that every other replica has.
-      const verdict = checkUpdate(doc, bytes, { client, from, to: clockIn(doc, client) });
+      const verdict = checkUpdate(this.#newest, bytes, { client, from, to: clockIn(doc, client) });
       if (verdict.kind === "missing") {
         throw new MeshError("INTERNAL", "a local edit builds on what is not here");
       }
-      this.#staged.push(verdict.update);
+      this.#stage(verdict.update);
       return verdict.update;
     } catch (error) {
-      // Yjs can't roll back, so the next use starts from the applied state again.
-      this.#ahead = undefined;
+      // Yjs can't roll back.
+      this.#edited.drop();
       throw error;
     } finally {
       session.close();
@@ -199,11 +194,7 @@ export class RichDocument {
     if (from !== next || to < from) {
       malformed(`clocks from ${String(from)}, the client's next is ${String(next)}`, "clock");
     }
-    return checkUpdate(this.#staged.length === 0 ? this.#applied : this.#openAhead(), bytes, {
-      client,
-      from,
-      to,
-    });
+    return checkUpdate(this.#newest, bytes, { client, from, to });
   }
 
   /** Takes an update of {@link check} as one that will be applied. Throws `INTERNAL` when another of its client came between. */
@@ -211,7 +202,12 @@ export class RichDocument {
     if (update.from !== this.clockOf(update.client)) {
       throw new MeshError("INTERNAL", "a rich update was staged twice or out of order");
     }
-    if (this.#ahead !== undefined) integrate(this.#ahead, update.bytes, update.roots);
+    this.#stage(update);
+    this.#edited.add(update);
+  }
+
+  #stage(update: RichUpdate): void {
+    integrate(this.#newest, update);
     this.#staged.push(update);
   }
 
@@ -221,17 +217,11 @@ export class RichDocument {
       throw new MeshError("INTERNAL", "a rich update was applied out of order");
     }
     this.#staged.shift();
-    integrate(this.#applied, update.bytes, update.roots);
+    this.#applied.add(update, this.#staged.length === 0 ? this.#newest : undefined);
     this.#bytes += update.bytes.length;
   }
 
-  /** The applied state with what is staged. */
-  #openAhead(): Y.Doc {
-    if (this.#ahead === undefined) {
-      const ahead = cloneDoc(this.#applied);
-      for (const update of this.#staged) integrate(ahead, update.bytes, update.roots);
-      this.#ahead = ahead;
-    }
-    return this.#ahead;
+  #openApplied(): Y.Doc {
+    return this.#staged.length === 0 ? this.#newest : this.#applied.open();
   }
 }

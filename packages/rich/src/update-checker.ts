@@ -11,6 +11,8 @@ import * as Y from "yjs";
 import { clockIn, depthOf, kindOf } from "./engine.ts";
 import type { SharedType } from "./engine.ts";
 import { assertAtMost, malformed } from "./errors.ts";
+import { GapChecker, firstIn, isNew } from "./gap-checker.ts";
+import type { List, Neighbour } from "./gap-checker.ts";
 import { CONTENT_DEPTH, parseWireRoot } from "./names.ts";
 import type { RichKind } from "./names.ts";
 import type {
@@ -74,10 +76,12 @@ export class UpdateChecker {
   readonly #update: DecodedUpdate;
   /** Of each struct of the update, as far as checked. */
   readonly #places: Place[] = [];
+  readonly #gaps: GapChecker;
 
   constructor(doc: Y.Doc, update: DecodedUpdate) {
     this.#doc = doc;
     this.#update = update;
+    this.#gaps = new GapChecker(doc, update);
   }
 
   /**
@@ -89,10 +93,12 @@ export class UpdateChecker {
     let deletesOthers = false;
     for (const struct of structs) {
       const place = this.#placeOf(struct);
+      this.#gaps.use(struct, place, this.#listOf(struct, place));
       this.#checkContent(struct, place);
       this.#places.push(place);
       deletesOthers ||= place.key !== null && (struct.origin?.client ?? client) !== client;
     }
+    this.#gaps.finish();
     for (const range of deletes) {
       this.#checkDelete(range);
       deletesOthers ||= range.client !== client;
@@ -119,6 +125,18 @@ export class UpdateChecker {
     const own = TYPES.has(struct.content) ? 1 : struct.depth;
     const levels = depth + (LEVELS_ABOVE[struct.content] ?? 0) + own;
     assertAtMost(levels, CONTENT_DEPTH, "levels of nesting");
+  }
+
+  /** The list of an entry, unless this update makes it. */
+  #listOf({ origin, rightOrigin }: DecodedStruct, { parent, key }: Place): List | undefined {
+    if (!(parent instanceof Y.AbstractType)) return undefined;
+    const neighbour = (id: StructId | undefined): Neighbour | undefined =>
+      id && !isNew(id, this.#update) ? { item: this.#itemAt(id), clock: id.clock } : undefined;
+    return {
+      first: () => firstIn(parent, key),
+      left: neighbour(origin),
+      right: neighbour(rightOrigin),
+    };
   }
 
   #placeOf(struct: DecodedStruct): Place {
@@ -178,7 +196,7 @@ export class UpdateChecker {
 
   /** Which struct of the update an id is in; undefined when it is for the document to know. */
   #indexInUpdate({ client, clock }: StructId, before: number): number | undefined {
-    if (client !== this.#update.client || clock < this.#update.from) return undefined;
+    if (!isNew({ client, clock }, this.#update)) return undefined;
     if (clock >= before) malformed("it builds on what it has yet to write", "origin");
     const { structs } = this.#update;
     let low = 0;

@@ -133,6 +133,45 @@ describe("a foreign update", () => {
   });
 });
 
+/** Somebody's edit of what a document has, staged there. */
+function stageOther(doc: RichDocument, client: number, text: string): RichUpdate {
+  const made = RichDocument.fromState(doc.encodeState()).change(client, say(text));
+  const verdict = made && doc.check(made.bytes, made);
+  if (verdict?.kind !== "ready") throw new Error("not ready");
+  doc.stage(verdict.update);
+  return verdict.update;
+}
+
+test("readers see what is applied and no more, whenever they look, and however much came before", () => {
+  const doc = new RichDocument();
+  const texts: string[] = [];
+  const look: unknown[] = [];
+  const expected: unknown[] = [];
+  for (let i = 0; i < 60; i++) {
+    const text = `${String(i)}${"x".repeat(4_000)} `;
+    const staged = i % 3 === 0 ? doc.change(1, say(text)) : stageOther(doc, 100 + i, text);
+    if (i % 4 === 0) {
+      look.push(notesOf(doc));
+      expected.push(i === 0 ? undefined : runOf(texts));
+    }
+    doc.apply(staged as RichUpdate);
+    texts.push(text);
+    expect(notesOf(doc)).toEqual(runOf(texts));
+  }
+  expect(look).toEqual(expected);
+  expect(doc.bytes).toBeGreaterThan(240_000);
+});
+
+const runOf = (texts: readonly string[]): unknown => [{ insert: texts.join("") }];
+
+test("looking for a place in the middle of a character changes nothing for readers", () => {
+  const doc = new RichDocument();
+  edit(doc, 1, say("a\u{1f600}b"));
+  doc.change(1, (roots) => roots.text("notes").delete(2, 0));
+  doc.change(1, (roots) => roots.text("notes").format(2, 0, { bold: true }));
+  expect(notesOf(doc)).toEqual([{ insert: "a\u{1f600}b" }]);
+});
+
 describe("stored state", () => {
   test("brings back content, clocks and verdicts", () => {
     for (let seed = 1; seed <= 30; seed++) {
