@@ -3,15 +3,17 @@
  * The checks that stand between foreign bytes and this replica's state, cheapest first. Each either
  * passes or ends with an outcome of the closed union in `@ctxmesh/model`. Nothing here changes state.
  *
- * Whether a batch is accepted depends only on the batch, its causal past and the space's grants, never
+ * Whether a batch is accepted depends only on the batch, its causal past, and the space's records, never
  * on this replica's size or luck; else replicas with the same frontier could differ.
  */
-import { decodeBatch, headerSigningInput } from "@ctxmesh/codec";
+import { decodeBatch } from "@ctxmesh/codec";
 import type { Batch, Role } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
-import { LIMITS, fromHex, hlcToMs, parseHeaderHash, toHex, toMeshError } from "@ctxmesh/model";
+import { allows, roleAt } from "@ctxmesh/membership";
+import { LIMITS, hlcToMs, toHex, toMeshError } from "@ctxmesh/model";
 import type {
   DeviceKey,
+  DocumentName,
   HeaderHash,
   Hlc,
   Hold,
@@ -19,11 +21,12 @@ import type {
   Refusal,
   SignatureVerifier,
 } from "@ctxmesh/model";
+import { encodeProof, hashOfHeader, isSigned } from "./evidence.ts";
+import type { SignedHeader } from "./evidence.ts";
 import type { Head } from "./layout.ts";
 import { openParts } from "./parts.ts";
-import type { CheckRich, Part } from "./parts.ts";
-import { allows } from "./space.ts";
-import type { Space } from "./space.ts";
+import type { OpenRich, Part } from "./parts.ts";
+import type { Records, Standing } from "./records.ts";
 
 /** A batch that parsed; its id is computed once. */
 export interface ParsedBatch extends Batch {
@@ -41,22 +44,34 @@ export interface CheckedBatch extends ParsedBatch {
 
 /** What the checks may look at. */
 export interface CheckContext {
-  readonly space: Space;
+  readonly records: Records;
+  /** This replica's own device: what it wrote past its grant waits elsewhere, not here. */
+  readonly self: DeviceKey;
   readonly verifier: SignatureVerifier;
   /** The local wall clock, Unix milliseconds. */
   readonly nowMs: number;
+  /** The head of what counts of a chain. */
   head(replica: DeviceKey, incarnation: IncarnationId): Head | undefined;
-  /** Whether a header is applied (or will be, earlier in the same group). */
-  has(hash: HeaderHash): Promise<boolean>;
-  /** The applied header at a chain position at or below its head. */
+  /** The header that is stored at a chain position, whether it counts or not. */
   hashAt(
     replica: DeviceKey,
     incarnation: IncarnationId,
     seq: number,
   ): Promise<HeaderHash | undefined>;
+  /** A stored header with its signature. */
+  stored(hash: HeaderHash): Promise<SignedHeader | undefined>;
+  /** Whether a batch is applied, or will be earlier in the same group. */
+  has(hash: HeaderHash): Promise<boolean>;
+  /**
+   * What a batch with this dependency has to wait for: undefined when it is applied, or void with all that is
+   * behind it known; else the hash that is missing, or `later` when something that is known has to come first.
+   */
+  waitFor(hash: HeaderHash): Promise<HeaderHash | "later" | undefined>;
   /** Whether the batch waits in the hold. */
   isHeld(hash: HeaderHash): boolean;
-  readonly checkRich: CheckRich;
+  /** About the encoded size of a document. */
+  bytesOf(doc: DocumentName): number;
+  readonly openRich: OpenRich;
 }
 
 /** The result of the checks. */
@@ -67,15 +82,22 @@ export type CheckResult =
       readonly kind: "hold";
       readonly reason: Hold;
       readonly batch: ParsedBatch;
-      /** The hash it waits for; undefined when it waits for time or a grant. */
+      /** The hash it waits for; undefined when it waits for time, an act, or room. */
       readonly missing: HeaderHash | undefined;
     }
-  | { readonly kind: "refused"; readonly reason: Refusal; readonly detail: string };
+  | {
+      readonly kind: "refused";
+      readonly reason: Refusal;
+      readonly detail: string;
+      /** Of a fork of the batch's chain, when it shows one. */
+      readonly proof?: Uint8Array;
+    };
 
-const refused = (reason: Refusal, detail: string): CheckResult => ({
+const refused = (reason: Refusal, detail: string, proof?: Uint8Array): CheckResult => ({
   kind: "refused",
   reason,
   detail,
+  ...(proof === undefined ? {} : { proof }),
 });
 
 /** Stages 1 and 2: size and shape. Keeps a copy of `bytes`, whose buffer may be the transport's to reuse. */
@@ -93,101 +115,116 @@ export function parseBatch(
   try {
     const own = new Uint8Array(bytes);
     const batch = decodeBatch(own);
-    const hash = parseHeaderHash(toHex(sha256(batch.headerBytes)));
+    const hash = hashOfHeader(batch.headerBytes);
     return { ...batch, bytes: own, hash, ...(source === undefined ? {} : { source }) };
   } catch (error) {
     return { kind: "refused", reason: "shape", detail: toMeshError(error).message };
   }
 }
 
-/** Already applied or held, or another header at the same position of the chain. */
-async function checkKnown(
-  { header, hash }: ParsedBatch,
-  context: CheckContext,
-): Promise<CheckResult | undefined> {
-  if (context.isHeld(hash)) return { kind: "duplicate" };
-  const head = context.head(header.replica, header.incarnation);
-  if (head === undefined || header.seq > head.seq) return undefined;
-  const known =
-    header.seq === head.seq
-      ? head.hash
-      : await context.hashAt(header.replica, header.incarnation, header.seq);
-  return known === hash
-    ? { kind: "duplicate" }
-    : refused("equivocation", `another header stands at seq ${String(header.seq)} of this chain`);
+/** One batch on its way through the stages, with what they have found out. */
+interface Examination {
+  readonly batch: ParsedBatch;
+  readonly context: CheckContext;
+  /** Signature and body hashes were verified before the batch was held. */
+  readonly verified: boolean;
+  readonly head: Head | undefined;
+  readonly standing: Standing;
 }
 
-/** The role that a part needs beyond `append`: retracting what others stated, or deleting what they wrote. */
-function roleFor(part: Part): Role | undefined {
-  if (part.kind === "rich") return part.update.deletesOthers ? "write" : undefined;
-  return part.frame.records.some(({ retract }) => retract !== undefined) ? "manage" : undefined;
+/** One check: an outcome that ends the examination, or undefined to go on. */
+type Stage = (
+  examination: Examination,
+) => CheckResult | undefined | Promise<CheckResult | undefined>;
+
+/** It is for this space. */
+const checkSpace: Stage = ({ batch, context }) =>
+  batch.header.space === context.records.space.id
+    ? undefined
+    : refused("space", "the batch is for another space");
+
+const refuseSignature = (): CheckResult =>
+  refused("signature", "the signature is not the replica's");
+
+/** The chain's owner signed both headers; the later one has to be verified still. */
+async function refuseFork(
+  { batch, context, verified }: Examination,
+  otherHash: HeaderHash,
+  detail: string,
+): Promise<CheckResult> {
+  if (!verified && !isSigned(batch, context.verifier)) return refuseSignature();
+  const other = await context.stored(otherHash);
+  return refused("equivocation", detail, other && encodeProof(other, batch));
 }
 
-/** The device's role allows every part. */
-function checkRoles(
-  { header }: ParsedBatch,
-  parts: readonly Part[],
-  { space }: CheckContext,
-): CheckResult | undefined {
-  const grant = space.grants.get(header.replica);
-  for (const needed of parts.map(roleFor)) {
-    if (needed !== undefined && (grant === undefined || !allows(grant, needed))) {
-      return refused("grant", `a part of the batch needs the role ${needed}`);
-    }
+/** It is neither stored nor held already, and no other header stands at its position of the chain. */
+const checkKnown: Stage = async (examination) => {
+  const { batch, context } = examination;
+  const { replica, incarnation, seq } = batch.header;
+  if (context.isHeld(batch.hash)) return { kind: "duplicate" };
+  const other = await context.hashAt(replica, incarnation, seq);
+  if (other === undefined) return undefined;
+  if (other === batch.hash) return { kind: "duplicate" };
+  return seq > context.records.limitOf(replica, incarnation)
+    ? undefined
+    : refuseFork(examination, other, `another header stands at seq ${String(seq)} of this chain`);
+};
+
+/** The device may write here, and nothing speaks against this part of its chain. */
+const checkStanding: Stage = ({ standing }) => {
+  switch (standing.kind) {
+    case "counts":
+    case "later":
+      return undefined;
+    case "stranger":
+      return refused("grant", "the device has no grant to write in this space");
+    case "void":
+      switch (standing.reason) {
+        case "revoked":
+          return refused("revoked", "the device was revoked, and this batch is not let stand");
+        case "equivocation":
+          return refused("equivocation", "the chain is proven to fork at or below this position");
+        case "grant":
+          return refused("grant", "whoever granted this device its right had been removed");
+      }
   }
-  return undefined;
-}
-
-/** The device may write here, at the batch's time. */
-function checkGrant(batch: ParsedBatch, context: CheckContext): CheckResult | undefined {
-  const grant = context.space.grants.get(batch.header.replica);
-  if (grant === undefined) return refused("grant", "the device has no grant in this space");
-  if (!allows(grant, "append")) return refused("grant", `the device's role is ${grant.role}`);
-  const writtenMs = hlcToMs(batch.header.hlc);
-  if (writtenMs < grant.notBefore || writtenMs > grant.notAfter) {
-    return { kind: "hold", reason: "grant-time", batch, missing: undefined };
-  }
-  return undefined;
-}
+};
 
 /**
  * The batch continues its chain. A gap is not an error, it is held for, unless the header that `prev`
  * names is here already: then it would wait for ever.
  */
-async function checkChain(
-  { header }: ParsedBatch,
-  head: Head | undefined,
-  context: CheckContext,
-): Promise<CheckResult | undefined> {
-  if (header.seq !== (head?.seq ?? 0) + 1) {
-    return header.prev !== null && (await context.has(header.prev))
+const checkChain: Stage = async (examination) => {
+  const { batch, context, head } = examination;
+  const { seq, prev, hlc } = batch.header;
+  if (seq !== (head?.seq ?? 0) + 1) {
+    return prev !== null && (await context.has(prev))
       ? refused("chain", "prev names a header that is not the one before it")
       : undefined;
   }
-  if (header.prev !== (head?.hash ?? null)) {
-    return refused("chain", `prev does not name the header at seq ${String(header.seq - 1)}`);
+  if (prev !== (head?.hash ?? null)) {
+    const detail = `prev does not name the header at seq ${String(seq - 1)}`;
+    return head === undefined
+      ? refused("chain", detail)
+      : refuseFork(examination, head.hash, detail);
   }
-  if (head !== undefined && header.hlc <= head.hlc) {
+  if (head !== undefined && hlc <= head.hlc) {
     return refused("chain", "the clock does not rise along the chain");
   }
   return undefined;
-}
+};
 
-/** The first of predecessor and dependencies that is not applied. */
-async function findMissing(
-  { header }: ParsedBatch,
-  head: Head | undefined,
-  context: CheckContext,
-): Promise<HeaderHash | undefined> {
-  if (header.prev !== null && header.seq !== (head?.seq ?? 0) + 1) return header.prev;
-  for (const dep of header.deps) {
-    if (!(await context.has(dep))) return dep;
-  }
-  return undefined;
-}
+/** The device signed the header. */
+const checkSignature: Stage = ({ batch, context, verified }) =>
+  verified || isSigned(batch, context.verifier) ? undefined : refuseSignature();
 
-/** The bodies are the ones that were signed. */
-function checkBodyHashes({ header, bodies }: ParsedBatch): CheckResult | undefined {
+/**
+ * The bodies are the ones that were signed. From here on a batch may be held: nothing unsigned is, so
+ * that the hold can't be filled in somebody else's name; and no body but the signed one, so that a held
+ * batch can't keep the true one out as its duplicate.
+ */
+const checkBodyHashes: Stage = ({ batch: { header, bodies }, verified }) => {
+  if (verified) return undefined;
   for (const [i, section] of header.sections.entries()) {
     const body = bodies[i] ?? new Uint8Array();
     const matches =
@@ -195,42 +232,71 @@ function checkBodyHashes({ header, bodies }: ParsedBatch): CheckResult | undefin
     if (!matches) return refused("body", "hash or length differs");
   }
   return undefined;
+};
+
+/** A grant covers the batch's time, its clock is not ahead of ours, and we know the policy that its writer knew. */
+const checkTime: Stage = ({ batch, context, standing }) => {
+  const wait = (reason: Hold): CheckResult => ({ kind: "hold", reason, batch, missing: undefined });
+  if (standing.kind === "later" && batch.header.replica !== context.self) {
+    return wait("grant-time");
+  }
+  if (hlcToMs(batch.header.hlc) > context.nowMs + LIMITS.clockAheadMs) return wait("clock-ahead");
+  return batch.header.epoch > context.records.space.knownEpoch ? wait("epoch") : undefined;
+};
+
+/** Predecessor and dependencies are here. */
+const checkPast: Stage = async ({ batch, context, head }) => {
+  const { seq, prev, deps } = batch.header;
+  const wait = (missing?: HeaderHash): CheckResult => ({
+    kind: "hold",
+    reason: "missing",
+    batch,
+    missing,
+  });
+  if (prev !== null && seq !== (head?.seq ?? 0) + 1) return wait(prev);
+  for (const dep of deps) {
+    const missing = await context.waitFor(dep);
+    if (missing !== undefined) return wait(missing === "later" ? undefined : missing);
+  }
+  return undefined;
+};
+
+/** No document grows past what an honest writer could make of it. */
+const checkQuota: Stage = ({ batch, context }) => {
+  const over = batch.header.sections.some(
+    ({ doc, bodyLen }) => context.bytesOf(doc) + bodyLen > LIMITS.documentHoldBytes,
+  );
+  return over ? { kind: "hold", reason: "quota", batch, missing: undefined } : undefined;
+};
+
+/** The role that a part needs beyond `append`: retracting what others stated, or deleting what they wrote. */
+function roleFor(part: Part): Role | undefined {
+  switch (part.kind) {
+    case "facts":
+      return part.frame.records.some(({ retract }) => retract !== undefined) ? "manage" : undefined;
+    case "rich":
+      return part.update.deletesOthers ? "write" : undefined;
+    case "void":
+      return undefined;
+  }
 }
 
-/**
- * All stages after parsing, in order. `signed` skips the signature and the body hashes of a batch
- * that passed them before it was held.
- */
-export async function checkBatch(
-  batch: ParsedBatch,
-  context: CheckContext,
-  signed = false,
-): Promise<CheckResult> {
-  const { header } = batch;
-  if (header.space !== context.space.id) return refused("space", "the batch is for another space");
-  const known = await checkKnown(batch, context);
-  if (known !== undefined) return known;
-  const grant = checkGrant(batch, context);
-  if (grant?.kind === "refused") return grant;
-  const head = context.head(header.replica, header.incarnation);
-  const chain = await checkChain(batch, head, context);
-  if (chain !== undefined) return chain;
-  const input = headerSigningInput(batch.headerBytes);
-  if (!signed && !context.verifier.verify(fromHex(header.replica), input, batch.signature)) {
-    return refused("signature", "the signature is not the replica's");
-  }
-  // Nothing unsigned is ever held, so that the hold can't be filled in somebody else's name; and no
-  // body but the signed one, so that a held batch can't keep the true one out as its duplicate.
-  const bodies = signed ? undefined : checkBodyHashes(batch);
-  if (bodies !== undefined) return bodies;
-  if (grant !== undefined) return grant;
-  if (hlcToMs(header.hlc) > context.nowMs + LIMITS.clockAheadMs) {
-    return { kind: "hold", reason: "clock-ahead", batch, missing: undefined };
-  }
-  const missing = await findMissing(batch, head, context);
-  if (missing !== undefined) return { kind: "hold", reason: "missing", batch, missing };
+/** The first role that a batch needs and its device did not have then; undefined when it had all. */
+export function lackedRole(
+  { header }: Pick<Batch, "header">,
+  parts: readonly Part[],
+  { space }: Records,
+): Role | undefined {
+  const role = roleAt(space, header.replica, hlcToMs(header.hlc));
+  return parts
+    .map(roleFor)
+    .find((needed) => needed !== undefined && (role === undefined || !allows(role, needed)));
+}
+
+/** The bodies open, hold only what they may, and the device's role allows every part. */
+function checkContent({ batch, context, head, standing }: Examination): CheckResult {
   const after = head?.hlc ?? (0 as Hlc);
-  const opened = openParts(header, batch.bodies, after, context.checkRich);
+  const opened = openParts(batch.header, batch.bodies, after, context.openRich);
   switch (opened.kind) {
     case "refused":
       return opened;
@@ -238,9 +304,42 @@ export async function checkBatch(
       return { kind: "hold", reason: "missing", batch, missing: undefined };
     case "parts": {
       const { parts } = opened;
-      const roles = checkRoles(batch, parts, context);
-      if (roles !== undefined) return roles;
-      return { kind: "accept", batch: { ...batch, parts } };
+      const lacked =
+        standing.kind === "later" ? undefined : lackedRole(batch, parts, context.records);
+      return lacked === undefined
+        ? { kind: "accept", batch: { ...batch, parts } }
+        : refused("grant", `a part of the batch needs the role ${lacked}`);
     }
   }
+}
+
+/** The stages after size and shape, in order; {@link checkContent} comes last. */
+const STAGES: readonly Stage[] = [
+  checkSpace,
+  checkKnown,
+  checkStanding,
+  checkChain,
+  checkSignature,
+  checkBodyHashes,
+  checkTime,
+  checkPast,
+  checkQuota,
+];
+
+/** Runs the stages. `verified` skips the signature and the body hashes of a batch that passed them before it was held. */
+export async function checkBatch(
+  batch: ParsedBatch,
+  context: CheckContext,
+  verified = false,
+): Promise<CheckResult> {
+  const { header, hash } = batch;
+  const head = context.head(header.replica, header.incarnation);
+  const standing = context.records.standing(header, hash);
+  const examination: Examination = { batch, context, verified, head, standing };
+  for (const stage of STAGES) {
+    const pending = stage(examination);
+    const result = pending instanceof Promise ? await pending : pending;
+    if (result !== undefined) return result;
+  }
+  return checkContent(examination);
 }

@@ -46,6 +46,12 @@ export class OutcomeCounters {
     this.#received--;
   }
 
+  /** A held batch was dropped for another. */
+  evict(): void {
+    this.#held--;
+    this.#dropped++;
+  }
+
   /** The numbers now. */
   snapshot(): ReceiveCounters {
     return {

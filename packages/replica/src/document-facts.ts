@@ -2,7 +2,15 @@
 import { canonicalJson } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { SlotStore, counting, expiryMs, isNewer, resolve, undominatedOf } from "@ctxmesh/facts";
-import type { ChainId, FactFrame, KeySlots, Resolution, Resolvers, Slot } from "@ctxmesh/facts";
+import type {
+  ChainId,
+  FactFrame,
+  FactRecord,
+  KeySlots,
+  Resolution,
+  Resolvers,
+  Slot,
+} from "@ctxmesh/facts";
 import { hlcToMs, toHex } from "@ctxmesh/model";
 import type {
   Candidate,
@@ -173,6 +181,16 @@ export class DocumentFacts {
   /** A writer's newest statement about a key. */
   statement(key: string, writer: DeviceKey): Slot | undefined {
     return this.#store.slots(key).statements.find((slot) => slot.writer === writer);
+  }
+
+  /** Whether a writer's statement or ruling in a record, or a newer one, is here. */
+  hasStated(writer: DeviceKey, { key, hlc, retract }: FactRecord): boolean {
+    const { statements, retractions } = this.#store.slots(key);
+    const slots = retract === undefined ? statements : retractions;
+    return slots.some(
+      (slot) =>
+        slot.writer === writer && slot.retract?.writer === retract?.writer && slot.hlc >= hlc,
+    );
   }
 
   /** A writer's own number under a key; 0 when it has none that counts. */

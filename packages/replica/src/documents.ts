@@ -2,7 +2,7 @@
 /** The documents of a space, their facts under the space's policy, and the canonical leaves. */
 import { canonicalJson } from "@ctxmesh/codec";
 import { Resolvers } from "@ctxmesh/facts";
-import type { Policy } from "@ctxmesh/facts";
+import type { FactRecord, Policy } from "@ctxmesh/facts";
 import { hlcToMs } from "@ctxmesh/model";
 import type {
   Candidate,
@@ -16,7 +16,9 @@ import { RichDocument } from "@ctxmesh/rich";
 import type { RichContent, RichRoots, RichUpdate } from "@ctxmesh/rich";
 import type { CheckedBatch } from "./checks.ts";
 import { DocumentFacts } from "./document-facts.ts";
-import type { CheckRich } from "./parts.ts";
+import type { OpenRich } from "./parts.ts";
+import { VoidContent } from "./void-content.ts";
+import type { ChainView } from "./void-content.ts";
 
 /** A key whose slots changed. */
 export interface ChangedKey {
@@ -31,6 +33,8 @@ export class Documents {
   readonly #factsByDoc = new Map<DocumentName, DocumentFacts>();
   readonly #richByDoc = new Map<DocumentName, RichDocument>();
   readonly #resolvers: Resolvers;
+  /** Rich operations that never come. */
+  readonly voids: VoidContent = new VoidContent();
 
   constructor(policy: Policy) {
     this.#resolvers = new Resolvers(policy);
@@ -64,9 +68,17 @@ export class Documents {
     return rich;
   }
 
-  /** Checks a rich update against what is staged; changes nothing. */
-  readonly checkRich: CheckRich = (doc, bytes, interval) =>
-    (this.#richByDoc.get(doc) ?? new RichDocument()).check(bytes, interval);
+  /** Checks rich updates against what is staged; changes nothing. */
+  openRich(view: ChainView): OpenRich {
+    return (doc, bytes, interval) => {
+      if (this.voids.follows(doc, interval.client, interval.from)) return { kind: "void" };
+      const verdict = (this.#richByDoc.get(doc) ?? new RichDocument()).check(bytes, interval);
+      return verdict.kind === "missing" &&
+        this.voids.isVoid(doc, verdict.client, verdict.clock, view)
+        ? { kind: "void" }
+        : verdict;
+    };
+  }
 
   /** Makes a local rich edit and stages it; undefined when it changed nothing. */
   editRich(
@@ -79,7 +91,10 @@ export class Documents {
 
   /** Takes an accepted batch's rich updates as ones that will be applied; later checks build on them. */
   stage({ parts }: Pick<CheckedBatch, "parts">): void {
-    for (const part of parts) if (part.kind === "rich") this.#rich(part.doc).stage(part.update);
+    for (const part of parts) {
+      if (part.kind === "rich") this.#rich(part.doc).stage(part.update);
+      if (part.kind === "void") this.voids.addPart(part.doc, part.client, part.from);
+    }
   }
 
   /** Merges a batch that was staged; returns the fact keys whose slots changed. */
@@ -88,6 +103,7 @@ export class Documents {
     const changed: ChangedKey[] = [];
     for (const part of parts) {
       const { doc } = part;
+      if (part.kind === "void") continue;
       if (part.kind === "rich") {
         this.#rich(doc).apply(part.update);
         continue;
@@ -117,6 +133,11 @@ export class Documents {
     return this.#factsByDoc.get(doc)?.statement(key, writer)?.hlc;
   }
 
+  /** Whether a writer's statement or ruling in a record, or a newer one, is here. */
+  hasStated(doc: DocumentName, writer: DeviceKey, record: FactRecord): boolean {
+    return this.#factsByDoc.get(doc)?.hasStated(writer, record) ?? false;
+  }
+
   /** A writer's own number under a key: 0 when its newest statement is none, is deleted, or does not count. */
   ownNumber(doc: DocumentName, key: string, writer: DeviceKey, nowMs: number): number {
     return this.#factsByDoc.get(doc)?.ownNumber(key, writer, nowMs) ?? 0;
@@ -136,6 +157,30 @@ export class Documents {
       }
     }
     return found;
+  }
+
+  /** The version of each key's answer now, by document and key. */
+  versions(nowMs: number): Map<string, ChangedKey & { readonly version: string }> {
+    const versions = new Map<string, ChangedKey & { readonly version: string }>();
+    for (const [doc, facts] of this.#factsByDoc) {
+      for (const key of facts.keys({})) {
+        const version = facts.visible(key, nowMs)?.version;
+        if (version !== undefined) versions.set(`${doc}\n${key}`, { doc, key, version });
+      }
+    }
+    return versions;
+  }
+
+  /** The keys whose answer is another one in `other`, which took this one's place. */
+  changedIn(other: Documents, nowMs: number): readonly ChangedKey[] {
+    const before = this.versions(nowMs);
+    const changed: ChangedKey[] = [];
+    for (const [name, { doc, key, version }] of other.versions(nowMs)) {
+      if (before.get(name)?.version !== version) changed.push({ doc, key });
+      before.delete(name);
+    }
+    for (const { doc, key } of before.values()) changed.push({ doc, key });
+    return changed;
   }
 
   /** Number of visible facts, and how many of them are contested. */

@@ -12,7 +12,7 @@ export class Group {
   readonly batches: CheckedBatch[] = [];
   readonly #frontier: Frontier;
   readonly #heads = new Map<string, Head>();
-  readonly #hashes = new Set<HeaderHash>();
+  readonly #byHash = new Map<HeaderHash, CheckedBatch>();
   readonly #hashBySeq = new Map<string, HeaderHash>();
 
   constructor(frontier: Frontier) {
@@ -25,7 +25,7 @@ export class Group {
     const chain = chainKey(head.replica, head.incarnation);
     this.batches.push(batch);
     this.#heads.set(chain, head);
-    this.#hashes.add(batch.hash);
+    this.#byHash.set(batch.hash, batch);
     this.#hashBySeq.set(`${chain}${String(head.seq)}`, batch.hash);
   }
 
@@ -38,7 +38,12 @@ export class Group {
 
   /** Whether a header is in the group or surely applied; false means "look in the store". */
   isRecent(hash: HeaderHash): boolean {
-    return this.#hashes.has(hash) || this.#frontier.isRecent(hash);
+    return this.#byHash.has(hash) || this.#frontier.isRecent(hash);
+  }
+
+  /** A batch of the group. */
+  batch(hash: HeaderHash): CheckedBatch | undefined {
+    return this.#byHash.get(hash);
   }
 
   /** The group's own header at a chain position. */

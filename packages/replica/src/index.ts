@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/** One party's copy of a space: the receive pipeline, local writes, documents, and the space itself. */
+/** One party's copy of a space: the receive pipeline, local writes, documents, and what counts of it all. */
 export type { ChangedKey } from "./documents.ts";
+export { verifyProof } from "./evidence.ts";
+export type { Fork } from "./evidence.ts";
 export type { Head } from "./layout.ts";
 export type { ChainSpan, StoredBatch } from "./log.ts";
-export { parsePolicy } from "./policy-record.ts";
+export type { ForkRef, RecordBytes, RecordIds, RefusedRecord } from "./records.ts";
 export { Replica } from "./replica.ts";
-export type { AppliedBatch, ReplicaOptions } from "./replica.ts";
-export {
-  DEFAULT_GRANT_MS,
-  allows,
-  createSpace,
-  encodeSpaceFile,
-  issueGrant,
-  parseSpaceFile,
-  setPolicy,
-} from "./space.ts";
-export type { Space } from "./space.ts";
+export type { ChainStatus, DegradedChain, ReplicaOptions } from "./replica.ts";
+export { salvageBatches, salvageRecords } from "./salvage.ts";
+export type { SalvageReport } from "./salvage.ts";
+export type { VoidReason } from "./state.ts";
+export type { AppliedBatch, RecordsChange, RecordsOutcome } from "./tasks.ts";

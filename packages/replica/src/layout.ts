@@ -10,12 +10,24 @@
  * | 0x03 | replica(32) inc(16) seq(u64) | position(u64), header hash(32)           |
  * | 0x04 | header hash(32)             | position(u64)                           |
  * | 0x05 | replica(32) inc(16)         | seq(u64), header hash(32), hlc(u64): a chain's head |
+ * | 0x06 | act id(32)                  | signed membership act                   |
+ * | 0x07 | replica(32) inc(16)         | proof that the chain forks              |
+ * | 0x08 | header hash(32)             | CBOR [header, signature] of a void batch whose body is not here |
+ * | 0x09 | replica(32) inc(16)         | as 0x05: a head that a damaged store had, and this one has to reach |
  *
  * One write adds to all of 0x02 to 0x05, so they never disagree; on opening, the log is walked and must
- * lead to exactly the recorded heads. The log's order is a causal order.
+ * lead to exactly the recorded heads. The log's order is a causal order. It also holds the batches that
+ * became void: what counts is worked out from 0x06 and 0x07 when the log is read.
  */
-import { fromHex, parseHeaderHash, toHex } from "@ctxmesh/model";
+import {
+  fromHex,
+  parseDeviceKey,
+  parseHeaderHash,
+  parseIncarnationId,
+  toHex,
+} from "@ctxmesh/model";
 import type {
+  ActId,
   DeviceKey,
   HeaderHash,
   Hlc,
@@ -24,7 +36,19 @@ import type {
   StoreRange,
 } from "@ctxmesh/model";
 
-const TAG = { incarnation: 1, log: 2, chain: 3, hash: 4, head: 5 } as const;
+const TAG = {
+  incarnation: 1,
+  log: 2,
+  chain: 3,
+  hash: 4,
+  head: 5,
+  act: 6,
+  proof: 7,
+  voidHeader: 8,
+  expected: 9,
+} as const;
+/** From here on records are not the replica's own. */
+const FIRST_FOREIGN_TAG = 0x10;
 const U64 = 8;
 
 /** A chain's newest applied batch. */
@@ -99,6 +123,9 @@ export const readChainEntry = (value: Uint8Array): { position: number; hash: Hea
   hash: parseHeaderHash(toHex(value.subarray(U64))),
 });
 
+/** The log position under a header hash. */
+export const readHashEntry = (value: Uint8Array): number => readU64(value, 0);
+
 /** The key of a header hash. */
 export const hashKey = (hash: HeaderHash): Uint8Array => pack(TAG.hash, fromHex(hash));
 
@@ -107,6 +134,16 @@ export const headRange: StoreRange = { gte: pack(TAG.head), lt: pack(TAG.head + 
 
 /** The map key of the chain that a head record's key names. */
 export const chainOfHeadKey = (key: Uint8Array): string => toHex(key.subarray(1));
+
+/** All incarnations of our own. */
+export const incarnationRange: StoreRange = {
+  gte: pack(TAG.incarnation),
+  lt: pack(TAG.incarnation + 1),
+};
+
+/** The incarnation that a key of {@link incarnationRange} names. */
+export const readIncarnationKey = (key: Uint8Array): IncarnationId =>
+  parseIncarnationId(toHex(key.subarray(1)));
 
 /** The record of an incarnation of our own. */
 export const incarnationChange = (incarnation: IncarnationId, startedAt: number): StoreChange => ({
@@ -133,3 +170,81 @@ export const headChange = (head: Head): StoreChange => ({
   key: pack(TAG.head, fromHex(head.replica), fromHex(head.incarnation)),
   value: pack(undefined, head.seq, fromHex(head.hash), head.hlc),
 });
+
+/** All membership acts. */
+export const actRange: StoreRange = { gte: pack(TAG.act), lt: pack(TAG.act + 1) };
+
+/** The record of a membership act. */
+export const actChange = (id: ActId, record: Uint8Array): StoreChange => ({
+  key: pack(TAG.act, fromHex(id)),
+  value: record,
+});
+
+/** All proofs of equivocation. */
+export const proofRange: StoreRange = { gte: pack(TAG.proof), lt: pack(TAG.proof + 1) };
+
+/** The record of a chain's proof; a later one replaces it. */
+export const proofChange = (chain: {
+  readonly replica: DeviceKey;
+  readonly incarnation: IncarnationId;
+  readonly proof: Uint8Array;
+}): StoreChange => ({
+  key: pack(TAG.proof, fromHex(chain.replica), fromHex(chain.incarnation)),
+  value: chain.proof,
+});
+
+/** All headers kept without their bodies. */
+export const voidHeaderRange: StoreRange = {
+  gte: pack(TAG.voidHeader),
+  lt: pack(TAG.voidHeader + 1),
+};
+
+/** A signed header that is kept because batches that count name it, though it does not count itself. */
+export const voidHeaderChange = (hash: HeaderHash, signed: Uint8Array): StoreChange => ({
+  key: pack(TAG.voidHeader, fromHex(hash)),
+  value: signed,
+});
+
+/** Heads that have to be reached. */
+export const expectedRange: StoreRange = { gte: pack(TAG.expected), lt: pack(TAG.expected + 1) };
+
+/** The record of a head that has to be reached, from the head record of another store. */
+export const expectedChange = (headKey: Uint8Array, value: Uint8Array): StoreChange => {
+  const key = headKey.slice();
+  key[0] = TAG.expected;
+  return { key, value };
+};
+
+/** The removal of such a record. */
+export const expectationMet = (chain: Pick<Head, "replica" | "incarnation">): StoreChange => ({
+  key: pack(TAG.expected, fromHex(chain.replica), fromHex(chain.incarnation)),
+});
+
+/** The chain and seq in a record of {@link expectedRange}. */
+export const readExpected = (
+  key: Uint8Array,
+  value: Uint8Array,
+): Pick<Head, "replica" | "incarnation" | "seq"> => ({
+  replica: parseDeviceKey(toHex(key.subarray(1, 33))),
+  incarnation: parseIncarnationId(toHex(key.subarray(33))),
+  seq: readU64(value, 0),
+});
+
+/** Whether a key is a batch's. */
+export const isBatchKey = (key: Uint8Array): boolean => key[0] === TAG.log;
+
+/** Whether a key is a chain head's. */
+export const isHeadKey = (key: Uint8Array): boolean => key[0] === TAG.head;
+
+/** Whether a record means the same in another store of the same device. */
+export const isKeptAsIs = (key: Uint8Array): boolean => {
+  const tag = key[0] ?? 0;
+  const kept: readonly number[] = [
+    TAG.incarnation,
+    TAG.act,
+    TAG.proof,
+    TAG.voidHeader,
+    TAG.expected,
+  ];
+  return kept.includes(tag) || tag >= FIRST_FOREIGN_TAG;
+};

@@ -27,6 +27,8 @@ import type { Part } from "./parts.ts";
 
 /** A record before it is stamped. */
 type Draft = Omit<FactRecord, "seq" | "hlc"> & {
+  /** The clock of a statement that is made again; otherwise it gets the next one. */
+  readonly hlc?: Hlc;
   /** To be added to the writer's own number when the write is stamped; then there is no `valueJson` yet. */
   readonly increment?: number;
 };
@@ -136,21 +138,23 @@ const NUMBER_BYTES = 25;
 const textBytes = (texts: readonly string[] = [], overhead = 0): number =>
   texts.reduce((sum, text) => sum + utf8Length(text) + overhead, 0);
 
+/** Never less than the encoded size of a record. */
+export const recordBytes = (draft: Draft): number =>
+  DRAFT_OVERHEAD +
+  textBytes([draft.key, draft.valueJson ?? "", draft.retract?.reason ?? ""]) +
+  (draft.increment === undefined ? 0 : NUMBER_BYTES) +
+  (draft.retract === undefined ? 0 : RETRACT_OVERHEAD) +
+  textBytes(Object.values(draft.source ?? {})) +
+  textBytes(draft.tags, LIST_ITEM_OVERHEAD) +
+  textBytes(draft.basis, LIST_ITEM_OVERHEAD);
+
+const sizeOf = (drafts: readonly Draft[]): number =>
+  drafts.reduce((sum, draft) => sum + recordBytes(draft), 0);
+
 function prepare(doc: DocumentName, drafts: readonly Draft[]): PreparedWrite {
   if (drafts.length === 0) invalid("facts", "is empty");
   limit("facts", drafts.length, LIMITS.factsPerWrite, "facts");
-  const bytes = drafts.reduce(
-    (sum, draft) =>
-      sum +
-      DRAFT_OVERHEAD +
-      textBytes([draft.key, draft.valueJson ?? "", draft.retract?.reason ?? ""]) +
-      (draft.increment === undefined ? 0 : NUMBER_BYTES) +
-      (draft.retract === undefined ? 0 : RETRACT_OVERHEAD) +
-      textBytes(Object.values(draft.source ?? {})) +
-      textBytes(draft.tags, LIST_ITEM_OVERHEAD) +
-      textBytes(draft.basis, LIST_ITEM_OVERHEAD),
-    0,
-  );
+  const bytes = sizeOf(drafts);
   limit("facts", bytes, LIMITS.writeBytes, "bytes in one write");
   return { doc, drafts, bytes };
 }
@@ -174,6 +178,12 @@ export function prepareRetract(doc: DocumentName, key: string, retract: Retracti
   limit("reason", utf8Length(retract.reason), LIMITS.reasonBytes, "bytes");
   return prepare(doc, [{ key: checkKey(key), retract }]);
 }
+
+/** Records of an earlier life as a write that states them again, at their own clocks. */
+export const prepareRecords = (
+  doc: DocumentName,
+  records: readonly FactRecord[],
+): PreparedWrite => ({ doc, drafts: records, bytes: sizeOf(records) });
 
 /** A staged rich update as a write. */
 export const prepareUpdate = (doc: DocumentName, update: RichUpdate): PreparedWrite => ({
@@ -266,7 +276,10 @@ export class OwnNumbers {
   }
 }
 
-function sectionOf(part: Part, body: Uint8Array): Section {
+/** A local batch holds nothing void. */
+type LocalPart = Exclude<Part, { readonly kind: "void" }>;
+
+function sectionOf(part: LocalPart, body: Uint8Array): Section {
   const { from, to } = part.kind === "facts" ? part.frame : part.update;
   return {
     doc: part.doc,
@@ -297,7 +310,7 @@ export function buildBatch(
   const stamps: Hlc[] = [];
   const from = new Map(seqs);
   let hlc = 0 as Hlc;
-  const rich: (Part & { kind: "rich" })[] = [];
+  const rich: LocalPart[] = [];
   for (const { doc, drafts, update } of writes) {
     if (update !== undefined) {
       rich.push({ kind: "rich", doc, update });
@@ -310,16 +323,16 @@ export function buildBatch(
     for (const draft of drafts) {
       const seq = (seqs.get(doc) ?? 0) + 1;
       seqs.set(doc, seq);
-      hlc = tools.clock.tick();
+      hlc = draft.hlc ?? tools.clock.tick();
       records.push({ ...(tools.numbers?.settle(doc, draft) ?? draft), seq, hlc });
     }
     stamps.push(hlc);
   }
-  const facts = [...recordsByDoc].map(([doc, records]): Part => {
+  const facts = [...recordsByDoc].map(([doc, records]): LocalPart => {
     const frame = { from: from.get(doc) ?? 0, to: seqs.get(doc) ?? 0, records };
     return { kind: "facts", doc, frame };
   });
-  const parts: Part[] = [...facts, ...rich];
+  const parts: LocalPart[] = [...facts, ...rich];
   const bodies = parts.map((part) =>
     encodeBody(part.kind === "facts" ? encodeFrame(part.frame) : part.update.bytes),
   );

@@ -8,23 +8,21 @@ import type {
   Hlc,
   IncarnationId,
 } from "@ctxmesh/model";
-import type { Documents } from "./documents.ts";
+import type { Core } from "./core.ts";
 import type { Group } from "./group.ts";
 import type { RichRoots } from "@ctxmesh/rich";
 import { OwnNumbers, buildBatch, hasIncrement, packWrites, prepareUpdate } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
 import { clientOf } from "./parts.ts";
-import type { Space } from "./space.ts";
 
 /** What a local writer is made of. */
 export interface LocalWriterOptions {
-  readonly space: Space;
+  readonly core: Core;
   readonly device: DeviceKey;
   readonly incarnation: IncarnationId;
   readonly signer: DeviceSigner;
   readonly clock: Clock;
   readonly hlc: HlcClock;
-  readonly documents: Documents;
 }
 
 /** A local write: facts, or an edit of rich content that runs when its group is built. */
@@ -65,10 +63,10 @@ export class LocalWriter {
   /** Runs an edit, which stages it; a write of facts is ready as it is. */
   #prepare(write: LocalWrite): PreparedWrite | Error | undefined {
     if (!("edit" in write)) return write;
-    const { device, incarnation, documents } = this.#options;
+    const { core, device, incarnation } = this.#options;
     const client = clientOf(device, incarnation);
     try {
-      const update = documents.editRich(write.doc, client, write.edit);
+      const update = core.state.documents.editRich(write.doc, client, write.edit);
       if (update === undefined) return undefined;
       this.#client = client;
       return prepareUpdate(write.doc, update);
@@ -78,7 +76,9 @@ export class LocalWriter {
   }
 
   #buildBatches(writes: readonly PreparedWrite[], group: Group): readonly Hlc[] {
-    const { space, device, incarnation, signer, clock, hlc, documents } = this.#options;
+    const { core, device, incarnation, signer, clock, hlc } = this.#options;
+    const { space } = core.records;
+    const { documents } = core.state;
     const nowMs = clock.now();
     const numbers = writes.some(hasIncrement)
       ? new OwnNumbers((doc, key) => documents.ownNumber(doc, key, device, nowMs))

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The replica's log of applied batches in the store: opened and verified, extended, and read back. */
-import { decodeBatch } from "@ctxmesh/codec";
-import { sha256 } from "@ctxmesh/crypto";
-import { MeshError, parseHeaderHash, toHex } from "@ctxmesh/model";
-import type { DeviceKey, HeaderHash, IncarnationId, Store, StoreChange } from "@ctxmesh/model";
+/** The replica's log of accepted batches in the store: opened and verified, extended, and read back. Some may have become void. */
+import { MeshError, toHex } from "@ctxmesh/model";
+import type {
+  DeviceKey,
+  HeaderHash,
+  IncarnationId,
+  Store,
+  StoreChange,
+  Vault,
+} from "@ctxmesh/model";
 import type { ParsedBatch } from "./checks.ts";
 import {
   batchChanges,
@@ -17,9 +22,11 @@ import {
   logKey,
   logRange,
   readChainEntry,
+  readHashEntry,
   readU64,
 } from "./layout.ts";
 import type { Head } from "./layout.ts";
+import { decodeStored, encodeStored } from "./stored-batch.ts";
 
 /** Refuses the log. */
 export const corrupt = (problem: string, cause?: unknown): never => {
@@ -39,15 +46,11 @@ export const headOf = ({ header, hash }: Pick<ParsedBatch, "header" | "hash">): 
 });
 
 /** Reads a batch of our own log; its record hash was verified by the store, its signature on receipt. */
-function readStored(bytes: Uint8Array, position: number): ParsedBatch {
+function readStored(stored: Uint8Array, position: number, vault: Vault | undefined): ParsedBatch {
   try {
-    const batch = decodeBatch(bytes);
-    return {
-      ...batch,
-      bytes,
-      hash: parseHeaderHash(toHex(sha256(batch.headerBytes))),
-    };
+    return decodeStored(stored, vault);
   } catch (error) {
+    if (error instanceof MeshError && error.code === "KEY_INVALID") throw error;
     return corrupt(`has no batch at position ${String(position)}`, error);
   }
 }
@@ -71,32 +74,40 @@ export interface StoredBatch {
   readonly bytes: Uint8Array;
 }
 
-/** The applied batches of one space in one store. */
+/** The accepted batches of one space in one store. */
 export class BatchLog {
   readonly #store: Store;
+  readonly #vault: Vault | undefined;
+  /** The newest batch of each chain, whether it counts or not. */
+  readonly #heads = new Map<string, Head>();
   #count = 0;
 
-  private constructor(store: Store) {
+  private constructor(store: Store, vault: Vault | undefined) {
     this.#store = store;
+    this.#vault = vault;
   }
 
   /**
    * Opens the log and hands every stored batch to `replay` in order. Throws `STORE_CORRUPT` when a
-   * position is missing, a chain does not link, or the recorded heads disagree.
+   * position is missing, a chain does not link, or the recorded heads disagree; `KEY_INVALID` when the vault can't open a body.
    */
-  static async open(store: Store, replay: (batch: ParsedBatch) => void): Promise<BatchLog> {
-    const log = new BatchLog(store);
-    const heads = new Map<string, Head>();
+  static async open(
+    store: Store,
+    vault: Vault | undefined,
+    replay: (batch: ParsedBatch, position: number) => void,
+  ): Promise<BatchLog> {
+    const log = new BatchLog(store, vault);
+    const heads = log.#heads;
     for await (const [key, value] of store.scan(logRange(1))) {
       log.#count++;
       if (readU64(key, 1) !== log.#count) corrupt(`has a hole at position ${String(log.#count)}`);
-      const batch = readStored(value, log.#count);
+      const batch = readStored(value, log.#count, vault);
       const chain = chainKey(batch.header.replica, batch.header.incarnation);
       if ((heads.get(chain)?.hash ?? null) !== batch.header.prev) {
         corrupt(`breaks a chain at position ${String(log.#count)}`);
       }
       heads.set(chain, headOf(batch));
-      replay(batch);
+      replay(batch, log.#count);
     }
     let recorded = 0;
     for await (const [key, value] of store.scan(headRange)) {
@@ -110,6 +121,24 @@ export class BatchLog {
     return log;
   }
 
+  /** All stored batches in order. */
+  async *batches(): AsyncGenerator<readonly [batch: ParsedBatch, position: number]> {
+    for await (const [key, value] of this.#store.scan(logRange(1))) {
+      const position = readU64(key, 1);
+      yield [readStored(value, position, this.#vault), position];
+    }
+  }
+
+  /** The chains, each with its newest stored batch. */
+  heads(): Iterable<Head> {
+    return this.#heads.values();
+  }
+
+  /** The newest stored batch of a chain. */
+  head(replica: DeviceKey, incarnation: IncarnationId): Head | undefined {
+    return this.#heads.get(chainKey(replica, incarnation));
+  }
+
   /** The changes that append batches, in order. They count only once {@link appended} is called. */
   changesFor(batches: readonly ParsedBatch[]): readonly StoreChange[] {
     const changes: StoreChange[] = [];
@@ -118,29 +147,53 @@ export class BatchLog {
     for (const batch of batches) {
       const head = headOf(batch);
       position++;
-      changes.push(...batchChanges(head, position, batch.bytes));
+      changes.push(...batchChanges(head, position, encodeStored(batch, this.#vault)));
       heads.set(chainKey(head.replica, head.incarnation), head);
     }
     for (const head of heads.values()) changes.push(headChange(head));
+    changes.push(...(this.#vault?.takeChanges() ?? []));
     return changes;
   }
 
   /** The batches of {@link changesFor} are on disk. */
-  appended(batches: number): void {
-    this.#count += batches;
+  appended(batches: readonly ParsedBatch[]): void {
+    this.#count += batches.length;
+    for (const batch of batches) {
+      const { replica, incarnation } = batch.header;
+      this.#heads.set(chainKey(replica, incarnation), headOf(batch));
+    }
   }
 
-  /** Whether a header was applied. */
+  /** Whether a batch is stored. */
   async has(hash: HeaderHash): Promise<boolean> {
     return (await this.#store.get(hashKey(hash))) !== undefined;
   }
 
-  /** The header at a chain position, if applied. */
+  /** The batch under a header hash. */
+  async byHash(hash: HeaderHash): Promise<ParsedBatch | undefined> {
+    const entry = await this.#store.get(hashKey(hash));
+    return entry === undefined ? undefined : this.at(readHashEntry(entry));
+  }
+
+  /** The batch at a position. */
+  async at(position: number): Promise<ParsedBatch> {
+    return readStored(await this.#bytesAt(position), position, this.#vault);
+  }
+
+  async #bytesAt(position: number): Promise<Uint8Array> {
+    const stored = await this.#store.get(logKey(position));
+    return stored ?? corrupt(`has a hole at position ${String(position)}`);
+  }
+
+  /** The header at a chain position, whether it counts or not; a position that no chain has reached costs no look at the store. */
   async hashAt(
     replica: DeviceKey,
     incarnation: IncarnationId,
     seq: number,
   ): Promise<HeaderHash | undefined> {
+    const head = this.#heads.get(chainKey(replica, incarnation));
+    if (head === undefined || seq > head.seq) return undefined;
+    if (seq === head.seq) return head.hash;
     const value = await this.#store.get(chainEntryKey(replica, incarnation, seq));
     return value === undefined ? undefined : readChainEntry(value).hash;
   }
@@ -170,9 +223,11 @@ export class BatchLog {
   }
 
   async #storedAt({ span, seq, position = 0 }: Cursor): Promise<StoredBatch> {
-    const bytes = await this.#store.get(logKey(position));
-    if (bytes === undefined) return corrupt(`has a hole at position ${String(position)}`);
-    return { replica: span.replica, incarnation: span.incarnation, seq, bytes };
+    const { replica, incarnation } = span;
+    const stored = await this.#bytesAt(position);
+    const bytes =
+      this.#vault === undefined ? stored : readStored(stored, position, this.#vault).bytes;
+    return { replica, incarnation, seq, bytes };
   }
 }
 

@@ -13,14 +13,24 @@ import type { RichInterval, RichUpdate, RichVerdict } from "@ctxmesh/rich";
 /** One section's content. */
 export type Part =
   | { readonly kind: "facts"; readonly doc: DocumentName; readonly frame: FactFrame }
-  | { readonly kind: "rich"; readonly doc: DocumentName; readonly update: RichUpdate };
+  | { readonly kind: "rich"; readonly doc: DocumentName; readonly update: RichUpdate }
+  /** A rich update that builds on what is void, and so is void itself from that clock on. */
+  | {
+      readonly kind: "void";
+      readonly doc: DocumentName;
+      readonly client: number;
+      readonly from: number;
+    };
 
-/** Checks a rich update against a document as staged. Throws as `RichDocument.check`. */
-export type CheckRich = (
+/**
+ * Checks a rich update against a document as staged: ready, waiting for an operation that may still come,
+ * or void. Throws as `RichDocument.check`.
+ */
+export type OpenRich = (
   doc: DocumentName,
   bytes: Uint8Array,
   interval: RichInterval,
-) => RichVerdict;
+) => RichVerdict | { readonly kind: "void" };
 
 /** The parts; or why not; or that a rich update builds on what is not here yet. */
 export type OpenResult =
@@ -72,13 +82,18 @@ function openRich(
   payload: Uint8Array,
   { doc, from, to }: Section,
   client: number,
-  check: CheckRich,
+  open: OpenRich,
 ): OpenResult {
   try {
-    const verdict = check(doc, payload, { client, from, to });
-    return verdict.kind === "ready"
-      ? { kind: "parts", parts: [{ kind: "rich", doc, update: verdict.update }] }
-      : { kind: "missing" };
+    const verdict = open(doc, payload, { client, from, to });
+    switch (verdict.kind) {
+      case "ready":
+        return { kind: "parts", parts: [{ kind: "rich", doc, update: verdict.update }] };
+      case "void":
+        return { kind: "parts", parts: [{ kind: "void", doc, client, from }] };
+      case "missing":
+        return { kind: "missing" };
+    }
   } catch (error) {
     return refused("rich", toMeshError(error).message);
   }
@@ -111,11 +126,11 @@ export function openParts(
   header: Header,
   bodies: readonly Uint8Array[],
   after: Hlc,
-  check: CheckRich,
+  rich: OpenRich,
 ): OpenResult {
   const own = clientOf(header.replica, header.incarnation);
-  const rich = header.sections.some(({ kind }) => kind === "rich");
-  if (header.client !== own && (rich || header.client !== 0)) {
+  const hasRich = header.sections.some(({ kind }) => kind === "rich");
+  if (header.client !== own && (hasRich || header.client !== 0)) {
     return refused("rich", "the Yjs client id is not this incarnation's");
   }
   const parts: Part[] = [];
@@ -131,7 +146,7 @@ export function openParts(
     const opened =
       section.kind === "facts"
         ? openFacts(payload, section, after, header.hlc)
-        : openRich(payload, section, own, check);
+        : openRich(payload, section, own, rich);
     if (opened.kind !== "parts") return opened;
     parts.push(...opened.parts);
   }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Role } from "@ctxmesh/codec";
-import { HlcClock } from "@ctxmesh/facts";
+import { allows, roleAt } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import {
+  LIMITS,
   MeshError,
   hlcToMs,
   parseDeviceKey,
   parseIncarnationId,
   toHex,
-  LIMITS,
 } from "@ctxmesh/model";
 import type {
   Candidate,
@@ -16,6 +17,7 @@ import type {
   DeviceSigner,
   DocumentName,
   FactInput,
+  HeaderHash,
   Hlc,
   IncarnationId,
   ListQuery,
@@ -25,35 +27,33 @@ import type {
   ReceiveOutcome,
   SignatureVerifier,
   Store,
+  Vault,
   VisibleFact,
   WriteReceipt,
 } from "@ctxmesh/model";
 import type { RichContent, RichRoots } from "@ctxmesh/rich";
-import { checkBatch, parseBatch } from "./checks.ts";
-import type { CheckContext, CheckResult, CheckedBatch, ParsedBatch } from "./checks.ts";
-import { OutcomeCounters } from "./counters.ts";
-import type { ChangedKey, Documents } from "./documents.ts";
-import type { Frontier } from "./frontier.ts";
-import { Group } from "./group.ts";
-import { HoldBuffer } from "./hold.ts";
+import { parseBatch } from "./checks.ts";
+import { Committer } from "./committer.ts";
+import { decodeSignedHeader, encodeSignedHeader } from "./evidence.ts";
+import type { Fork, ParsedHeader } from "./evidence.ts";
 import { incarnationChange } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { prepareDelete, preparePut, prepareRetract } from "./local-batch.ts";
-import { LocalWriter } from "./local-writer.ts";
 import type { LocalWrite } from "./local-writer.ts";
-import { headOf } from "./log.ts";
-import type { BatchLog, ChainSpan, StoredBatch } from "./log.ts";
+import type { ChainSpan, StoredBatch } from "./log.ts";
 import { openState } from "./open.ts";
-import type { OpenState } from "./open.ts";
-import { allows } from "./space.ts";
-import type { Space } from "./space.ts";
-import { WorkQueue } from "./work-queue.ts";
-import type { Sized } from "./work-queue.ts";
+import type { RecordBytes, RecordIds } from "./records.ts";
+import type { VoidReason } from "./state.ts";
+import type { AppliedBatch, RecordsChange, RecordsOutcome } from "./tasks.ts";
+import { withVoidAncestors } from "./void-headers.ts";
 
 /** What a replica is made of. */
 export interface ReplicaOptions {
   /** Used by this replica alone; the replica does not close it. */
   readonly store: Store;
+  /** Seals the bodies of batches in the store; without one they are stored as they came. */
+  readonly vault?: Vault;
+  /** From the space file; the store may know more of its acts. */
   readonly space: Space;
   readonly signer: DeviceSigner;
   readonly verifier: SignatureVerifier;
@@ -62,80 +62,49 @@ export interface ReplicaOptions {
   readonly logger: Logger;
 }
 
-/** A batch that became durable and visible. */
-export interface AppliedBatch {
-  readonly bytes: Uint8Array;
-  /** What was given to {@link Replica.receive} with it. */
-  readonly source: object | undefined;
-  readonly head: Head;
-  readonly origin: "local" | "remote";
-  /** Facts in the batch. */
-  readonly facts: number;
-  /** HLC of its first fact. */
-  readonly firstHlc: Hlc;
-  readonly changed: readonly ChangedKey[];
+/** How much of a chain is here, and how much of it counts. */
+export interface ChainStatus {
+  readonly replica: DeviceKey;
+  readonly incarnation: IncarnationId;
+  /** Batches that count. */
+  readonly seq: number;
+  /** The most that can count, when there is a limit: below a proven fork, or up to a revocation. */
+  readonly limit?: number;
+  /** Batches that are here and do not count, and why. */
+  readonly void: number;
+  readonly reason?: VoidReason;
 }
 
-interface WriteTask extends Sized {
-  readonly write: LocalWrite;
-  readonly resolve: (receipt: WriteReceipt) => void;
-  readonly reject: (error: unknown) => void;
+/** A chain that has not come as far again as a damaged store had it. */
+export interface DegradedChain {
+  readonly replica: DeviceKey;
+  readonly incarnation: IncarnationId;
+  /** Batches that are here. */
+  readonly seq: number;
+  readonly expected: number;
 }
 
-interface ReceiveTask extends Sized {
-  readonly batch: ParsedBatch;
-  /** It came out of the hold: its signature is verified and nobody waits for its outcome. */
-  readonly released: boolean;
-  readonly resolve: (outcome: ReceiveOutcome) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-const ignore = (): void => undefined;
 const MAX_LIST = 10_000;
 /** What a rich edit counts for before its size is known. */
 const EDIT_BYTES = 1_024;
+/** Hashes in one answer of {@link Replica.missing}. */
+const MAX_MISSING = 64;
+/** Headers in one answer of {@link Replica.signedHeaders}. */
+const MAX_HEADERS = 1_024;
 
 /**
- * One party's copy of a space. All ways in, a local write or a received batch, go through one queue
- * that is drained in groups: a group's batches are checked in order, written with one atomic, durable
- * store write, then applied to memory and announced. While a write is under way the next group gathers.
+ * One party's copy of a space: local writes, the one way in for foreign batches and records, and reads. See
+ * {@link Committer} for how they are brought in order.
  */
 export class Replica {
-  readonly space: Space;
   readonly device: DeviceKey;
-  /** This process life; fresh at every open, so that a copied or restored store never continues an old chain. */
-  readonly incarnation: IncarnationId;
   readonly #options: ReplicaOptions;
-  readonly #log: BatchLog;
-  readonly #frontier: Frontier;
-  readonly #documents: Documents;
-  readonly #hlc: HlcClock;
-  readonly #hold = new HoldBuffer();
-  readonly #counters = new OutcomeCounters();
-  readonly #listeners = new Set<(batch: AppliedBatch) => void>();
-  readonly #writer: LocalWriter;
-  readonly #writes = new WorkQueue<WriteTask>();
-  readonly #receives = new WorkQueue<ReceiveTask>();
-  #draining: Promise<void> | undefined;
-  #closed = false;
-  #failure: MeshError | undefined;
+  readonly #committer: Committer;
 
-  private constructor(options: ReplicaOptions, state: OpenState, incarnation: IncarnationId) {
+  private constructor(options: ReplicaOptions, device: DeviceKey, committer: Committer) {
     this.#options = options;
-    this.space = options.space;
-    this.device = parseDeviceKey(toHex(options.signer.publicKey));
-    this.incarnation = incarnation;
-    this.#log = state.log;
-    this.#frontier = state.frontier;
-    this.#documents = state.documents;
-    this.#hlc = new HlcClock(options.clock, state.frontier.maxHlc);
-    this.#writer = new LocalWriter({
-      ...options,
-      device: this.device,
-      incarnation,
-      hlc: this.#hlc,
-      documents: state.documents,
-    });
+    this.device = device;
+    this.#committer = committer;
   }
 
   /**
@@ -143,10 +112,25 @@ export class Replica {
    * fresh incarnation durably. Throws `STORE_CORRUPT`, `STORE_FAILED`, and `STORE_FORMAT` for a store of another space.
    */
   static async open(options: ReplicaOptions): Promise<Replica> {
-    const state = await openState(options.store, options.space);
-    const incarnation = parseIncarnationId(toHex(options.random.bytes(16)));
-    await options.store.write([incarnationChange(incarnation, options.clock.now())]);
-    return new Replica(options, state, incarnation);
+    const { store, random, clock } = options;
+    const device = parseDeviceKey(toHex(options.signer.publicKey));
+    const nowMs = clock.now();
+    const opened = await openState({ ...options, self: device });
+    const incarnation = parseIncarnationId(toHex(random.bytes(16)));
+    await store.write([...opened.changes, incarnationChange(incarnation, nowMs)]);
+    const committer = new Committer(options, device, opened, incarnation);
+    committer.resume();
+    return new Replica(options, device, committer);
+  }
+
+  /** The space as its acts have it now. */
+  get space(): Space {
+    return this.#committer.core.records.space;
+  }
+
+  /** This process life: fresh at every open, so that a copied or restored store never continues an old chain, and again when it is found to be forked. */
+  get incarnation(): IncarnationId {
+    return this.#committer.incarnation;
   }
 
   /** Writes facts of one document as one unit; resolves when they are durable here. Throws `INPUT_INVALID`, `LIMIT_EXCEEDED`, `POLICY_REFUSED`, `STORE_FAILED`, `CLOSED`. */
@@ -190,17 +174,8 @@ export class Replica {
     needed: Role = "append",
     bytes = "bytes" in write ? write.bytes : 0,
   ): Promise<WriteReceipt> {
-    this.#assertWritable();
-    const grant = this.space.grants.get(this.device);
-    if (grant === undefined || !allows(grant, needed)) {
-      throw new MeshError(
-        "POLICY_REFUSED",
-        grant === undefined
-          ? "this device has no grant in the space"
-          : `this device's role is ${grant.role}, and this needs ${needed}`,
-        { remedy: `ask whoever runs the space for a grant with the role ${needed} or more` },
-      );
-    }
+    this.#committer.assertWritable();
+    this.#assertAllowed(needed);
     const size = this.#documents.bytesOf(write.doc) + bytes;
     if (size > LIMITS.documentBytes) {
       throw new MeshError(
@@ -209,199 +184,173 @@ export class Replica {
         { field: "doc", remedy: "spread the keys over more documents" },
       );
     }
-    if (this.#writes.isFull(bytes)) {
-      throw new MeshError(
-        "LIMIT_EXCEEDED",
-        `${String(this.#writes.length)} writes are waiting for the store; the limit is ${String(LIMITS.queuedBatches)} or ${String(LIMITS.queuedBytes)} bytes`,
-        { remedy: "wait for the receipts of earlier writes" },
-      );
+    return this.#committer.write(write, bytes);
+  }
+
+  /** A grant that has ended does not stop its device: what it writes waits elsewhere for a renewed one. */
+  #assertAllowed(needed: Role): void {
+    const { space, device } = this;
+    const revocation = space.revocations.get(device);
+    if (revocation !== undefined) {
+      throw new MeshError("POLICY_REFUSED", `this device was revoked: ${revocation.reason}`, {
+        remedy: "ask whoever runs the space; a device that may come back needs a new key",
+      });
     }
-    const { promise, resolve, reject } = Promise.withResolvers<WriteReceipt>();
-    this.#writes.push({ write, size: bytes, resolve, reject });
-    this.#drain();
-    return promise;
+    const now = roleAt(space, device, this.#options.clock.now());
+    const roles =
+      now === undefined ? (space.grants.get(device) ?? []).map(({ role }) => role) : [now];
+    if (roles.some((role) => allows(role, needed))) return;
+    throw new MeshError(
+      "POLICY_REFUSED",
+      roles.length === 0
+        ? "this device has no grant in the space"
+        : `this device's role is ${roles.join(", ")}, and this needs ${needed}`,
+      { remedy: `ask whoever runs the space for a grant with the role ${needed} or more` },
+    );
   }
 
   /**
-   * The one way in for foreign bytes. Resolves with what became of them: `accepted` only once they are
+   * The one way in for foreign batches. Resolves with what became of them: `accepted` only once they are
    * durable and applied, `dropped` while the queue for the store is full. Rejects with
    * `STORE_FAILED` or `CLOSED` when nothing can be said. `source` comes back with the applied batch, even
    * when it was held in between.
    */
   async receive(bytes: Uint8Array, source?: object): Promise<ReceiveOutcome> {
-    this.#assertWritable();
+    this.#committer.assertWritable();
     const parsed = parseBatch(bytes, source);
-    if ("kind" in parsed) return this.#counters.count(parsed);
-    const size = parsed.bytes.length;
-    if (this.#receives.isFull(size)) {
-      return this.#counters.count({ kind: "dropped" });
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<ReceiveOutcome>();
-    this.#receives.push({ batch: parsed, size, released: false, resolve, reject });
-    this.#drain();
-    return promise;
+    return "kind" in parsed
+      ? this.#committer.counters.count({
+          kind: "refused",
+          reason: parsed.reason,
+          detail: parsed.detail,
+        })
+      : this.#committer.receive(parsed);
   }
 
-  /** Looks again at batches that were held for the clock or a grant. Call about once a second. */
-  retryTimed(): void {
-    if (this.#closed || this.#failure !== undefined) return;
-    this.#requeue(this.#hold.takeTimed());
-    this.#drain();
+  /**
+   * The one way in for membership acts and proofs of equivocation, foreign or our own. Those that verify are durable and
+   * in effect when it resolves; what can't be taken is named. Acts whose parents are not known are left
+   * out. Rejects like {@link receive}.
+   */
+  async addRecords(records: Partial<RecordBytes>): Promise<RecordsOutcome> {
+    this.#committer.assertWritable();
+    return this.#committer.take({ acts: records.acts ?? [], proofs: records.proofs ?? [] });
   }
 
-  #assertWritable(): void {
-    if (this.#closed) throw new MeshError("CLOSED", "the replica is closed");
-    if (this.#failure !== undefined) throw this.#failure;
+  /** Which acts and proofs are here. */
+  recordIds(): RecordIds {
+    return this.#committer.core.records.ids();
   }
 
-  #drain(): void {
-    this.#draining ??= this.#drainGroups().finally(() => {
-      this.#draining = undefined;
-      // Work that arrived between the last look and this line.
-      if (this.#writes.length + this.#receives.length > 0) this.#drain();
+  /** SHA-256 over the ids of all acts and the positions of all forks: equal exactly when both are. */
+  recordsDigest(): Uint8Array {
+    return this.#committer.core.records.digest();
+  }
+
+  /** The acts, parents first, and proofs that whoever has `known` lacks. */
+  readRecords(known: RecordIds): RecordBytes {
+    return this.#committer.core.records.lackedBy(known);
+  }
+
+  /** Calls `listener` after acts or proofs took effect. Returns how to stop. */
+  onRecords(listener: (change: RecordsChange) => void): () => void {
+    this.#committer.recordListeners.add(listener);
+    return () => this.#committer.recordListeners.delete(listener);
+  }
+
+  /** The highest seq of a chain that can count: Infinity, or less after a proof or a revocation. */
+  limitOf(replica: DeviceKey, incarnation: IncarnationId): number {
+    return this.#committer.core.records.limitOf(replica, incarnation);
+  }
+
+  /** Hashes that held batches have waited for at least that long, oldest first, 64 at most. */
+  missing(olderThanMs: number): readonly HeaderHash[] {
+    return this.#committer.missing(this.#options.clock.now() - olderThanMs, MAX_MISSING);
+  }
+
+  /**
+   * A stored header with its signature, and the void ones behind it, 1,024 at most, each before what it
+   * names: what {@link addHeaders} takes. Empty when it is not here.
+   */
+  async signedHeaders(hash: HeaderHash): Promise<readonly Uint8Array[]> {
+    const { log, records, voidHeaders } = this.#committer.core;
+    const headers = await withVoidAncestors(
+      hash,
+      records,
+      async (name) => voidHeaders.get(name) ?? log.byHash(name),
+      MAX_HEADERS,
+    );
+    return headers.map(encodeSignedHeader);
+  }
+
+  /** Takes signed headers of void batches that held ones wait for, and of those behind them; whatever else is among them is passed over. */
+  async addHeaders(headers: readonly Uint8Array[]): Promise<void> {
+    this.#committer.assertWritable();
+    const parsed = headers.flatMap((bytes): ParsedHeader[] => {
+      try {
+        return [decodeSignedHeader(bytes)];
+      } catch {
+        return [];
+      }
+    });
+    if (parsed.length > 0) await this.#committer.take({ acts: [], proofs: [] }, parsed);
+  }
+
+  /** The proven forks, with their portable proofs. */
+  evidence(): readonly Fork[] {
+    return [...this.#committer.core.records.forks.values()];
+  }
+
+  /** The chains that are here, ordered by replica and incarnation: how much counts, and why the rest does not. */
+  chains(): readonly ChainStatus[] {
+    const { log, records, state } = this.#committer.core;
+    return [...log.heads()]
+      .toSorted((a, b) => (a.replica + a.incarnation < b.replica + b.incarnation ? -1 : 1))
+      .map(({ replica, incarnation }) => {
+        const seq = state.frontier.head(replica, incarnation)?.seq ?? 0;
+        const limit = records.limitOf(replica, incarnation);
+        const rest = state.voids.get(replica + incarnation);
+        return {
+          replica,
+          incarnation,
+          seq,
+          void: rest?.batches ?? 0,
+          ...(Number.isFinite(limit) ? { limit } : {}),
+          ...(rest === undefined ? {} : { reason: rest.reason }),
+        };
+      });
+  }
+
+  /**
+   * Chains that are behind what a damaged store had of them: the replica is degraded until anti-entropy has
+   * brought the rest. What does not count any more is not waited for.
+   */
+  degraded(): readonly DegradedChain[] {
+    const { log, records, expected } = this.#committer.core;
+    return expected.flatMap(({ replica, incarnation, seq }) => {
+      const wanted = Math.min(seq, records.limitOf(replica, incarnation));
+      const here = log.head(replica, incarnation)?.seq ?? 0;
+      return here < wanted ? [{ replica, incarnation, seq: here, expected: wanted }] : [];
     });
   }
 
-  async #drainGroups(): Promise<void> {
-    // One turn of the queue gathers what the same tick enqueued.
-    await Promise.resolve();
-    while (this.#writes.length + this.#receives.length > 0) {
-      const receives = this.#receives.take(LIMITS.batchesPerGroup);
-      const writes = this.#writes.take(LIMITS.writesPerGroup);
-      if (this.#failure !== undefined) {
-        for (const task of [...receives, ...writes]) task.reject(this.#failure);
-        continue;
-      }
-      try {
-        await this.#commitGroup(receives, writes);
-      } catch (error) {
-        this.#fail(error, receives, writes);
-      }
-    }
+  /** Gives up what {@link degraded} waits for. Rejects like {@link receive}. */
+  async acceptLoss(): Promise<void> {
+    this.#committer.assertWritable();
+    await this.#committer.acceptLoss();
   }
 
-  /** The state on disk is unknown now: refuse everything until the replica is opened again. */
-  #fail(error: unknown, receives: readonly ReceiveTask[], writes: readonly WriteTask[]): void {
-    this.#failure =
-      error instanceof MeshError
-        ? error
-        : new MeshError("INTERNAL", "the replica stopped on an unexpected error", { cause: error });
-    this.#options.logger.error("replica.failed", { error: this.#failure });
-    for (const task of [...receives, ...writes]) task.reject(this.#failure);
+  /** Looks again at batches that were held for the clock, an act or room. Call about once a second. */
+  retryTimed(): void {
+    this.#committer.retryTimed();
   }
 
-  async #commitGroup(
-    receives: readonly ReceiveTask[],
-    writes: readonly WriteTask[],
-  ): Promise<void> {
-    const group = new Group(this.#frontier);
-    const accepted: (() => void)[] = [];
-    for (const task of receives) {
-      const outcome = await this.#checkReceived(task, group);
-      const settle = (): void => task.resolve(this.#counters.count(outcome));
-      if (outcome.kind === "accepted") accepted.push(settle);
-      else settle();
-    }
-    const results = this.#writer.build(
-      writes.map(({ write }) => write),
-      group,
-    );
-    if (group.batches.length === 0) {
-      this.#settleWrites(writes, results);
-      return;
-    }
-    await this.#options.store.write(this.#log.changesFor(group.batches));
-    this.#log.appended(group.batches.length);
-    for (const batch of group.batches) this.#apply(batch);
-    for (const settle of accepted) settle();
-    this.#settleWrites(writes, results);
+  get #documents(): Committer["core"]["state"]["documents"] {
+    return this.#committer.core.state.documents;
   }
 
-  #settleWrites(writes: readonly WriteTask[], results: readonly (Hlc | Error | undefined)[]): void {
-    for (const [i, { write, resolve, reject }] of writes.entries()) {
-      const result = results[i];
-      const hlc = typeof result === "number" ? result : this.#frontier.maxHlc;
-      const facts = "drafts" in write ? write.drafts.length : 0;
-      if (result instanceof Error) reject(result);
-      else resolve({ acknowledged: "local", hlc, facts });
-    }
-  }
-
-  async #checkReceived(task: ReceiveTask, group: Group): Promise<ReceiveOutcome> {
-    const result = await checkBatch(task.batch, this.#contextFor(group), task.released);
-    if (result.kind === "accept") {
-      group.add(result.batch);
-      this.#documents.stage(result.batch);
-      this.#hlc.observe(result.batch.header.hlc);
-    }
-    return this.#outcomeOf(result);
-  }
-
-  #outcomeOf(result: CheckResult): ReceiveOutcome {
-    switch (result.kind) {
-      case "accept":
-        return { kind: "accepted" };
-      case "hold":
-        return this.#hold.add(result.batch, result.missing)
-          ? { kind: "held", reason: result.reason }
-          : { kind: "dropped" };
-      case "duplicate":
-      case "refused":
-        return result;
-    }
-  }
-
-  #contextFor(group: Group): CheckContext {
-    return {
-      space: this.space,
-      verifier: this.#options.verifier,
-      nowMs: this.#options.clock.now(),
-      head: (replica, incarnation) => group.head(replica, incarnation),
-      has: async (hash) => group.isRecent(hash) || (await this.#log.has(hash)),
-      hashAt: async (replica, incarnation, seq) =>
-        group.hashAt(replica, incarnation, seq) ??
-        (await this.#log.hashAt(replica, incarnation, seq)),
-      isHeld: (hash) => this.#hold.has(hash),
-      checkRich: this.#documents.checkRich,
-    };
-  }
-
-  /** A durable batch becomes visible; what waited for it goes back into the queue. */
-  #apply(batch: CheckedBatch): void {
-    const head = headOf(batch);
-    const origin = head.incarnation === this.incarnation ? "local" : "remote";
-    this.#frontier.advance(head, batch.header.deps);
-    const records = batch.parts.flatMap((part) =>
-      part.kind === "facts" ? part.frame.records : [],
-    );
-    const applied: AppliedBatch = {
-      bytes: batch.bytes,
-      source: batch.source,
-      head,
-      origin,
-      facts: records.length,
-      firstHlc: records[0]?.hlc ?? head.hlc,
-      changed: this.#documents.apply(batch),
-    };
-    this.#requeue(this.#hold.takeWaitingFor(batch.hash));
-    for (const listener of this.#listeners) this.#announce(listener, applied);
-  }
-
-  /** A listener that throws must not leave the rest of a durable group unapplied. */
-  #announce(listener: (batch: AppliedBatch) => void, applied: AppliedBatch): void {
-    try {
-      listener(applied);
-    } catch (error) {
-      this.#options.logger.error("replica.listener-failed", { error });
-    }
-  }
-
-  #requeue(batches: readonly ParsedBatch[]): void {
-    for (const batch of batches) {
-      this.#counters.release();
-      const size = batch.bytes.length;
-      this.#receives.push({ batch, size, released: true, resolve: ignore, reject: ignore });
-    }
+  get #frontier(): Committer["core"]["state"]["frontier"] {
+    return this.#committer.core.state.frontier;
   }
 
   /** The answer to reading a key now. */
@@ -432,8 +381,8 @@ export class Replica {
 
   /** Calls `listener` for each batch once it is durable and visible, in order. Returns how to stop. */
   onApplied(listener: (batch: AppliedBatch) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    this.#committer.batchListeners.add(listener);
+    return () => this.#committer.batchListeners.delete(listener);
   }
 
   /** Numbers of documents, visible facts, and contested ones. Reads every key. */
@@ -444,12 +393,12 @@ export class Replica {
 
   /** Counters of the receive pipeline. */
   counters(): ReceiveCounters {
-    return this.#counters.snapshot();
+    return this.#committer.counters.snapshot();
   }
 
   /** Why the replica stopped taking writes, if it did. */
   get failure(): MeshError | undefined {
-    return this.#failure;
+    return this.#committer.failure;
   }
 
   /** The heads of all chains, ordered by replica and incarnation. */
@@ -469,7 +418,7 @@ export class Replica {
 
   /** Stored batches of chain spans, in causal order. */
   read(spans: readonly ChainSpan[]): AsyncGenerator<StoredBatch> {
-    return this.#log.read(spans);
+    return this.#committer.core.log.read(spans);
   }
 
   /** The canonical leaves at the frontier's own time, with that time and the frontier. */
@@ -489,7 +438,6 @@ export class Replica {
 
   /** Refuses new work and waits until what was queued is settled. Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true;
-    while (this.#draining !== undefined) await this.#draining;
+    await this.#committer.close();
   }
 }

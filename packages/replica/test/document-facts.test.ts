@@ -2,8 +2,9 @@
 import type { PolicyRule } from "@ctxmesh/facts";
 import { LIMITS } from "@ctxmesh/model";
 import type { FactInput } from "@ctxmesh/model";
-import { setPolicy } from "@ctxmesh/replica";
-import type { Replica, Space } from "@ctxmesh/replica";
+import { setPolicy } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
+import type { Replica } from "@ctxmesh/replica";
 import { createMemoryStore, createVirtualClock } from "@ctxmesh/testing";
 import type { VirtualClock } from "@ctxmesh/testing";
 import { describe, expect, test } from "vitest";

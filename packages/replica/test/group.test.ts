@@ -7,6 +7,7 @@ import { createMemoryStore, createSeededRandom, createVirtualClock } from "@ctxm
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { buildBatch, packWrites, preparePut } from "../src/local-batch.ts";
+import type { Part } from "../src/parts.ts";
 import {
   DOC,
   START_MS,
@@ -154,11 +155,16 @@ function uncompressedSizes(writes: readonly { doc: DocumentName; facts: FactInpu
     const { batch } = buildBatch(pack, position, seqs, tools);
     const lost = batch.parts.map((part, i) => {
       const packed = batch.bodies[i]?.length ?? 0;
-      const payload = part.kind === "facts" ? encodeFrame(part.frame) : part.update.bytes;
+      const payload = part.kind === "facts" ? encodeFrame(part.frame) : richBytes(part);
       return Math.max(0, payload.length + 1 - packed);
     });
     return batch.bytes.length + lost.reduce((sum, bytes) => sum + bytes, 0);
   });
+}
+
+function richBytes(part: Part): Uint8Array {
+  if (part.kind !== "rich") throw new Error("a local batch holds nothing void");
+  return part.update.bytes;
 }
 
 describe("a batch is never over LIMITS.batchBytes, even if nothing in it could be compressed", () => {

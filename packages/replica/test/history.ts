@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { parseDocumentName, toHex } from "@ctxmesh/model";
 import type { DocumentName, FactInput, JsonValue } from "@ctxmesh/model";
-import type { Replica, Space } from "@ctxmesh/replica";
+import type { Space } from "@ctxmesh/membership";
+import type { Replica } from "@ctxmesh/replica";
 import { createMemoryStore, createSeededRandom, createVirtualClock } from "@ctxmesh/testing";
 import type { MemoryStore, VirtualClock } from "@ctxmesh/testing";
 import * as fc from "fast-check";

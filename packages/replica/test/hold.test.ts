@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { HOLDS, LIMITS } from "@ctxmesh/model";
-import type { Hlc, Hold } from "@ctxmesh/model";
-import { issueGrant } from "@ctxmesh/replica";
+import { HOLDS, LIMITS, parseDocumentName } from "@ctxmesh/model";
+import type { DocumentName, Hlc, Hold, ReceiveOutcome } from "@ctxmesh/model";
+import { issueGrant } from "@ctxmesh/membership";
 import { createMemoryStore, createSeededRandom, createVirtualClock } from "@ctxmesh/testing";
 import { describe, expect, test } from "vitest";
 import {
@@ -10,18 +10,21 @@ import {
   START_MS,
   applied,
   creator,
+  deviceOf,
   forge,
   forgeChain,
   hlcAt,
   incarnationOf,
   open,
   space,
+  spaceWith,
   stateOf,
   unaccounted,
   unknownHash,
   us,
   writer,
 } from "./mesh.ts";
+import type { Forged } from "./mesh.ts";
 
 const [first, second, third, fourth] = forgeChain(4);
 const none = new Uint8Array();
@@ -41,6 +44,9 @@ describe("a batch is held, and nothing changes or is announced", () => {
       ["it is from after the grant", forge({ hlc: hlcAt(30 * DAY_MS) }).bytes],
       ["it is from before the grant", forge({ hlc: (hlcAt(-DAY_MS) - 1) as Hlc }).bytes],
     ],
+    epoch: [["its writer has seen a policy that we have not", forge({ epoch: 1 }).bytes]],
+    // Takes 16 MiB of content first: see below.
+    quota: [],
   };
 
   test.each(
@@ -167,15 +173,17 @@ describe("the hold can't be used against others", () => {
 });
 
 describe("the hold is bounded", () => {
-  test("by the number of batches; past it they are dropped and counted, and come back later", async () => {
+  test("by the number of a device's batches; past it they are dropped and counted, and come back later", async () => {
     const replica = await open();
-    const waiting = Array.from({ length: LIMITS.heldBatches + 2 }, (_, i) =>
+    const waiting = Array.from({ length: LIMITS.heldBatchesPerDevice + 2 }, (_, i) =>
       forge({ seq: 2, prev: unknownHash(i), incarnation: incarnationOf(i + 100) }),
     );
     const outcomes = await Promise.all(waiting.map(({ bytes }) => replica.receive(bytes)));
-    expect(outcomes.filter(({ kind }) => kind === "held")).toHaveLength(LIMITS.heldBatches);
+    expect(outcomes.filter(({ kind }) => kind === "held")).toHaveLength(
+      LIMITS.heldBatchesPerDevice,
+    );
     expect(outcomes.slice(-2)).toEqual([{ kind: "dropped" }, { kind: "dropped" }]);
-    expect(replica.counters()).toMatchObject({ held: LIMITS.heldBatches, dropped: 2 });
+    expect(replica.counters()).toMatchObject({ held: LIMITS.heldBatchesPerDevice, dropped: 2 });
     expect(unaccounted(replica.counters())).toBe(0);
     // In causal order everything still goes through.
     for (const batch of [first, second, third]) {
@@ -194,7 +202,7 @@ describe("the hold is bounded", () => {
         deps: [dep.hash],
         body: random.bytes(size),
       }).bytes;
-    const fits = Math.floor(LIMITS.heldBytes / big(0, root).length);
+    const fits = Math.floor(LIMITS.heldBytesPerDevice / big(0, root).length);
     for (let i = 1; i <= fits; i++) {
       expect(await replica.receive(big(i, i === 1 ? other : root))).toEqual(held("missing"));
     }
@@ -207,6 +215,63 @@ describe("the hold is bounded", () => {
     expect(replica.counters()).toMatchObject({ held: fits, dropped: 2, refused: { body: 1 } });
     expect(unaccounted(replica.counters())).toBe(0);
   });
+});
+
+test("when the whole hold is full, whoever has most of it makes room for the others", async () => {
+  const flooders = Array.from({ length: 9 }, (_, i) => deviceOf(20 + i));
+  const crowd = spaceWith([us, writer, ...flooders].map((device) => [device, "append"] as const));
+  const replica = await open({ space: crowd });
+  const noise = createSeededRandom(2);
+  const perDevice = Math.floor(LIMITS.heldBytesPerDevice / 250_400);
+  for (const device of flooders) {
+    for (let i = 0; i < perDevice; i++) {
+      const body = noise.bytes(250_000);
+      const batch = forge({ device, incarnation: incarnationOf(i), deps: [unknownHash()], body });
+      const outcome = await replica.receive(batch.bytes);
+      expect(["held", "dropped"]).toContain(outcome.kind);
+    }
+  }
+  const others = [2, 3].map((n) =>
+    forge({ incarnation: incarnationOf(n), deps: [unknownHash(n)], body: noise.bytes(250_000) }),
+  );
+  for (const { bytes } of others) expect(await replica.receive(bytes)).toEqual(held("missing"));
+  const counters = replica.counters();
+  expect(counters.dropped).toBeGreaterThan(0);
+  expect(counters.held).toBe(9 * perDevice + 2 - counters.dropped);
+  expect(unaccounted(counters)).toBe(0);
+  for (const { bytes } of others) {
+    expect(await replica.receive(bytes)).toEqual({ kind: "duplicate" });
+  }
+});
+
+test("a batch that would take a document past LIMITS.documentHoldBytes is held, and others are not", async () => {
+  const replica = await open();
+  const value = "x".repeat(60_000);
+  const chain: Forged[] = [];
+  const append = async (doc: DocumentName): Promise<ReceiveOutcome> => {
+    const seq = chain.length + 1;
+    const records = Array.from({ length: 16 }, (_, i) => ({
+      key: `k${String(16 * seq + i)}`,
+      seq: 16 * seq + i,
+      hlc: hlcAt(100 * seq + i),
+      valueJson: JSON.stringify(value),
+    }));
+    const batch = forge({
+      seq,
+      prev: chain.at(-1)?.hash ?? null,
+      hlc: hlcAt(100 * seq + 99),
+      records,
+      section: { doc },
+    });
+    const outcome = await replica.receive(batch.bytes);
+    if (outcome.kind === "accepted") chain.push(batch);
+    return outcome;
+  };
+  let outcome = await append(DOC);
+  while (outcome.kind === "accepted" && chain.length < 40) outcome = await append(DOC);
+  expect(outcome).toEqual(held("quota"));
+  expect(chain.length * 16 * 60_000).toBeGreaterThan(LIMITS.documentHoldBytes - 1_000_000);
+  expect(await append(parseDocumentName("other"))).toEqual(accepted);
 });
 
 test("received batches past LIMITS.queuedBatches that wait for the store are dropped and counted", async () => {

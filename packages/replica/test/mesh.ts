@@ -26,8 +26,9 @@ import type {
   SignatureVerifier,
   Store,
 } from "@ctxmesh/model";
-import { Replica, createSpace, issueGrant } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
+import { createSpace, issueGrant } from "@ctxmesh/membership";
+import { Replica } from "@ctxmesh/replica";
+import type { Space } from "@ctxmesh/membership";
 import {
   createMemoryStore,
   createSeededRandom,
@@ -130,6 +131,7 @@ export interface ForgeOptions {
   readonly hlc?: Hlc;
   readonly deps?: readonly HeaderHash[];
   readonly incarnation?: IncarnationId;
+  readonly epoch?: number;
   readonly records?: readonly FactRecord[];
   readonly frame?: Partial<FactFrame>;
   /** The section's payload, instead of the encoded frame. */
@@ -174,7 +176,7 @@ export function forge(options: ForgeOptions = {}): Forged {
     seq,
     prev: options.prev ?? null,
     hlc,
-    epoch: 0,
+    epoch: options.epoch ?? 0,
     deps: options.deps ?? [],
     client: 0,
     sections: docs.map((doc) => ({

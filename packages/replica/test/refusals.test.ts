@@ -2,6 +2,7 @@
 import { decodeBatch, encodeBatch, encodeBody } from "@ctxmesh/codec";
 import { encodeFrame } from "@ctxmesh/facts";
 import type { FactRecord } from "@ctxmesh/facts";
+import { issueGrant, revokeDevice } from "@ctxmesh/membership";
 import { LIMITS, REFUSALS, parseDocumentName } from "@ctxmesh/model";
 import type { Hlc, Refusal } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
@@ -11,7 +12,10 @@ import { describe, expect, test } from "vitest";
 import {
   DAY_MS,
   DOC,
+  START_MS,
   applied,
+  creator,
+  deviceOf,
   emptySpace,
   forge,
   forgeChain,
@@ -19,6 +23,7 @@ import {
   incarnationOf,
   open,
   reader,
+  space,
   stateOf,
   stranger,
   unaccounted,
@@ -31,8 +36,21 @@ import type { ForgeOptions } from "./mesh.ts";
 const [first, second, third] = forgeChain(3);
 const next: ForgeOptions = { seq: 3, prev: second?.hash ?? null };
 
+const removed = deviceOf(5);
+/** The same space after a device came and was removed. */
+const spaceWithRevoked = revokeDevice(
+  issueGrant(space, creator.signer, {
+    device: removed.key,
+    service: "agent",
+    role: "manage",
+    notBefore: START_MS - DAY_MS,
+  }),
+  creator.signer,
+  { device: removed.key, heads: [], reason: "stolen", now: START_MS },
+);
+
 async function openWithChain(): Promise<Replica> {
-  const replica = await open();
+  const replica = await open({ space: spaceWithRevoked });
   for (const batch of [first, second]) {
     expect(await replica.receive(batch?.bytes ?? new Uint8Array())).toEqual({ kind: "accepted" });
   }
@@ -71,14 +89,8 @@ const CASES: Readonly<Record<Refusal, readonly (readonly [string, () => Uint8Arr
     ["100,000 nested arrays", () => new Uint8Array(100_000).fill(0x81)],
   ],
   space: [["a batch for another space", () => forge({ ...next, space: emptySpace(2) }).bytes]],
-  equivocation: [
-    [
-      "another batch at the head",
-      () => forge({ seq: 2, prev: first?.hash ?? null, hlc: hlcAt(9) }).bytes,
-    ],
-    ["another batch below the head", () => forge({ seq: 1, hlc: hlcAt(9) }).bytes],
-    ["another predecessor at the head", () => forge({ seq: 2, prev: second?.hash ?? null }).bytes],
-  ],
+  // A well-signed second history does more than be refused: see forks.test.ts.
+  equivocation: [],
   grant: [
     ["a stranger's batch", () => forge({ device: stranger }).bytes],
     ["a reader's batch", () => forge({ device: reader }).bytes],
@@ -88,7 +100,6 @@ const CASES: Readonly<Record<Refusal, readonly (readonly [string, () => Uint8Arr
     ],
   ],
   chain: [
-    ["a wrong predecessor", () => forge({ ...next, prev: first?.hash ?? null }).bytes],
     ["a clock that stands still", () => forge({ ...next, hlc: hlcAt(2) }).bytes],
     ["a clock that goes back", () => forge({ ...next, hlc: hlcAt(1) }).bytes],
     ["a gap behind a predecessor that is applied", () => forge({ ...next, seq: 4 }).bytes],
@@ -97,7 +108,21 @@ const CASES: Readonly<Record<Refusal, readonly (readonly [string, () => Uint8Arr
       () => forge({ ...next, incarnation: incarnationOf(8) }).bytes,
     ],
   ],
+  revoked: [
+    [
+      "a batch behind what a revocation lets stand",
+      () => forge({ ...next, device: removed, seq: 1, prev: null }).bytes,
+    ],
+  ],
   signature: [
+    [
+      "another batch at the head that is not signed",
+      () => forge({ seq: 2, prev: first?.hash ?? null, hlc: hlcAt(9), signer: us.signer }).bytes,
+    ],
+    [
+      "a wrong predecessor that is not signed",
+      () => forge({ ...next, prev: first?.hash ?? null, signer: us.signer }).bytes,
+    ],
     ["no signature", () => unsignedCopy(third?.bytes ?? new Uint8Array())],
     ["another device's signature", () => forge({ ...next, signer: us.signer }).bytes],
     [

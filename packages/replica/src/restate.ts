@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A device whose chain was forked (a resumed snapshot of its machine, a cloned process) has batches that
+ * count nowhere any more. What they stated is stated again in a new incarnation, at the original clocks, so
+ * that no acknowledged fact is lost. Rich edits can't be: they name operations that are void.
+ */
+import type { FactRecord } from "@ctxmesh/facts";
+import { LIMITS } from "@ctxmesh/model";
+import type { DeviceKey, DocumentName, Hlc } from "@ctxmesh/model";
+import type { Documents } from "./documents.ts";
+import { prepareRecords, recordBytes } from "./local-batch.ts";
+import type { PreparedWrite } from "./local-batch.ts";
+import type { BatchLog } from "./log.ts";
+import { openParts } from "./parts.ts";
+
+/** A record that has to be stated again. */
+interface Restatement {
+  readonly doc: DocumentName;
+  readonly record: FactRecord;
+}
+
+/** What has to be written again, and the documents with rich edits that can't be. */
+export interface Restatements {
+  readonly writes: readonly PreparedWrite[];
+  readonly lostEdits: readonly DocumentName[];
+}
+
+/** Bytes of one write's records; with one more of the largest it still fits a batch. */
+const RUN_BYTES = LIMITS.writeBytes / 2;
+
+/** Runs of the same document, each a write of its own, in clock order. */
+function toWrites(restatements: readonly Restatement[]): readonly PreparedWrite[] {
+  const writes: PreparedWrite[] = [];
+  let run: FactRecord[] = [];
+  let bytes = 0;
+  let doc: DocumentName | undefined;
+  const flush = (): void => {
+    if (doc !== undefined && run.length > 0) writes.push(prepareRecords(doc, run));
+    run = [];
+    bytes = 0;
+  };
+  for (const { doc: next, record } of restatements) {
+    if (next !== doc || bytes > RUN_BYTES) flush();
+    doc = next;
+    run.push(record);
+    bytes += recordBytes(record);
+  }
+  flush();
+  return writes;
+}
+
+/**
+ * The statements and rulings in the batches at these log positions that `documents` has nothing newer for:
+ * of each key the newest, in clock order.
+ */
+export async function restatementsOf(
+  log: BatchLog,
+  positions: readonly number[],
+  self: DeviceKey,
+  documents: Documents,
+): Promise<Restatements> {
+  const newest = new Map<string, Restatement>();
+  const lostEdits = new Set<DocumentName>();
+  for (const position of positions) {
+    const { header, bodies } = await log.at(position);
+    const opened = openParts(header, bodies, 0 as Hlc, (doc) => {
+      lostEdits.add(doc);
+      return { kind: "void" };
+    });
+    if (opened.kind !== "parts") continue;
+    for (const part of opened.parts) {
+      if (part.kind !== "facts") continue;
+      for (const record of part.frame.records) {
+        if (documents.hasStated(part.doc, self, record)) continue;
+        const about = record.retract === undefined ? "" : record.retract.writer;
+        const name = `${part.doc}\n${record.key}\n${about}`;
+        const known = newest.get(name);
+        if (known === undefined || known.record.hlc < record.hlc) {
+          newest.set(name, { doc: part.doc, record });
+        }
+      }
+    }
+  }
+  const ordered = [...newest.values()].toSorted((a, b) => a.record.hlc - b.record.hlc);
+  return { writes: toWrites(ordered), lostEdits: [...lostEdits] };
+}

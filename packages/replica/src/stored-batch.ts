@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A batch as it lies in the log. With a vault each body is sealed with the data key of its document, for its
+ * place in the chain; header and signature stay readable, so a chain verifies without any key:
+ *
+ * ```
+ * stored = CBOR [ header: bstr, signature: bstr(64), [ body or sealed body: bstr, ... ] ]
+ * place  = replica(32) inc(16) seq(u64) section(u32)
+ * ```
+ */
+import { decodeBatch, encodeBatch } from "@ctxmesh/codec";
+import type { Batch, Header } from "@ctxmesh/codec";
+import { LIMITS, fromHex } from "@ctxmesh/model";
+import type { Vault } from "@ctxmesh/model";
+import type { ParsedBatch } from "./checks.ts";
+import { hashOfHeader } from "./evidence.ts";
+
+const PLACE_BYTES = 60;
+/** Room for what sealing adds to each body. */
+const STORED_BYTES = LIMITS.batchBytes + 64 * LIMITS.sectionsPerBatch;
+
+function placeOf({ replica, incarnation, seq }: Header, section: number): Uint8Array {
+  const place = new Uint8Array(PLACE_BYTES);
+  place.set(fromHex(replica));
+  place.set(fromHex(incarnation), 32);
+  const view = new DataView(place.buffer);
+  view.setBigUint64(48, BigInt(seq));
+  view.setUint32(56, section);
+  return place;
+}
+
+/** The bytes to store for a batch. */
+export function encodeStored(
+  batch: Batch & Pick<ParsedBatch, "bytes">,
+  vault: Vault | undefined,
+): Uint8Array {
+  if (vault === undefined) return batch.bytes;
+  const { header, headerBytes, signature } = batch;
+  const bodies = header.sections.map((section, i) =>
+    vault.seal(section, placeOf(header, i), batch.bodies[i] ?? new Uint8Array()),
+  );
+  return encodeBatch({ headerBytes, signature, bodies });
+}
+
+/**
+ * The batch in stored bytes, as it was received. Throws what decoding and the vault throw: `FORMAT_INVALID`,
+ * `STORE_CORRUPT`, `KEY_INVALID`.
+ */
+export function decodeStored(stored: Uint8Array, vault: Vault | undefined): ParsedBatch {
+  const batch = decodeBatch(stored, STORED_BYTES);
+  const hash = hashOfHeader(batch.headerBytes);
+  if (vault === undefined) return { ...batch, bytes: stored, hash };
+  const { header } = batch;
+  const bodies = header.sections.map((section, i) =>
+    vault.open(section, placeOf(header, i), batch.bodies[i] ?? new Uint8Array()),
+  );
+  const original = { ...batch, bodies };
+  return { ...original, bytes: encodeBatch(original), hash };
+}

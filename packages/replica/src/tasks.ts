@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What goes into the committer's queues, and what comes of it. */
+import type { Hlc, ReceiveOutcome, WriteReceipt } from "@ctxmesh/model";
+import type { ParsedBatch } from "./checks.ts";
+import type { ChangedKey } from "./documents.ts";
+import type { ParsedHeader } from "./evidence.ts";
+import type { Head } from "./layout.ts";
+import type { LocalWrite } from "./local-writer.ts";
+import type { RecordBytes, RefusedRecord } from "./records.ts";
+import type { Sized } from "./work-queue.ts";
+
+/** A batch that became durable and visible. */
+export interface AppliedBatch {
+  readonly bytes: Uint8Array;
+  /** What was given to `receive` with it. */
+  readonly source: object | undefined;
+  readonly head: Head;
+  readonly origin: "local" | "remote";
+  /** Facts in the batch. */
+  readonly facts: number;
+  /** HLC of its first fact. */
+  readonly firstHlc: Hlc;
+  readonly changed: readonly ChangedKey[];
+}
+
+/** Records took effect; `changed` are the keys whose answer is another one now, because what counts has changed. */
+export interface RecordsChange {
+  readonly changed: readonly ChangedKey[];
+}
+
+/** What became of records that were handed in. */
+export interface RecordsOutcome {
+  readonly added: number;
+  readonly refused: readonly RefusedRecord[];
+}
+
+/** A local write, and whom to tell. */
+export interface WriteTask extends Sized {
+  readonly write: LocalWrite;
+  readonly resolve: (receipt: WriteReceipt) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A received batch, and whom to tell. */
+export interface ReceiveTask extends Sized {
+  readonly batch: ParsedBatch;
+  /** It came out of the hold: its signature is verified and nobody waits for its outcome. */
+  readonly released: boolean;
+  readonly resolve: (outcome: ReceiveOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Records and headers that were handed in, and whom to tell. */
+export interface RecordsTask extends RecordBytes {
+  readonly headers: readonly ParsedHeader[];
+  readonly resolve: (outcome: RecordsOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Tells the writers what became of their writes: stamped, failed, or (undefined) without any change, at `nowHlc`. */
+export function settleWrites(
+  writes: readonly WriteTask[],
+  results: readonly (Hlc | Error | undefined)[],
+  nowHlc: Hlc,
+): void {
+  for (const [i, { write, resolve, reject }] of writes.entries()) {
+    const result = results[i];
+    const hlc = typeof result === "number" ? result : nowHlc;
+    const facts = "drafts" in write ? write.drafts.length : 0;
+    if (result instanceof Error) reject(result);
+    else resolve({ acknowledged: "local", hlc, facts });
+  }
+}
