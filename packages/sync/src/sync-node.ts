@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Channel, Clock, Logger, PeerStatus, ReceiveOutcome } from "@ctxmesh/model";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
-import type { AppliedBatch, ChainSpan, Replica } from "@ctxmesh/replica";
-import { MAX_BATCHES, decodeMessage, encodeMessage } from "./messages.ts";
-import type { ChainSeq } from "./messages.ts";
-import { initialState, isInSync, step } from "./session.ts";
-import type { LocalView, SessionEffect, SessionEvent, SessionState } from "./session.ts";
+import { decodeMessage } from "./messages.ts";
+import { LiveSession } from "./live-session.ts";
+import { Peering } from "./peering.ts";
+import { Quotas, costOf } from "./quota.ts";
+import { Bars, RefusalLog, isBlamed } from "./refusal-log.ts";
+import type { Refused } from "./refusal-log.ts";
+import { isInSync } from "./session-heads.ts";
+import type { SessionEvent } from "./session-state.ts";
+import { ReplicaView } from "./sync-replica.ts";
+import type { RecordIds, Records, SyncReplica, SyncedBatch } from "./sync-replica.ts";
 
 /** A one-to-many fast path beside the sessions, such as gossipsub. */
 export interface Broadcast {
@@ -16,33 +21,22 @@ export interface Broadcast {
 
 /** What a sync node is made of. */
 export interface SyncNodeOptions {
-  readonly replica: Replica;
+  readonly replica: SyncReplica;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Whether batches of others are pushed on at once (hub) or only told about (agent, whose peers hear the writer themselves). */
   readonly relay: "push" | "tell";
+  /** Whether a device (hex key) may be connected now; looked at when records change and about once a second. */
+  readonly admits: (device: string) => boolean;
   readonly broadcast?: Broadcast;
 }
 
-/** Pushed batches of one remote that may wait for the store at the same time. */
-const MAX_PUSHES_IN_FLIGHT = 256;
 /** Refusals of one remote after which its channel is closed. */
 const MAX_REFUSALS = 16;
-
-interface Session {
-  readonly channel: Channel;
-  readonly openedMs: number;
-  state: SessionState;
-  pushesInFlight: number;
-  refusals: number;
-  /** Sends in order, one at a time. */
-  outbox: Promise<void>;
-  /** Bytes handed to the outbox and not yet taken by the channel. */
-  queuedBytes: number;
-  resume: (() => void) | undefined;
-  /** Why it was ended, when this end did it. */
-  reason: string | undefined;
-}
+/** How often it is looked who may stay, which headers are missing, and what there is to log. */
+const LOOK_EVERY_MS = 1_000;
+/** Headers that batches have been held for this long are asked for by hash; the usual ways bring most of them sooner. */
+const MISSING_AFTER_MS = 1_000;
 
 /** Codes of what is wrong with a message. */
 const VIOLATIONS: ReadonlySet<string> = new Set([
@@ -52,80 +46,139 @@ const VIOLATIONS: ReadonlySet<string> = new Set([
   "LIMIT_EXCEEDED",
 ]);
 
+const NO_RECORDS: Records = { acts: [], proofs: [] };
+const sizeOf = (items: readonly Uint8Array[]): number =>
+  items.reduce((sum, { length }) => sum + length, 0);
+
 /**
  * Runs the sync protocol over channels for one replica: steps the state machine of each session and
  * carries out its effects. Call {@link tick} every 50 ms or so; nothing here has a timer.
  */
 export class SyncNode {
   readonly #options: SyncNodeOptions;
-  readonly #view: LocalView;
-  readonly #sessions = new Set<Session>();
-  readonly #stopListening: () => void;
+  readonly #view: ReplicaView;
+  readonly #peering: Peering;
+  readonly #sessions = new Set<LiveSession>();
+  readonly #quotas: Quotas;
+  readonly #refusals: RefusalLog;
+  readonly #bars = new Bars();
+  /** Sessions whose budget is used up, in the order in which they began to wait. */
+  readonly #waiting = new Set<LiveSession>();
+  readonly #stopListening: readonly (() => void)[];
+  /** The records that sessions were told about. */
+  #announced: RecordIds;
+  #lookedMs: number;
 
   constructor(options: SyncNodeOptions) {
     this.#options = options;
-    const { replica } = options;
-    this.#view = {
-      space: replica.space.id,
-      digest: () => replica.frontierDigest(),
-      heads: () => replica.heads(),
-      // What a device without a grant wrote would be refused, so it is never asked for: the peer that has it
-      // knows of a grant that we do not.
-      seqOf: ({ replica: device, incarnation }) =>
-        replica.space.grants.has(device)
-          ? replica.seqOf(device, incarnation)
-          : Number.MAX_SAFE_INTEGER,
-    };
-    this.#stopListening = replica.onApplied((applied) => {
-      this.#announce(applied);
+    const { replica, clock, logger } = options;
+    this.#view = new ReplicaView(replica);
+    this.#quotas = new Quotas(clock.now());
+    this.#refusals = new RefusalLog(logger);
+    this.#lookedMs = clock.now();
+    this.#announced = replica.recordIds();
+    this.#peering = new Peering({
+      replica,
+      view: this.#view,
+      outcome: (session, outcome) => {
+        this.#judge(session, outcome);
+      },
+      refusedRecord: (session, { code, message }) => {
+        // Whether we have room for it is not the sender's doing.
+        const blamed = code !== "LIMIT_EXCEEDED";
+        const refused = { event: "record.refused", stage: code, detail: message, blamed };
+        this.#refused(session, { ...refused, device: session.device });
+      },
+      violation: (session, reason) => {
+        logger.warn("peer.violation", { device: session.device, reason });
+      },
     });
+    this.#stopListening = [
+      replica.onApplied((applied) => {
+        this.#announce(applied);
+      }),
+      replica.onRecords(() => {
+        this.#announceRecords();
+      }),
+    ];
   }
 
-  /** Runs a session until its channel ends; never rejects. */
+  /** Runs a session until its channel ends; never rejects. Channels of devices that are barred or not admitted are closed at once. */
   async run(channel: Channel): Promise<void> {
-    const session: Session = {
-      channel,
-      openedMs: this.#options.clock.now(),
-      state: initialState,
-      pushesInFlight: 0,
-      refusals: 0,
-      outbox: Promise.resolve(),
-      queuedBytes: 0,
-      resume: undefined,
-      reason: undefined,
-    };
+    const { device, address, role } = channel.remote;
+    const { clock, logger } = this.#options;
+    const unwelcome = this.#whyUnwelcome(device);
+    if (unwelcome !== undefined) {
+      logger.info("peer.turned-away", { device, address, reason: unwelcome });
+      await channel.close(unwelcome).catch(() => undefined);
+      return;
+    }
+    const session = new LiveSession(channel, clock.now());
     this.#sessions.add(session);
-    const peer = { device: channel.remote.device, address: channel.remote.address };
-    this.#options.logger.info("peer.connected", { ...peer, role: channel.remote.role });
+    logger.info("peer.connected", { device, address, role });
     try {
-      await this.#handle(session, { type: "opened" });
+      await this.#peering.handle(session, { type: "opened" });
       for await (const bytes of channel.receive()) {
-        await this.#handle(session, { type: "message", message: decodeMessage(bytes) });
-        if (session.state.phase === "closed") break;
+        await this.#affordable(session);
+        if (session.isClosed) break;
+        const message = decodeMessage(bytes);
+        this.#quotas.charge(device, costOf(message, bytes.length));
+        await this.#peering.handle(session, { type: "message", message });
+        if (session.isClosed) break;
       }
     } catch (error) {
       const { code, message } = toMeshError(error);
-      if (VIOLATIONS.has(code)) this.#violation(session, message);
+      if (VIOLATIONS.has(code)) logger.warn("peer.violation", { device, reason: message });
       session.reason ??= message;
     }
     this.#sessions.delete(session);
-    session.state = { ...session.state, phase: "closed" };
+    await session.over();
     const { reason } = session;
-    this.#options.logger.info("peer.disconnected", {
-      ...peer,
+    logger.info("peer.disconnected", {
+      device,
+      address,
       ...(reason === undefined ? {} : { reason }),
     });
-    await channel.close(reason).catch(() => undefined);
   }
 
-  /** Passes time: tells peers what is new, and compares digests when due. */
+  /** Passes time: refills budgets, tells peers what is new, compares digests when due, closes who may not stay. */
   tick(): void {
     const nowMs = this.#options.clock.now();
+    this.#quotas.refill(nowMs);
+    for (const session of this.#waiting) {
+      if (!this.#quotas.isOpen(session.device)) continue;
+      this.#waiting.delete(session);
+      session.resume();
+    }
+    if (Math.abs(nowMs - this.#lookedMs) >= LOOK_EVERY_MS) this.#look(nowMs);
     for (const session of this.#sessions) this.#fire(session, { type: "tick", nowMs });
   }
 
-  /** The verdict on a batch that came by broadcast, as gossipsub's validators give it. */
+  /** What is looked at now and then. */
+  #look(nowMs: number): void {
+    this.#lookedMs = nowMs;
+    this.#refusals.flush(nowMs);
+    this.#dismissUnwelcome();
+    const hashes = this.#options.replica.missing(MISSING_AFTER_MS);
+    if (hashes.length === 0) return;
+    for (const session of this.#sessions) this.#fire(session, { type: "missing", hashes, nowMs });
+  }
+
+  /** Waits while the device's budget, or the node's, is used up. Each one waiting takes one message in its turn. */
+  async #affordable(session: LiveSession): Promise<void> {
+    if (this.#quotas.isOpen(session.device)) return;
+    this.#waiting.add(session);
+    await session.waitUntil(() => !this.#waiting.has(session));
+    this.#waiting.delete(session);
+  }
+
+  /**
+   * The verdict on a batch that came by broadcast, as gossipsub's validators give it: `reject` only for what
+   * its sender is to blame for, and `ignore` without a look once the node's budget is used up.
+   */
   async receiveBroadcast(batch: Uint8Array): Promise<"accept" | "ignore" | "reject"> {
+    if (!this.#quotas.nodeIsOpen) return "ignore";
+    this.#quotas.chargeNode(1);
     const outcome = await this.#options.replica.receive(batch);
     switch (outcome.kind) {
       case "accepted":
@@ -136,7 +189,7 @@ export class SyncNode {
       case "dropped":
         return "ignore";
       case "refused":
-        return "reject";
+        return isBlamed(outcome.reason) ? "reject" : "ignore";
     }
   }
 
@@ -153,19 +206,24 @@ export class SyncNode {
       }));
   }
 
+  /** Whether a device (hex key) may not connect for now, since its sessions were closed for refusals again and again. */
+  isBarred(device: string): boolean {
+    return this.#bars.isBarred(device, this.#options.clock.now());
+  }
+
   /** Sends what is new to every peer and closes all sessions. Idempotent. */
   async stop(): Promise<void> {
-    this.#stopListening();
+    for (const stop of this.#stopListening) stop();
     this.tick();
     await Promise.all(
       [...this.#sessions].map(async (session) => {
-        await session.outbox;
-        await session.channel.close("shutting down").catch(() => undefined);
+        await session.flushed();
+        session.end("shutting down");
       }),
     );
   }
 
-  #announce(applied: AppliedBatch): void {
+  #announce(applied: SyncedBatch): void {
     const { broadcast, relay, logger } = this.#options;
     const local = applied.origin === "local";
     const broadcasting = local && broadcast?.active() === true;
@@ -174,143 +232,83 @@ export class SyncNode {
         logger.warn("broadcast.failed", { error: toMeshError(error).message });
       });
     }
+    const head = this.#view.applied(applied.head);
     for (const session of this.#sessions) {
       const covered = broadcasting && session.channel.remote.role === "agent";
       const push =
         (local || relay === "push") &&
         !covered &&
-        session.queuedBytes + session.channel.bufferedBytes < LIMITS.channelBufferBytes / 2;
+        session.unreadBytes < LIMITS.channelBufferBytes / 2;
       const how = session === applied.source ? "brought" : push ? "push" : "tell";
-      const { head, bytes: batch } = applied;
-      this.#fire(session, { type: "applied", head, batch, how });
+      this.#fire(session, { type: "applied", head, batch: applied.bytes, how });
+    }
+  }
+
+  /** Pushes new records, so many as fit into one answer; more of them are asked for once digests are compared. */
+  #announceRecords(): void {
+    const { replica, clock } = this.#options;
+    this.#view.recordsChanged();
+    const fresh = replica.readRecords(this.#announced);
+    this.#announced = replica.recordIds();
+    const few = sizeOf(fresh.acts) + sizeOf(fresh.proofs) <= LIMITS.syncChunkBytes;
+    const records = few ? fresh : NO_RECORDS;
+    const nowMs = clock.now();
+    for (const session of this.#sessions) {
+      this.#fire(session, { type: "records-changed", records, nowMs });
+    }
+    // After they were told why.
+    this.#dismissUnwelcome();
+  }
+
+  #whyUnwelcome(device: string): string | undefined {
+    if (this.isBarred(device)) return "the device is barred for a while";
+    return this.#options.admits(device) ? undefined : "the device is not welcome in this space";
+  }
+
+  /** Ends the sessions of devices that may not stay; at once, if that was tried before. */
+  #dismissUnwelcome(): void {
+    for (const session of this.#sessions) {
+      if (session.isClosed) {
+        session.end(session.reason ?? "closed");
+        continue;
+      }
+      const reason = this.#whyUnwelcome(session.device);
+      if (reason !== undefined) session.dismiss(reason);
     }
   }
 
   /** Steps a session without waiting for the effects. */
-  #fire(session: Session, event: SessionEvent): void {
-    this.#handle(session, event).catch((error: unknown) => {
-      this.#end(session, toMeshError(error).message);
+  #fire(session: LiveSession, event: SessionEvent): void {
+    this.#peering.handle(session, event).catch((error: unknown) => {
+      session.end(toMeshError(error).message);
     });
   }
 
-  #end(session: Session, reason: string): void {
-    session.reason ??= reason;
-    session.state = { ...session.state, phase: "closed" };
-    session.channel.close(reason).catch(() => undefined);
-  }
-
-  async #handle(session: Session, event: SessionEvent): Promise<void> {
-    const { state, effects } = step(session.state, event, this.#view);
-    session.state = state;
-    for (const effect of effects) await this.#perform(session, effect);
-  }
-
-  async #perform(session: Session, effect: SessionEffect): Promise<void> {
-    switch (effect.type) {
-      case "send":
-        this.#post(session, encodeMessage(effect.message));
-        return;
-      case "deliver":
-        await (effect.pulled
-          ? this.#deliverPulled(session, effect.batches)
-          : this.#deliverPushed(session, effect.batches));
-        return;
-      case "serve":
-        await this.#serve(session, effect.spans);
-        return;
-      case "close":
-        this.#violation(session, effect.reason);
-        session.reason ??= effect.reason;
-        await session.channel.close(effect.reason);
-    }
-  }
-
-  #violation(session: Session, reason: string): void {
-    const { device } = session.channel.remote;
-    this.#options.logger.warn("peer.violation", { device, reason });
-  }
-
-  /** Queues a message behind the ones before it; a broken channel ends its receive loop by itself. */
-  #post(session: Session, bytes: Uint8Array): void {
-    if (session.state.phase === "closed") return;
-    session.queuedBytes += bytes.length;
-    if (session.queuedBytes > LIMITS.channelBufferBytes) {
-      this.#end(session, "the peer reads too slowly");
-      return;
-    }
-    session.outbox = session.outbox
-      .then(async () => session.channel.send(bytes))
-      .catch((error: unknown) => {
-        this.#end(session, toMeshError(error).message);
-      })
-      .finally(() => {
-        session.queuedBytes -= bytes.length;
-      });
-  }
-
-  async #serve(session: Session, spans: readonly ChainSpan[]): Promise<void> {
-    const batches: Uint8Array[] = [];
-    const sent = new Map<string, ChainSeq>();
-    let bytes = 0;
-    for await (const stored of this.#options.replica.read(spans)) {
-      if (batches.length > 0 && bytes + stored.bytes.length > LIMITS.syncChunkBytes) break;
-      if (batches.length >= MAX_BATCHES) break;
-      batches.push(stored.bytes);
-      bytes += stored.bytes.length;
-      sent.set(stored.replica + stored.incarnation, stored);
-    }
-    // Not awaited: two ends that serve each other must both go on reading.
-    this.#post(session, encodeMessage({ type: "batches", batches }));
-    await this.#handle(session, { type: "served", heads: [...sent.values()] });
-  }
-
-  async #deliverPulled(session: Session, batches: readonly Uint8Array[]): Promise<void> {
-    await Promise.all(batches.map(async (batch) => this.#receive(session, batch)));
-    await this.#handle(session, { type: "delivered" });
-  }
-
-  /** Hands pushes over without waiting for the disk, up to a bound; then the channel is read no further. */
-  async #deliverPushed(session: Session, batches: readonly Uint8Array[]): Promise<void> {
-    for (const batch of batches) {
-      session.pushesInFlight++;
-      this.#receive(session, batch)
-        .catch((error: unknown) => {
-          this.#end(session, toMeshError(error).message);
-        })
-        .finally(() => {
-          session.pushesInFlight--;
-          session.resume?.();
-        })
-        .catch(() => undefined);
-    }
-    if (session.pushesInFlight < MAX_PUSHES_IN_FLIGHT) return;
-    await new Promise<void>((resolve) => {
-      session.resume = resolve;
-    });
-    session.resume = undefined;
-  }
-
-  async #receive(session: Session, batch: Uint8Array): Promise<void> {
-    const outcome = await this.#options.replica.receive(batch, session);
-    this.#judge(session, outcome);
-  }
-
-  #judge(session: Session, outcome: ReceiveOutcome): void {
-    if (outcome.kind === "held" && outcome.reason === "missing") {
+  #judge(session: LiveSession, outcome: ReceiveOutcome): void {
+    if (outcome.kind === "held" && (outcome.reason === "missing" || outcome.reason === "epoch")) {
       this.#fire(session, { type: "held", nowMs: this.#options.clock.now() });
     }
     if (outcome.kind !== "refused") return;
-    // Held to be no fault of the sender: its space file may be newer than ours.
-    if (outcome.reason === "grant") return;
+    const { reason: stage, detail } = outcome;
+    const blamed = isBlamed(stage);
+    this.#refused(session, {
+      event: "batch.refused",
+      device: session.device,
+      stage,
+      detail,
+      blamed,
+    });
+  }
+
+  /** Logs a refusal, and closes and in the end bars a device that is to blame for too many. */
+  #refused(session: LiveSession, refused: Refused): void {
+    const nowMs = this.#options.clock.now();
+    this.#refusals.note(refused, nowMs);
+    if (!refused.blamed || session.isClosed) return;
     session.refusals++;
-    if (session.refusals === 1 || session.refusals === MAX_REFUSALS) {
-      this.#options.logger.warn("batch.refused", {
-        device: session.channel.remote.device,
-        stage: outcome.reason,
-        detail: outcome.detail,
-        refusals: session.refusals,
-      });
-    }
-    if (session.refusals >= MAX_REFUSALS) this.#end(session, "too many refused batches");
+    if (session.refusals < MAX_REFUSALS) return;
+    session.end("too many refused batches");
+    this.#bars.closed(session.device, nowMs);
+    if (this.isBarred(session.device)) this.#dismissUnwelcome();
   }
 }

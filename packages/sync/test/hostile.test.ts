@@ -5,11 +5,15 @@
  */
 import { decodeBatch, encodeBatch, encodeCbor } from "@ctxmesh/codec";
 import { LIMITS, parseSpaceId } from "@ctxmesh/model";
-import type { Channel } from "@ctxmesh/model";
-import { ASK_AFTER_HOLD_MS, DIGEST_EVERY_MS, decodeMessage, encodeMessage } from "@ctxmesh/sync";
+import {
+  BAR_MS,
+  COMPARE_SOON_MS,
+  DIGEST_EVERY_MS,
+  decodeMessage,
+  encodeMessage,
+} from "@ctxmesh/sync";
 import type { SyncMessage } from "@ctxmesh/sync";
 import { createSeededRandom, createVirtualClock, waitFor } from "@ctxmesh/testing";
-import type { VirtualClock } from "@ctxmesh/testing";
 import { describe, expect, test } from "vitest";
 import {
   DOC,
@@ -22,50 +26,11 @@ import {
   settle,
   spaceOf,
 } from "./mesh.ts";
-import type { Node } from "./mesh.ts";
-
-const PEER = 1;
-const zeros = (length: number): Uint8Array => new Uint8Array(length);
+import { HASH, PEER, bytesLeft, createScene, helloOf, warnings, zeros } from "./scene.ts";
 
 /** A value of 60,000 characters, of which 30,000 bytes are left when packed. */
 const large = (seed: number): string =>
   Buffer.from(createSeededRandom(seed).bytes(30_000)).toString("hex");
-
-interface Scene {
-  readonly node: Node;
-  readonly clock: VirtualClock;
-  readonly channel: Channel;
-  readonly sent: ReturnType<typeof face>["sent"];
-  readonly ended: Promise<void>;
-  /** A writer that the node is not connected to, and its batches so far. */
-  readonly writer: Node;
-  readonly batches: readonly Uint8Array[];
-  send(message: SyncMessage): Promise<void>;
-}
-
-/** A node facing a remote that has said hello, unless `greet` is false. */
-async function createScene(greet = true): Promise<Scene> {
-  const clock = createVirtualClock(START_MS);
-  const space = spaceOf([0, PEER, 2]);
-  const node = await createNode(0, { space, clock });
-  const writer = await createNode(2, { space, clock });
-  const batches: Uint8Array[] = [];
-  writer.replica.onApplied(({ bytes }) => batches.push(bytes));
-  const { channel, sent, ended } = face(node, PEER);
-  const send = async (message: SyncMessage): Promise<void> => channel.send(encodeMessage(message));
-  if (greet) await send({ type: "hello", space: space.id, digest: node.replica.frontierDigest() });
-  await settle();
-  return { node, clock, channel, sent, ended, writer, batches, send };
-}
-
-const warnings = ({ log }: Node): string[] =>
-  log.filter(({ level }) => level === "warn").map(({ event }) => event);
-
-const bytesLeft = async (channel: Channel): Promise<number> => {
-  let bytes = 0;
-  for await (const message of channel.receive()) bytes += message.length;
-  return bytes;
-};
 
 /** The batch with its signature broken. */
 const forged = (batch: Uint8Array): Uint8Array => {
@@ -80,14 +45,30 @@ describe("a peer that breaks the protocol is closed at once and named once", () 
     ["garbage", true, Uint8Array.of(0xff, 0, 1, 2)],
     ["nothing", true, zeros(0)],
     ["no message of ours", true, encodeCbor({ type: 9 })],
-    ["something before hello", false, encodeMessage({ type: "digest", digest })],
+    ["something before hello", false, encodeMessage({ type: "digest", digest, records: digest })],
     [
       "another space",
       false,
-      encodeMessage({ type: "hello", space: parseSpaceId("77".repeat(32)), digest }),
+      encodeMessage({
+        type: "hello",
+        space: parseSpaceId("77".repeat(32)),
+        digest,
+        records: digest,
+      }),
     ],
-    ["another version", false, encodeCbor([0, 2, zeros(32), digest])],
-    ["hello twice", true, encodeMessage({ type: "hello", space, digest })],
+    ["the version before", false, encodeCbor([0, 1, zeros(32), digest])],
+    ["hello twice", true, encodeMessage({ type: "hello", space, digest, records: digest })],
+    ["headers that nobody wanted", true, encodeMessage({ type: "headers", headers: [] })],
+    [
+      "more acts than a space has",
+      true,
+      encodeCbor([7, Array.from({ length: LIMITS.acts + 1 }, () => digest), []]),
+    ],
+    [
+      "more wants than one message has",
+      true,
+      encodeCbor([9, Array.from({ length: 65 }, () => digest)]),
+    ],
     ["batches that nobody pulled", true, encodeMessage({ type: "batches", batches: [zeros(300)] })],
     [
       "more batches than an answer has",
@@ -108,8 +89,8 @@ describe("a peer that breaks the protocol is closed at once and named once", () 
 });
 
 describe("a peer that sends refused batches", () => {
-  test("by push is closed after 16, and named at the first and the last", async () => {
-    const { node, writer, batches, send, ended } = await createScene();
+  test("by push is closed after 16, and named once a minute", async () => {
+    const { node, clock, writer, batches, send, ended } = await createScene();
     await writer.put("key", "value");
     const batch = forged(batches[0] ?? zeros(0));
     for (let i = 0; i < 15; i++) await send({ type: "push", batch });
@@ -117,19 +98,58 @@ describe("a peer that sends refused batches", () => {
     expect(node.sync.peers()).toHaveLength(1);
     for (let i = 0; i < 500; i++) await send({ type: "push", batch }).catch(() => undefined);
     await ended;
-    expect(warnings(node)).toEqual(["batch.refused", "batch.refused"]);
-    expect(node.replica.counters().refused.signature).toBeLessThan(16 + 256);
+    await settle();
+    expect(warnings(node)).toEqual(["batch.refused"]);
+    expect(node.sync.isBarred(deviceOf(PEER).key)).toBe(false);
+    const count = node.replica.counters().refused.signature;
+    expect(count).toBeLessThan(16 + 256);
     expect(node.log.at(-1)).toMatchObject({
       event: "peer.disconnected",
       fields: { reason: "too many refused batches" },
     });
+    await pass([node], clock, 1, 60_000);
+    const lines = node.log.filter(({ event }) => event === "batch.refused");
+    expect(lines.map(({ fields }) => fields)).toEqual(
+      [1, count - 1].map((since) => ({
+        device: deviceOf(PEER).key,
+        stage: "signature",
+        detail: expect.any(String) as string,
+        count: since,
+      })),
+    );
+  });
+
+  test("is barred after the third closing, on all its channels, and for ten minutes", async () => {
+    const { node, clock, writer, batches } = await createScene();
+    await writer.put("key", "value");
+    const wrong = encodeMessage({ type: "push", batch: forged(batches[0] ?? zeros(0)) });
+    const device = deviceOf(PEER).key;
+    const other = face(node, PEER);
+    for (let closing = 1; closing <= 3; closing++) {
+      expect(node.sync.isBarred(device)).toBe(false);
+      const { channel, ended } = face(node, PEER);
+      await channel.send(encodeMessage(helloOf(node)));
+      for (let i = 0; i < 16; i++) await channel.send(wrong).catch(() => undefined);
+      await ended;
+    }
+    expect(node.sync.isBarred(device)).toBe(true);
+    await other.ended;
+    const again = face(node, PEER);
+    await again.ended;
+    expect(again.sent.messages).toEqual([]);
+    expect(node.log.at(-1)).toMatchObject({ event: "peer.turned-away", fields: { device } });
+    clock.advance(BAR_MS);
+    expect(node.sync.isBarred(device)).toBe(false);
+    face(node, PEER);
+    await settle();
+    expect(node.log.at(-1)).toMatchObject({ event: "peer.connected", fields: { device } });
   });
 
   test("as an answer to a pull is closed, and is not asked again", async () => {
     const { node, writer, batches, send, sent, ended } = await createScene();
     for (let i = 0; i < 20; i++) await writer.put("key", String(i));
     const { incarnation, device: replica } = writer.replica;
-    await send({ type: "have", heads: [{ replica, incarnation, seq: 20 }] });
+    await send({ type: "have", heads: [{ replica, incarnation, seq: 20, hash: HASH }] });
     await settle();
     await send({ type: "batches", batches: batches.map(forged) });
     await ended;
@@ -166,7 +186,7 @@ describe("a peer that promises what it does not have", () => {
       const { incarnation, device: replica } = writer.replica;
       await send({ type: "push", batch: batches[0] ?? zeros(0) });
       await settle();
-      await send({ type: "have", heads: [{ replica, incarnation, seq: 1_000_000 }] });
+      await send({ type: "have", heads: [{ replica, incarnation, seq: 1_000_000, hash: HASH }] });
       await settle();
       const pulls = (): number => sent.messages.filter(({ type }) => type === "pull").length;
       expect(pulls()).toBe(1);
@@ -174,7 +194,7 @@ describe("a peer that promises what it does not have", () => {
       await settle();
       await pass([node], clock, 50, DIGEST_EVERY_MS);
       expect(pulls()).toBe(1);
-      await send({ type: "have", heads: [{ replica, incarnation, seq: 1_000_001 }] });
+      await send({ type: "have", heads: [{ replica, incarnation, seq: 1_000_001, hash: HASH }] });
       await settle();
       expect(pulls()).toBe(2);
     },
@@ -264,7 +284,7 @@ test("a push over a gap is held, and what is missing is asked for at once instea
   await send({ type: "push", batch: batches[2] ?? zeros(0) });
   await settle();
   expect(node.replica.counters()).toMatchObject({ held: 1 });
-  await pass([node], clock, ASK_AFTER_HOLD_MS / TICK_MS);
+  await pass([node], clock, COMPARE_SOON_MS / TICK_MS);
   expect(sent.messages.map(({ type }) => type)).toEqual(["hello", "digest"]);
 });
 

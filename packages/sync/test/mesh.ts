@@ -2,9 +2,10 @@
 /** Sync nodes over real replicas, in-memory stores and channels, and a virtual clock: everything runs in microtasks. */
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
 import { parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
-import type { Channel, DeviceKey, DeviceSigner, Remote } from "@ctxmesh/model";
-import { Replica, createSpace, issueGrant } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
+import type { Channel, DeviceKey, DeviceSigner, RandomSource, Remote } from "@ctxmesh/model";
+import { createSpace, isWelcome, issueGrant } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
+import { Replica } from "@ctxmesh/replica";
 import { SyncNode, decodeMessage } from "@ctxmesh/sync";
 import type { Broadcast, SyncMessage } from "@ctxmesh/sync";
 import {
@@ -27,7 +28,8 @@ export function deviceOf(n: number): { readonly signer: DeviceSigner; readonly k
   return { signer, key: parseDeviceKey(toHex(signer.publicKey)) };
 }
 
-const creator = deviceOf(200).signer;
+/** Who created the spaces of {@link spaceOf}. */
+export const creator: DeviceSigner = deviceOf(200).signer;
 
 /** A space in which the devices with these numbers may write. */
 export const spaceOf = (devices: readonly number[]): Space =>
@@ -59,11 +61,14 @@ export interface NodeOptions {
   readonly space: Space;
   readonly clock: VirtualClock;
   readonly broadcast?: Broadcast;
+  /** Where its incarnations come from. */
+  readonly random?: RandomSource;
 }
 
 /** Opens node `n`; agents tell, hubs push on. */
 export async function createNode(n: number, options: NodeOptions): Promise<Node> {
   const { role = "agent", space, clock, broadcast } = options;
+  const { random = createSeededRandom(1_000 + n) } = options;
   const logger = createRecordingLogger();
   const replica = await Replica.open({
     store: createMemoryStore(),
@@ -71,7 +76,7 @@ export async function createNode(n: number, options: NodeOptions): Promise<Node>
     signer: deviceOf(n).signer,
     verifier,
     clock,
-    random: createSeededRandom(1_000 + n),
+    random,
     logger,
   });
   const sync = new SyncNode({
@@ -79,6 +84,7 @@ export async function createNode(n: number, options: NodeOptions): Promise<Node>
     clock,
     logger,
     relay: role === "hub" ? "push" : "tell",
+    admits: (device) => isWelcome(replica.space, parseDeviceKey(device), clock.now()),
     ...(broadcast === undefined ? {} : { broadcast }),
   });
   return {
@@ -197,6 +203,6 @@ export const contentOf = ({ replica }: Node): unknown => ({
   leaves: replica.snapshot().leaves,
 });
 
-/** Whether all have the same frontier. */
+/** Whether all have the same records and the same frontier. */
 export const converged = (nodes: readonly Node[]): boolean =>
-  new Set(nodes.map(frontierOf)).size === 1;
+  new Set(nodes.map((node) => toHex(node.replica.recordsDigest()) + frontierOf(node))).size === 1;

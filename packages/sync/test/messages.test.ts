@@ -9,12 +9,20 @@ import {
   LIMITS,
   MeshError,
   parseDeviceKey,
+  parseHeaderHash,
   parseIncarnationId,
   parseSpaceId,
   toHex,
 } from "@ctxmesh/model";
-import { MAX_SPANS, decodeMessage, encodeMessage } from "@ctxmesh/sync";
-import type { ChainSeq, SyncMessage } from "@ctxmesh/sync";
+import {
+  MAX_HEADERS,
+  MAX_HEADS,
+  MAX_SPANS,
+  MAX_WANTED,
+  decodeMessage,
+  encodeMessage,
+} from "@ctxmesh/sync";
+import type { ChainHead, SyncMessage } from "@ctxmesh/sync";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
@@ -29,11 +37,18 @@ const chain = fc.record({
   incarnation: bytes(16).map((id) => parseIncarnationId(toHex(id))),
 });
 const heads = fc.array(
-  fc.tuple(chain, seq).map(([of, at]): ChainSeq => ({ ...of, seq: at })),
-  {
-    maxLength: 12,
-  },
+  fc.tuple(chain, fc.oneof(fc.constant(0), seq), bytes(16)).map(([of, at, hash]): ChainHead => ({
+    ...of,
+    seq: at,
+    hash: at === 0 ? "0".repeat(32) : toHex(hash),
+  })),
+  { maxLength: 12 },
 );
+const forks = fc.array(
+  fc.tuple(chain, seq).map(([of, at]) => ({ ...of, seq: at })),
+  { maxLength: 12 },
+);
+const ids = fc.array(bytes(32).map(toHex), { maxLength: 12 });
 const spans = fc.array(
   fc.tuple(chain, seq, seq).map(([of, a, b]) => ({
     ...of,
@@ -49,13 +64,32 @@ const MESSAGES: Readonly<Record<SyncMessage["type"], fc.Arbitrary<SyncMessage>>>
     type: fc.constant("hello"),
     space: bytes(32).map((id) => parseSpaceId(toHex(id))),
     digest: bytes(32),
+    records: bytes(32),
   }),
   heads: heads.map((all) => ({ type: "heads", heads: all })),
   have: heads.map((all) => ({ type: "have", heads: all })),
   pull: spans.map((all) => ({ type: "pull", spans: all })),
   batches: fc.array(batch, { maxLength: 8 }).map((batches) => ({ type: "batches", batches })),
   push: batch.map((one) => ({ type: "push", batch: one })),
-  digest: bytes(32).map((digest) => ({ type: "digest", digest })),
+  digest: fc.record({ type: fc.constant("digest"), digest: bytes(32), records: bytes(32) }),
+  records: fc
+    .tuple(fc.option(ids, { nil: undefined }), fc.option(forks, { nil: undefined }))
+    .filter(([acts, forked]) => acts !== undefined || forked !== undefined)
+    .map(([acts, forked]) => ({ type: "records", acts, forks: forked })),
+  acts: fc.record({
+    type: fc.constant("acts"),
+    acts: fc.array(batch, { maxLength: 8 }),
+    proofs: fc.array(batch, { maxLength: 8 }),
+    more: fc.boolean(),
+    records: bytes(32),
+  }),
+  want: fc
+    .array(
+      bytes(32).map((id) => parseHeaderHash(toHex(id))),
+      { maxLength: 12 },
+    )
+    .map((hashes) => ({ type: "want", hashes })),
+  headers: fc.array(batch, { maxLength: 8 }).map((headers) => ({ type: "headers", headers })),
 };
 
 /** `decoded`, the code of the error that the decoder throws, or what else it threw. */
@@ -117,7 +151,7 @@ test("an array of the protocol with random parts is decoded or refused with a co
     fc.array(fc.array(fc.constantFrom<CborValue>(1, 2, zeros(32), zeros(16)), { maxLength: 5 })),
   );
   fc.assert(
-    fc.property(fc.nat(8), fc.array(part, { maxLength: 4 }), (type, parts) => {
+    fc.property(fc.nat(12), fc.array(part, { maxLength: 4 }), (type, parts) => {
       expect(ANSWERS).toContain(encoded([type, ...parts]));
     }),
     { numRuns: 2_000 },
@@ -125,29 +159,52 @@ test("an array of the protocol with random parts is decoded or refused with a co
 });
 
 describe("limits", () => {
-  const head = (n: number): CborValue => [zeros(32), zeros(16), n];
+  const head = (n: number): CborValue => [zeros(32), zeros(16), n, Uint8Array.of(n, ...zeros(15))];
+  const fork = (n: number): CborValue => [zeros(32), zeros(16), n];
   const span = [zeros(32), zeros(16), 1, 1];
 
   test.each([
     ["a pull of as many spans as allowed", [3, fill(MAX_SPANS, span)], "decoded"],
     ["one span more", [3, fill(MAX_SPANS + 1, span)], "PROTOCOL_VIOLATION"],
-    ["as many heads as allowed", [1, fill(LIMITS.frontierHeads, head(1))], "decoded"],
-    ["one head more", [1, fill(LIMITS.frontierHeads + 1, head(1))], "PROTOCOL_VIOLATION"],
-    ["one head more in a have", [2, fill(LIMITS.frontierHeads + 1, head(1))], "PROTOCOL_VIOLATION"],
+    ["as many heads as allowed", [1, fill(MAX_HEADS, head(1))], "decoded"],
+    ["one head more", [1, fill(MAX_HEADS + 1, head(1))], "PROTOCOL_VIOLATION"],
+    ["one head more in a have", [2, fill(MAX_HEADS + 1, head(1))], "PROTOCOL_VIOLATION"],
+    ["as many acts as allowed", [7, fill(LIMITS.acts, zeros(32)), null], "decoded"],
+    ["one act more", [7, fill(LIMITS.acts + 1, zeros(32)), null], "PROTOCOL_VIOLATION"],
+    ["as many forks as allowed", [7, null, fill(LIMITS.proofs, fork(1))], "decoded"],
+    ["one fork more", [7, null, fill(LIMITS.proofs + 1, fork(1))], "PROTOCOL_VIOLATION"],
+    ["a fork at 0", [7, [], [fork(0)]], "PROTOCOL_VIOLATION"],
+    ["records that say nothing", [7, null, null], "PROTOCOL_VIOLATION"],
+    ["an act id that is short", [7, [zeros(31)], []], "PROTOCOL_VIOLATION"],
+    ["acts that are no bytes", [8, [1], [], false, zeros(32)], "PROTOCOL_VIOLATION"],
+    ["acts with 1 for true", [8, [], [], 1, zeros(32)], "PROTOCOL_VIOLATION"],
+    ["acts without a digest", [8, [], [], false], "PROTOCOL_VIOLATION"],
+    ["as many wants as allowed", [9, fill(MAX_WANTED, zeros(32))], "decoded"],
+    ["one want more", [9, fill(MAX_WANTED + 1, zeros(32))], "PROTOCOL_VIOLATION"],
+    ["as many headers as allowed", [10, fill(MAX_HEADERS, zeros(9))], "decoded"],
+    ["one header more", [10, fill(MAX_HEADERS + 1, zeros(9))], "PROTOCOL_VIOLATION"],
     ["1,024 batches", [4, fill(1_024, zeros(1))], "decoded"],
     ["one batch more", [4, fill(1_025, zeros(1))], "PROTOCOL_VIOLATION"],
-    ["a head at 0", [1, [head(0)]], "PROTOCOL_VIOLATION"],
+    ["a head at 0, of which nothing counts", [1, [head(0)]], "decoded"],
+    [
+      "a head at 0 with a hash",
+      [1, [[zeros(32), zeros(16), 0, new Uint8Array(16).fill(1)]]],
+      "PROTOCOL_VIOLATION",
+    ],
+    ["a head without a hash", [1, [fork(1)]], "PROTOCOL_VIOLATION"],
+    ["a head with a whole hash", [1, [[zeros(32), zeros(16), 1, zeros(32)]]], "PROTOCOL_VIOLATION"],
     ["a span from 0", [3, [[zeros(32), zeros(16), 0, 1]]], "PROTOCOL_VIOLATION"],
     [
       "a span that ends before it begins",
       [3, [[zeros(32), zeros(16), 2, 1]]],
       "PROTOCOL_VIOLATION",
     ],
-    ["another version", [0, 2, zeros(32), zeros(32)], "PROTOCOL_VIOLATION"],
-    ["an unknown type", [7, zeros(32)], "PROTOCOL_VIOLATION"],
-    ["a part too many", [6, zeros(32), 0], "PROTOCOL_VIOLATION"],
+    ["the version before", [0, 1, zeros(32), zeros(32)], "PROTOCOL_VIOLATION"],
+    ["another version", [0, 3, zeros(32), zeros(32), zeros(32)], "PROTOCOL_VIOLATION"],
+    ["an unknown type", [11, zeros(32)], "PROTOCOL_VIOLATION"],
+    ["a part too many", [6, zeros(32), zeros(32), 0], "PROTOCOL_VIOLATION"],
     ["a part too few", [6], "PROTOCOL_VIOLATION"],
-    ["a short digest", [6, zeros(31)], "PROTOCOL_VIOLATION"],
+    ["a short digest", [6, zeros(31), zeros(32)], "PROTOCOL_VIOLATION"],
     ["no array", { type: 6 }, "PROTOCOL_VIOLATION"],
   ] as const)("%s: %#", (_, value, answer) => {
     expect(encoded(value as CborValue)).toBe(answer);
@@ -157,14 +214,28 @@ describe("limits", () => {
     expect(outcomeOf(zeros(LIMITS.syncMessageBytes + 1))).toBe("LIMIT_EXCEEDED");
   });
 
-  test("a full frontier of the largest numbers fits into one message", () => {
-    const full = Array.from({ length: LIMITS.frontierHeads }, () => ({
-      replica: parseDeviceKey("ff".repeat(32)),
-      incarnation: parseIncarnationId("ff".repeat(16)),
-      seq: Number.MAX_SAFE_INTEGER,
-    }));
-    const wire = encodeMessage({ type: "heads", heads: full });
+  const largest = {
+    replica: parseDeviceKey("ff".repeat(32)),
+    incarnation: parseIncarnationId("ff".repeat(16)),
+    seq: Number.MAX_SAFE_INTEGER,
+    hash: "ff".repeat(16),
+  };
+  const { hash: _, ...largestFork } = largest;
+  test.each<SyncMessage>([
+    { type: "heads", heads: Array.from({ length: MAX_HEADS }, () => largest) },
+    {
+      type: "records",
+      acts: Array.from({ length: LIMITS.acts }, () => "ff".repeat(32)),
+      forks: undefined,
+    },
+    {
+      type: "records",
+      acts: undefined,
+      forks: Array.from({ length: LIMITS.proofs }, () => largestFork),
+    },
+  ])("the longest list of the largest numbers fits into one message: $type %#", (message) => {
+    const wire = encodeMessage(message);
     expect(wire.length).toBeLessThanOrEqual(LIMITS.syncMessageBytes);
-    expect(decodeMessage(wire)).toEqual({ type: "heads", heads: full });
+    expect(decodeMessage(wire)).toEqual(message);
   });
 });

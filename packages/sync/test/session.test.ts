@@ -3,103 +3,80 @@
  * Goal: the state machine of a session is total, asks for one thing at a time, and comes to rest.
  * Method: the table of phases and events, random event sequences against its invariants, then the rules one by one.
  */
-import { LIMITS, parseDeviceKey, parseIncarnationId, parseSpaceId } from "@ctxmesh/model";
-import type { SpaceId } from "@ctxmesh/model";
+import { parseSpaceId } from "@ctxmesh/model";
 import {
-  ASK_AFTER_HOLD_MS,
+  COMPARE_SOON_MS,
   DIGEST_EVERY_MS,
+  MAX_HEADS,
   MAX_SPANS,
   initialState,
   isInSync,
   step,
 } from "@ctxmesh/sync";
-import type {
-  ChainSeq,
-  LocalView,
-  SessionEffect,
-  SessionEvent,
-  SessionState,
-  SyncMessage,
-} from "@ctxmesh/sync";
+import type { LocalView, SessionEvent, SessionState } from "@ctxmesh/sync";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-
-const NOW_MS = 1_000_000;
-const SPACE: SpaceId = parseSpaceId("5a".repeat(32));
-const BATCH = Uint8Array.of(1, 2, 3);
-
-/** The head of chain number `n`. */
-const head = (n: number, seq: number): ChainSeq => ({
-  replica: parseDeviceKey(n.toString(16).padStart(64, "0")),
-  incarnation: parseIncarnationId("0".repeat(32)),
-  seq,
-});
-
-/** A local replica with chains as given by number and length; its digest is derived from them. */
-function viewOf(chains: Readonly<Record<number, number>> = {}): LocalView {
-  const heads = Object.entries(chains).map(([n, seq]) => head(Number(n), seq));
-  return {
-    space: SPACE,
-    digest: () => digestOf(chains),
-    heads: () => heads,
-    seqOf: ({ replica }) => heads.find((known) => known.replica === replica)?.seq ?? 0,
-  };
-}
-
-function digestOf(chains: Readonly<Record<number, number>>): Uint8Array {
-  const digest = new Uint8Array(32);
-  for (const [n, seq] of Object.entries(chains)) digest[Number(n)] = seq;
-  return digest;
-}
-
-const message = (of: SyncMessage): SessionEvent => ({ type: "message", message: of });
-const hello = (digest = digestOf({})): SessionEvent =>
-  message({ type: "hello", space: SPACE, digest });
-const heads = (...all: ChainSeq[]): SessionEvent => message({ type: "heads", heads: all });
-const batches = (): SessionEvent => message({ type: "batches", batches: [BATCH] });
-const tick = (nowMs = NOW_MS): SessionEvent => ({ type: "tick", nowMs });
-const applied = (at: ChainSeq, how: "brought" | "push" | "tell" = "push"): SessionEvent => ({
-  type: "applied",
-  head: at,
-  batch: BATCH,
-  how,
-});
-
-/** Steps through events; returns the last state and the effects of the last event. */
-function run(
-  view: LocalView,
-  ...events: SessionEvent[]
-): { state: SessionState; effects: readonly SessionEffect[] } {
-  let result: ReturnType<typeof run> = { state: initialState, effects: [] };
-  for (const event of events) result = step(result.state, event, view);
-  return result;
-}
-
-const names = (effects: readonly SessionEffect[]): string[] =>
-  effects.map((effect) => (effect.type === "send" ? `send ${effect.message.type}` : effect.type));
+import {
+  NOW_MS,
+  BATCH,
+  HASH,
+  NO_RECORDS,
+  applied,
+  batches,
+  compared,
+  delivered,
+  digestOf,
+  head,
+  heads,
+  hello,
+  idsOf,
+  message,
+  names,
+  pulledBy,
+  recordsOf,
+  run,
+  spanOf,
+  tick,
+  viewOf,
+} from "./kit.ts";
 
 const EVENTS: Readonly<Record<string, SessionEvent>> = {
   opened: { type: "opened" },
   "hello, equal": hello(),
   "hello, different": hello(digestOf({ 1: 1 })),
+  "hello, other records": hello(digestOf({}), recordsOf([1])),
   "hello, other space": message({
     type: "hello",
     space: parseSpaceId("77".repeat(32)),
     digest: digestOf({}),
+    records: NO_RECORDS,
   }),
   "heads of more": heads(head(1, 2)),
   "have of nothing": message({ type: "have", heads: [] }),
   pull: message({ type: "pull", spans: [{ ...head(1, 1), from: 1, to: 2 }] }),
   batches: batches(),
   push: message({ type: "push", batch: BATCH }),
-  "digest, equal": message({ type: "digest", digest: digestOf({}) }),
-  "digest, different": message({ type: "digest", digest: digestOf({ 1: 1 }) }),
+  "digest, equal": compared(digestOf({})),
+  "digest, different": compared(digestOf({ 1: 1 })),
+  "digest, other records": compared(digestOf({}), recordsOf([1])),
+  "records, none": message({ type: "records", acts: [], forks: [] }),
+  "records, unknown": message({ type: "records", ...idsOf([1]) }),
+  acts: message({ type: "acts", acts: [BATCH], proofs: [], more: false, records: NO_RECORDS }),
+  want: message({ type: "want", hashes: [HASH] }),
+  headers: message({ type: "headers", headers: [BATCH] }),
   "applied, brought": applied(head(1, 1), "brought"),
   "applied, push": applied(head(1, 1), "push"),
   "applied, tell": applied(head(1, 1), "tell"),
   served: { type: "served", heads: [head(1, 1)] },
-  delivered: { type: "delivered" },
+  delivered: delivered(),
   held: { type: "held", nowMs: NOW_MS },
+  "records-changed": {
+    type: "records-changed",
+    records: { acts: [BATCH], proofs: [] },
+    nowMs: NOW_MS,
+  },
+  "records-added": { type: "records-added", added: 0, more: false },
+  missing: { type: "missing", hashes: [HASH], nowMs: NOW_MS },
   tick: tick(),
 };
 
@@ -113,6 +90,7 @@ const TABLE: Readonly<Record<string, readonly [greeting: string, idle: string, p
     opened: ["send hello > greeting", "send hello > open", "send hello > open"],
     "hello, equal": ["> open", "close > closed", "close > closed"],
     "hello, different": ["send heads > open", "close > closed", "close > closed"],
+    "hello, other records": ["send records > open", "close > closed", "close > closed"],
     "hello, other space": ["close > closed", "close > closed", "close > closed"],
     "heads of more": ["close > closed", "send pull > open", "> open"],
     "have of nothing": ["close > closed", "> open", "> open"],
@@ -121,12 +99,25 @@ const TABLE: Readonly<Record<string, readonly [greeting: string, idle: string, p
     push: ["close > closed", "deliver > open", "deliver > open"],
     "digest, equal": ["close > closed", "> open", "> open"],
     "digest, different": ["close > closed", "send heads > open", "send heads > open"],
+    "digest, other records": ["close > closed", "send records > open", "send records > open"],
+    "records, none": ["close > closed", "serve-records > open", "serve-records > open"],
+    "records, unknown": [
+      "close > closed",
+      "serve-records, send records > open",
+      "serve-records, send records > open",
+    ],
+    acts: ["close > closed", "add-records > open", "add-records > open"],
+    want: ["close > closed", "serve-headers > open", "serve-headers > open"],
+    headers: ["close > closed", "close > closed", "close > closed"],
     "applied, brought": ["> greeting", "> open", "> open"],
     "applied, push": ["> greeting", "send push > open", "> open"],
     "applied, tell": ["> greeting", "> open", "> open"],
     served: ["> greeting", "> open", "> open"],
     delivered: ["> greeting", "> open", "> open"],
     held: ["> greeting", "> open", "> open"],
+    "records-changed": ["> greeting", "> open", "> open"],
+    "records-added": ["> greeting", "> open", "> open"],
+    missing: ["> greeting", "send want > open", "send want > open"],
     tick: ["> greeting", "> open", "> open"],
   };
 
@@ -172,12 +163,14 @@ function problemOf(
 
 test("whatever happens: nothing throws, one pull is outstanding at most, batches are taken only then, closing is final", () => {
   const small = fc.integer({ min: 1, max: 4 });
-  const anyHead = fc.tuple(small, small).map(([n, seq]) => head(n, seq));
+  const anyHead = fc
+    .tuple(small, fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 2 }))
+    .map(([n, seq, branch]) => head(n, seq, branch));
   const digest = small.map((n) => digestOf({ [n]: n }));
   const anyEvent: fc.Arbitrary<SessionEvent> = fc.oneof(
     fc.constantFrom(...Object.values(EVENTS)),
     fc.array(anyHead, { maxLength: 4 }).map((all) => heads(...all)),
-    digest.map((of) => message({ type: "digest", digest: of })),
+    digest.map((of) => compared(of)),
     fc
       .tuple(anyHead, fc.constantFrom("brought", "push", "tell"))
       .map(([at, how]) => applied(at, how)),
@@ -232,19 +225,14 @@ describe("greeting", () => {
   });
 });
 
-const spanOf = (n: number): Pick<ChainSeq, "replica" | "incarnation"> => {
-  const { replica, incarnation } = head(n, 1);
-  return { replica, incarnation };
-};
-
 describe("pulling", () => {
   test("goes on while answers help, and stops at a fruitless one until heads come again", () => {
     const start = run(viewOf(), hello(digestOf({ 1: 9 })), heads(head(1, 9)));
-    expect(start.state.pulling).toBe(9);
-    const helped = step(start.state, { type: "delivered" }, viewOf({ 1: 4 }));
+    expect(pulledBy(start.state)).toBe(9);
+    const helped = step(start.state, delivered(true), viewOf({ 1: 4 }));
     expect(names(helped.effects)).toEqual(["send pull"]);
-    expect(helped.state.pulling).toBe(5);
-    const fruitless = step(helped.state, { type: "delivered" }, viewOf({ 1: 4 }));
+    expect(pulledBy(helped.state)).toBe(5);
+    const fruitless = step(helped.state, delivered(), viewOf({ 1: 4 }));
     expect(fruitless.effects).toEqual([]);
     expect(fruitless.state.pulling).toBeUndefined();
     expect(step(fruitless.state, tick(), viewOf({ 1: 4 })).effects).toEqual([]);
@@ -255,9 +243,28 @@ describe("pulling", () => {
 
   test("an answer that brings all ends it", () => {
     const { state } = run(viewOf(), hello(digestOf({ 1: 9 })), heads(head(1, 9)));
-    const done = step(state, { type: "delivered" }, viewOf({ 1: 9 }));
+    const done = step(state, delivered(true), viewOf({ 1: 9 }));
     expect(done.effects).toEqual([]);
     expect(isInSync(done.state, viewOf({ 1: 9 }))).toBe(true);
+  });
+
+  test("an answer that had no room for a chain does not end asking for it, one without anything new does for what it has", () => {
+    const view = viewOf({});
+    const start = run(view, hello(digestOf({ 1: 9 })), heads(head(1, 9), head(2, 9)));
+    const helped = step(start.state, delivered(true), viewOf({ 1: 4 }));
+    expect(helped.state.pulling?.spans.map(({ replica }) => replica)).toEqual([
+      head(1, 1).replica,
+      head(2, 1).replica,
+    ]);
+    const settled = [{ ...head(1, 5), same: undefined }];
+    const held = step(helped.state, { ...delivered(), settled } as SessionEvent, viewOf({ 1: 4 }));
+    expect(held.state.pulling?.spans).toEqual([{ ...spanOf(2), from: 1, to: 9 }]);
+  });
+
+  test("a chain that others brought on meanwhile is asked for further, though the answer had nothing new", () => {
+    const { state } = run(viewOf(), hello(digestOf({ 1: 9 })), heads(head(1, 9)));
+    const next = step(state, delivered(), viewOf({ 1: 4 }));
+    expect(next.state.pulling?.spans).toEqual([{ ...spanOf(1), from: 5, to: 9 }]);
   });
 
   test("heads that come meanwhile are pulled next", () => {
@@ -267,7 +274,7 @@ describe("pulling", () => {
       heads(head(1, 2)),
       heads(head(2, 1)),
     );
-    const next = step(state, { type: "delivered" }, viewOf({ 1: 2 }));
+    const next = step(state, delivered(true), viewOf({ 1: 2 }));
     expect(next.effects).toEqual([
       { type: "send", message: { type: "pull", spans: [{ ...spanOf(2), from: 1, to: 1 }] } },
     ]);
@@ -278,10 +285,10 @@ describe("pulling", () => {
     const { state, effects } = run(viewOf(), hello(digestOf({ 1: 1 })), heads(...many));
     const [effect] = effects;
     expect(effect).toMatchObject({ type: "send", message: { type: "pull" } });
-    expect(state.pulling).toBe(many.length);
+    expect(pulledBy(state)).toBe(MAX_SPANS);
     const first = Object.fromEntries(many.slice(0, MAX_SPANS).map((_, n) => [n, 1]));
-    const next = step(state, { type: "delivered" }, viewOf(first));
-    expect(next.state.pulling).toBe(5);
+    const next = step(state, delivered(true), viewOf(first));
+    expect(pulledBy(next.state)).toBe(5);
   });
 });
 
@@ -325,14 +332,14 @@ describe("news", () => {
   });
 
   test("more heads than one message may name are told in several", () => {
-    const count = LIMITS.frontierHeads + 1;
+    const count = MAX_HEADS + 1;
     const all = Array.from({ length: count }, (_, n) => head(n, 1));
     const view: LocalView = { ...viewOf({ 1: 1 }), heads: () => all };
     const { effects } = run(view, hello());
     const sizes = effects.map((effect) =>
       effect.type === "send" && effect.message.type === "heads" ? effect.message.heads.length : 0,
     );
-    expect(sizes).toEqual([LIMITS.frontierHeads, 1]);
+    expect(sizes).toEqual([MAX_HEADS, 1]);
   });
 
   test("no heads are still an answer to another digest", () => {
@@ -345,16 +352,16 @@ describe("news", () => {
 describe("anti-entropy", () => {
   test("a held batch brings the next comparison forward, never back", () => {
     const { state } = run(viewOf(), hello(), tick(), { type: "held", nowMs: NOW_MS });
-    const early = step(state, tick(NOW_MS + ASK_AFTER_HOLD_MS - 1), viewOf());
+    const early = step(state, tick(NOW_MS + COMPARE_SOON_MS - 1), viewOf());
     expect(early.effects).toEqual([]);
     const again = step(early.state, { type: "held", nowMs: NOW_MS + 99 }, viewOf());
-    const due = step(again.state, tick(NOW_MS + ASK_AFTER_HOLD_MS), viewOf());
+    const due = step(again.state, tick(NOW_MS + COMPARE_SOON_MS), viewOf());
     expect(names(due.effects)).toEqual(["send digest"]);
   });
 
   test("a batch held before the first tick is asked for as soon", () => {
     const { state } = run(viewOf(), hello(), { type: "held", nowMs: NOW_MS });
-    const due = step(state, tick(NOW_MS + ASK_AFTER_HOLD_MS), viewOf());
+    const due = step(state, tick(NOW_MS + COMPARE_SOON_MS), viewOf());
     expect(names(due.effects)).toEqual(["send digest"]);
   });
 
@@ -364,37 +371,4 @@ describe("anti-entropy", () => {
     expect(names(back.effects)).toEqual(["send digest"]);
     expect(step(back.state, tick(NOW_MS - 499_000), viewOf()).effects).toEqual([]);
   });
-});
-
-test("what is known of the remote is the highest head of each chain, however many there are and in whatever order they come", () => {
-  const anyHead = fc.tuple(fc.nat(200), fc.integer({ min: 1, max: 9 }));
-  fc.assert(
-    fc.property(fc.array(fc.array(anyHead, { maxLength: 90 }), { maxLength: 6 }), (messages) => {
-      const highest: Record<number, number> = {};
-      let { state } = run(viewOf(), hello());
-      for (const told of messages) {
-        for (const [n, seq] of told) highest[n] = Math.max(highest[n] ?? 0, seq);
-        state = step(
-          state,
-          { type: "served", heads: told.map(([n, seq]) => head(n, seq)) },
-          viewOf(),
-        ).state;
-      }
-      const total = Object.values(highest).reduce((sum, seq) => sum + seq, 0);
-      expect(step(state, heads(), viewOf()).state.pulling ?? 0).toBe(total);
-      expect(isInSync(state, viewOf(highest))).toBe(true);
-      const [first] = Object.keys(highest);
-      const ahead = { ...highest, [Number(first ?? 0)]: 10 };
-      expect(isInSync(state, viewOf(ahead))).toBe(false);
-    }),
-  );
-});
-
-test("learning of hundreds of chains in parts forgets none of the earlier ones", () => {
-  const all = Array.from({ length: 300 }, (_, n) => head(n, 1));
-  let { state } = run(viewOf(), hello());
-  for (let i = 0; i < all.length; i += 60) {
-    state = step(state, { type: "served", heads: all.slice(i, i + 60) }, viewOf()).state;
-  }
-  expect(isInSync(state, { ...viewOf(), heads: () => all, seqOf: () => 1 })).toBe(true);
 });

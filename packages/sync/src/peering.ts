@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Carries out what the state machine of a session asks for. */
+import { decodeBatch } from "@ctxmesh/codec";
+import { LIMITS } from "@ctxmesh/model";
+import type { HeaderHash, ReceiveOutcome } from "@ctxmesh/model";
+import type { ChainSpan } from "@ctxmesh/replica";
+import { chainKey } from "./chain-map.ts";
+import type { Settled } from "./forks.ts";
+import { RECORDS_IN_PUSHES } from "./live-session.ts";
+import type { LiveSession } from "./live-session.ts";
+import { MAX_BATCHES, MAX_HEADERS, encodeMessage } from "./messages.ts";
+import type { ChainSeq, SyncMessage } from "./messages.ts";
+import { step } from "./session.ts";
+import type { LocalView, SessionEffect, SessionEvent } from "./session-state.ts";
+import type { Records, SyncReplica } from "./sync-replica.ts";
+
+type EffectOf<Type extends SessionEffect["type"]> = SessionEffect & { readonly type: Type };
+
+/** What it works on, and whom it tells. */
+export interface PeeringOptions {
+  readonly replica: SyncReplica;
+  readonly view: LocalView;
+  /** What became of a batch of the session's remote. */
+  readonly outcome: (session: LiveSession, outcome: ReceiveOutcome) => void;
+  readonly refusedRecord: (
+    session: LiveSession,
+    refused: { readonly code: string; readonly message: string },
+  ) => void;
+  readonly violation: (session: LiveSession, reason: string) => void;
+}
+
+/** Bytes of an `acts` message besides its records, and of each of them besides its content. */
+const FRAME_BYTES = 64;
+const ITEM_BYTES = 5;
+
+/** As many items from the front as fit into `bytes`; one at least. */
+function fitting(items: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+  let used = 0;
+  const end = items.findIndex(({ length }, i) => {
+    used += length + ITEM_BYTES;
+    return i > 0 && used > bytes;
+  });
+  return end === -1 ? items : items.slice(0, end);
+}
+
+const sizeOf = (items: readonly Uint8Array[]): number =>
+  items.reduce((sum, { length }) => sum + length + ITEM_BYTES, 0);
+
+/** The first page of some records; acts come first, since a proof may be of a device that they bring. */
+function firstPage({ acts, proofs }: Records): Records & { readonly more: boolean } {
+  const room = LIMITS.syncMessageBytes - FRAME_BYTES;
+  const some = fitting(acts, room);
+  const left = some.length < acts.length ? 0 : room - sizeOf(some);
+  const first = proofs[0];
+  const fits = first !== undefined && first.length + ITEM_BYTES <= left;
+  const others = fits ? fitting(proofs, left) : [];
+  const more = some.length + others.length < acts.length + proofs.length;
+  return { acts: some, proofs: others, more };
+}
+
+/** Steps sessions and performs the effects against the replica. */
+export class Peering {
+  readonly #options: PeeringOptions;
+
+  constructor(options: PeeringOptions) {
+    this.#options = options;
+  }
+
+  /** Takes an event in; resolves when its effects are done as far as the channel must wait for them. */
+  async handle(session: LiveSession, event: SessionEvent): Promise<void> {
+    const { state, effects } = step(session.state, event, this.#options.view);
+    session.state = state;
+    for (const effect of effects) await this.#perform(session, effect);
+  }
+
+  async #perform(session: LiveSession, effect: SessionEffect): Promise<void> {
+    switch (effect.type) {
+      case "send":
+        this.#send(session, effect.message);
+        return;
+      case "deliver":
+        await (effect.pulled
+          ? this.#deliverPulled(session, effect)
+          : this.#deliverPushed(session, effect.batches));
+        return;
+      case "serve":
+        await this.#serve(session, effect.spans);
+        return;
+      case "serve-records":
+        this.#serveRecords(session, effect);
+        return;
+      case "add-records":
+        await session.admit(this.#addRecords(session, effect), RECORDS_IN_PUSHES);
+        return;
+      case "serve-headers":
+        await this.#serveHeaders(session, effect.hashes);
+        return;
+      case "add-headers":
+        await session.admit(this.#options.replica.addHeaders(effect.headers), RECORDS_IN_PUSHES);
+        return;
+      case "close":
+        this.#options.violation(session, effect.reason);
+        session.end(effect.reason);
+    }
+  }
+
+  // Sends are not awaited: two ends that serve each other must both go on reading.
+  #send(session: LiveSession, message: SyncMessage): void {
+    session.post(encodeMessage(message));
+  }
+
+  async #serve(session: LiveSession, spans: readonly ChainSpan[]): Promise<void> {
+    const batches: Uint8Array[] = [];
+    const sent = new Map<string, ChainSeq>();
+    let bytes = 0;
+    for await (const stored of this.#options.replica.read(spans)) {
+      if (batches.length > 0 && bytes + stored.bytes.length > LIMITS.syncChunkBytes) break;
+      if (batches.length >= MAX_BATCHES) break;
+      batches.push(stored.bytes);
+      bytes += stored.bytes.length;
+      const { replica, incarnation, seq } = stored;
+      sent.set(chainKey(stored), { replica, incarnation, seq });
+    }
+    this.#send(session, { type: "batches", batches });
+    await this.handle(session, { type: "served", heads: [...sent.values()] });
+  }
+
+  #serveRecords(session: LiveSession, known: EffectOf<"serve-records">): void {
+    const { replica } = this.#options;
+    const own = replica.recordIds();
+    const lacked = replica.readRecords({
+      acts: known.acts ?? own.acts,
+      forks: known.forks ?? own.forks,
+    });
+    this.#send(session, { type: "acts", ...firstPage(lacked), records: replica.recordsDigest() });
+  }
+
+  async #addRecords(session: LiveSession, effect: EffectOf<"add-records">): Promise<void> {
+    const { added, refused } = await this.#options.replica.addRecords(effect.records);
+    for (const one of refused) this.#options.refusedRecord(session, one);
+    await this.handle(session, { type: "records-added", added, more: effect.more });
+  }
+
+  async #serveHeaders(session: LiveSession, hashes: readonly HeaderHash[]): Promise<void> {
+    const found: Uint8Array[] = [];
+    let bytes = 0;
+    for (const hash of hashes) {
+      const headers = await this.#options.replica.signedHeaders(hash);
+      found.push(...headers);
+      bytes += sizeOf(headers);
+      if (bytes > LIMITS.syncChunkBytes || found.length >= MAX_HEADERS) break;
+    }
+    // What is cut off is wanted next, since the rest names it.
+    const headers = fitting(found.slice(0, MAX_HEADERS), LIMITS.syncChunkBytes);
+    this.#send(session, { type: "headers", headers });
+  }
+
+  async #deliverPulled(
+    session: LiveSession,
+    { batches, probing }: EffectOf<"deliver">,
+  ): Promise<void> {
+    const outcomes = await Promise.all(batches.map(async (batch) => this.#receive(session, batch)));
+    const accepted = outcomes.some(({ kind }) => kind === "accepted");
+    const settled =
+      probing || !accepted ? outcomes.flatMap((outcome, i) => settledBy(outcome, batches[i])) : [];
+    await this.handle(session, { type: "delivered", accepted, settled });
+  }
+
+  /** Hands pushes over without waiting for the disk, up to a bound; then the channel is read no further. */
+  async #deliverPushed(session: LiveSession, batches: readonly Uint8Array[]): Promise<void> {
+    for (const batch of batches) {
+      await session.admit(this.#receive(session, batch));
+    }
+  }
+
+  async #receive(session: LiveSession, batch: Uint8Array): Promise<ReceiveOutcome> {
+    const outcome = await this.#options.replica.receive(batch, session);
+    this.#options.outcome(session, outcome);
+    return outcome;
+  }
+}
+
+/** What the outcome of a batch says of its position; nothing, if it is none. */
+function settledBy(outcome: ReceiveOutcome, batch: Uint8Array | undefined): readonly Settled[] {
+  if (batch === undefined || outcome.kind === "dropped") return [];
+  const refused = outcome.kind === "refused" ? outcome.reason : undefined;
+  if (refused === "frame-size" || refused === "shape") return [];
+  const { replica, incarnation, seq } = decodeBatch(batch).header;
+  const known = outcome.kind === "duplicate" || refused === "equivocation";
+  return [{ replica, incarnation, seq, same: known ? refused === undefined : undefined }];
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a session knows, what can happen to it, and what it may ask of its driver. */
+import type { HeaderHash, SpaceId } from "@ctxmesh/model";
+import type { ChainSpan } from "@ctxmesh/replica";
+import { noChains } from "./chain-map.ts";
+import type { ChainMap } from "./chain-map.ts";
+import type { Settled, Walks } from "./forks.ts";
+import type { Chain, ChainHead, ChainSeq, SyncMessage } from "./messages.ts";
+import type { RecordIds, Records } from "./sync-replica.ts";
+
+/** What the machine may read of the local replica. */
+export interface LocalView {
+  readonly space: SpaceId;
+  /** Over all heads. */
+  digest(): Uint8Array;
+  heads(): readonly ChainHead[];
+  headOf(chain: Chain): ChainHead | undefined;
+  /** The highest position of a chain that can count here: Infinity as long as nothing speaks against it. */
+  limitOf(chain: Chain): number;
+  /** Over all records. */
+  recordsDigest(): Uint8Array;
+  recordIds(): RecordIds;
+}
+
+/** A pull without an answer yet. */
+export interface Pulling {
+  readonly spans: readonly ChainSpan[];
+  /** Whether it is to find forks; then it asks for nothing else. */
+  readonly probing: boolean;
+}
+
+/** The state of one session; immutable. */
+export interface SessionState {
+  readonly phase: "greeting" | "open" | "closed";
+  /** The remote's last word about each chain. A later word may be lower, once something speaks against the chain. */
+  readonly said: ChainMap<ChainHead>;
+  /** How far we sent a chain, or the remote brought it, whatever it has said since. */
+  readonly sent: ChainMap<ChainSeq>;
+  /** Our heads as the remote was told them; it remembers, so only what has moved since is told again. */
+  readonly told: ChainMap<ChainHead>;
+  readonly pulling: Pulling | undefined;
+  /** Chains of which the last answer brought nothing, with the remote's word about them: asked for again once something changes. */
+  readonly stuck: ReadonlyMap<string, number>;
+  /** Searches for the position where a chain forks. */
+  readonly walks: Walks;
+  /** Chains to tell the remote about. */
+  readonly news: ReadonlyMap<string, Chain>;
+  /** When to compare digests next, Unix milliseconds; undefined before the first tick, since hello has just done it. */
+  readonly digestDueMs: number | undefined;
+  /** The remote's digest over its records, hex, as it last said. */
+  readonly remoteRecords: string | undefined;
+  /** We said which records we know and wait for the rest; until then nothing is pulled that they may speak against. */
+  readonly comparing: boolean;
+  /** Our records are to be said as soon as `recordsAfterMs` allows. */
+  readonly recordsOwed: boolean;
+  /** Not before this time do we say again which records we know, Unix milliseconds. */
+  readonly recordsAfterMs: number;
+  /** The time of the last tick, Unix milliseconds; 0 before the first. */
+  readonly clockMs: number;
+  /** Not before this time do we ask for headers again, Unix milliseconds. */
+  readonly wantAfterMs: number;
+  /** Wants without an answer. */
+  readonly wants: number;
+}
+
+/** What happens to a session. */
+export type SessionEvent =
+  | { readonly type: "opened" }
+  | { readonly type: "message"; readonly message: SyncMessage }
+  /** A batch became durable here: this remote brought it, should get it at once, or should hear of it. */
+  | {
+      readonly type: "applied";
+      readonly head: ChainHead;
+      readonly batch: Uint8Array;
+      readonly how: "brought" | "push" | "tell";
+    }
+  /** Batches up to these positions were sent in answer to a pull. */
+  | { readonly type: "served"; readonly heads: readonly ChainSeq[] }
+  /** The batches of the last answer are settled. What became of each is told for probes, and when none was new. */
+  | {
+      readonly type: "delivered";
+      readonly accepted: boolean;
+      readonly settled: readonly Settled[];
+    }
+  /** A batch of this remote had to be held for something that is missing here. */
+  | { readonly type: "held"; readonly nowMs: number }
+  /** Records took effect: these, or too many to push. */
+  | { readonly type: "records-changed"; readonly records: Records; readonly nowMs: number }
+  /** The records of the last `acts` are settled; `more` of them are to be had. */
+  | { readonly type: "records-added"; readonly added: number; readonly more: boolean }
+  /** Held batches wait for these headers. */
+  | { readonly type: "missing"; readonly hashes: readonly HeaderHash[]; readonly nowMs: number }
+  | { readonly type: "tick"; readonly nowMs: number };
+
+/** What the driver has to do. */
+export type SessionEffect =
+  | { readonly type: "send"; readonly message: SyncMessage }
+  /** Give batches to the replica; for a pulled answer report `delivered` afterwards. */
+  | {
+      readonly type: "deliver";
+      readonly batches: readonly Uint8Array[];
+      readonly pulled: boolean;
+      /** Report what became of each batch in any case. */
+      readonly probing: boolean;
+    }
+  /** Read spans and send them as one `batches` message. */
+  | { readonly type: "serve"; readonly spans: readonly ChainSpan[] }
+  /** Send what the remote lacks of the records as one `acts` message; of a part that it did not name, nothing. */
+  | {
+      readonly type: "serve-records";
+      readonly acts: readonly string[] | undefined;
+      readonly forks: readonly ChainSeq[] | undefined;
+    }
+  /** Give records to the replica and report `records-added` afterwards. */
+  | { readonly type: "add-records"; readonly records: Records; readonly more: boolean }
+  /** Read headers and send them as one `headers` message. */
+  | { readonly type: "serve-headers"; readonly hashes: readonly HeaderHash[] }
+  /** Give headers to the replica. */
+  | { readonly type: "add-headers"; readonly headers: readonly Uint8Array[] }
+  | { readonly type: "close"; readonly reason: string };
+
+/** A step's result. */
+export interface Step {
+  readonly state: SessionState;
+  readonly effects: readonly SessionEffect[];
+}
+
+/** The state before anything happened. */
+export const initialState: SessionState = {
+  phase: "greeting",
+  said: noChains,
+  sent: noChains,
+  told: noChains,
+  pulling: undefined,
+  stuck: new Map(),
+  walks: new Map(),
+  news: new Map(),
+  digestDueMs: undefined,
+  remoteRecords: undefined,
+  comparing: false,
+  recordsOwed: false,
+  recordsAfterMs: 0,
+  clockMs: 0,
+  wantAfterMs: 0,
+  wants: 0,
+};
+
+/** A step that changes nothing but `state`. */
+export const stay = (state: SessionState, ...effects: SessionEffect[]): Step => ({
+  state,
+  effects,
+});
+
+/** Sends a message. */
+export const send = (message: SyncMessage): SessionEffect => ({ type: "send", message });
+
+/** One step after another. */
+export function andThen(first: Step, next: (state: SessionState) => Step): Step {
+  const second = next(first.state);
+  return { state: second.state, effects: [...first.effects, ...second.effects] };
+}

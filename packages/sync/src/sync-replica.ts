@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the sync protocol needs of a replica; `Replica` of `@ctxmesh/replica` satisfies it. */
+import type { DeviceKey, HeaderHash, IncarnationId, ReceiveOutcome, SpaceId } from "@ctxmesh/model";
+import type { ChainSpan } from "@ctxmesh/replica";
+import type { Chain, ChainHead, ChainSeq } from "./messages.ts";
+import { chainKey } from "./chain-map.ts";
+import type { LocalView } from "./session-state.ts";
+
+/** Which records a replica has: ids of acts, hex, and for each forked chain the first position that does not count. */
+export interface RecordIds {
+  readonly acts: readonly string[];
+  readonly forks: readonly ChainSeq[];
+}
+
+/** Records as bytes: acts in causal order, and proofs of equivocation. */
+export interface Records {
+  readonly acts: readonly Uint8Array[];
+  readonly proofs: readonly Uint8Array[];
+}
+
+/** A chain's newest batch that counts; `hash` is that of its header, hex. */
+export interface ReplicaHead extends ChainSeq {
+  readonly hash: string;
+}
+
+/** A batch that became durable and visible. */
+export interface SyncedBatch {
+  readonly bytes: Uint8Array;
+  /** What was given to `receive` with it. */
+  readonly source: object | undefined;
+  readonly head: ReplicaHead;
+  readonly origin: "local" | "remote";
+}
+
+/** Membership as far as sync looks at it; changes when acts arrive. */
+export interface SyncSpace {
+  readonly id: SpaceId;
+  readonly grants: { has(device: DeviceKey): boolean };
+  readonly revocations: { has(device: DeviceKey): boolean };
+}
+
+/** The replica that a sync node runs for; see `Replica` for what each member promises. */
+export interface SyncReplica {
+  readonly space: SyncSpace;
+  heads(): readonly ReplicaHead[];
+  frontierDigest(): Uint8Array;
+  limitOf(replica: DeviceKey, incarnation: IncarnationId): number;
+  receive(batch: Uint8Array, source?: object): Promise<ReceiveOutcome>;
+  read(spans: readonly ChainSpan[]): AsyncIterable<ChainSeq & { readonly bytes: Uint8Array }>;
+  onApplied(listener: (applied: SyncedBatch) => void): () => void;
+  recordIds(): RecordIds;
+  recordsDigest(): Uint8Array;
+  readRecords(known: RecordIds): Records;
+  addRecords(records: Partial<Records>): Promise<{
+    readonly added: number;
+    readonly refused: readonly { readonly code: string; readonly message: string }[];
+  }>;
+  onRecords(listener: () => void): () => void;
+  missing(olderThanMs: number): readonly HeaderHash[];
+  signedHeaders(hash: HeaderHash): Promise<readonly Uint8Array[]>;
+  addHeaders(headers: readonly Uint8Array[]): Promise<void>;
+}
+
+/** A head as it is told: half of its hash is enough to notice a difference, which the batches then prove. */
+export const headToTell = ({ replica, incarnation, seq, hash }: ReplicaHead): ChainHead => ({
+  replica,
+  incarnation,
+  seq,
+  hash: hash.slice(0, 32),
+});
+
+/** The replica as sessions see it: the replica's own heads, indexed, since sessions look up one chain at a time. */
+export class ReplicaView implements LocalView {
+  readonly space: SpaceId;
+  readonly #replica: SyncReplica;
+  #heads: Map<string, ChainHead> | undefined;
+
+  constructor(replica: SyncReplica) {
+    this.space = replica.space.id;
+    this.#replica = replica;
+  }
+
+  /** A batch moved a head; what sessions are to be told. */
+  applied(head: ReplicaHead): ChainHead {
+    const told = headToTell(head);
+    this.#heads?.set(chainKey(told), told);
+    return told;
+  }
+
+  /** Records changed what counts, so any head may have moved either way. */
+  recordsChanged(): void {
+    this.#heads = undefined;
+  }
+
+  #index(): Map<string, ChainHead> {
+    this.#heads ??= new Map(
+      this.#replica.heads().map((head) => [chainKey(head), headToTell(head)]),
+    );
+    return this.#heads;
+  }
+
+  heads(): readonly ChainHead[] {
+    return [...this.#index().values()];
+  }
+
+  headOf(chain: Chain): ChainHead | undefined {
+    return this.#index().get(chainKey(chain));
+  }
+
+  // What a device without a grant wrote would be refused, so it is never asked for: the peer that has it
+  // knows of a grant that we do not, and tells us that first.
+  limitOf({ replica, incarnation }: Chain): number {
+    const { grants, revocations } = this.#replica.space;
+    return grants.has(replica) || revocations.has(replica)
+      ? this.#replica.limitOf(replica, incarnation)
+      : 0;
+  }
+
+  digest(): Uint8Array {
+    return this.#replica.frontierDigest();
+  }
+
+  recordsDigest(): Uint8Array {
+    return this.#replica.recordsDigest();
+  }
+
+  recordIds(): RecordIds {
+    return this.#replica.recordIds();
+  }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Goal: a remote has only so much on its way into the replica, and what becomes of it decides what is done next. */
+import type { ReceiveOutcome } from "@ctxmesh/model";
+import { COMPARE_SOON_MS } from "@ctxmesh/sync";
+import type { SyncMessage } from "@ctxmesh/sync";
+import { expect, test } from "vitest";
+import { settle } from "./mesh.ts";
+import { faceStub } from "./stub.ts";
+
+const NONE = new Uint8Array(32);
+
+test.each<[SyncMessage, number]>([
+  [{ type: "push", batch: new Uint8Array(300) }, 256],
+  [{ type: "acts", acts: [], proofs: [], more: false, records: NONE }, 8],
+])(
+  "$0.type: a bounded number waits, and each that is settled makes room for one",
+  async (message, most) => {
+    const waiting: (() => void)[] = [];
+    const later = async <T>(value: T): Promise<T> =>
+      new Promise((resolve) => {
+        waiting.push(() => {
+          resolve(value);
+        });
+      });
+    const { send } = await faceStub({
+      receive: async () => later<ReceiveOutcome>({ kind: "duplicate" }),
+      addRecords: async () => later({ added: 0, refused: [] }),
+    });
+    await send(message, 2 * most);
+    expect(waiting).toHaveLength(most);
+    for (const settled of waiting.slice(0, 3)) settled();
+    await settle();
+    expect(waiting).toHaveLength(most + 3);
+  },
+);
+
+test.each([
+  ["missing", true],
+  ["epoch", true],
+  ["clock-ahead", false],
+  ["grant-time", false],
+  ["quota", false],
+] as const)("a batch held for %s makes digests be compared soon: %s", async (reason, soon) => {
+  const { sent, send, pass } = await faceStub({
+    receive: async () => Promise.resolve<ReceiveOutcome>({ kind: "held", reason }),
+  });
+  await pass(1);
+  await send({ type: "push", batch: new Uint8Array(300) });
+  await pass(COMPARE_SOON_MS);
+  expect(sent.messages.some(({ type }) => type === "digest")).toBe(soon);
+});

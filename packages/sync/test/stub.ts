@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A sync node over a replica of which the test answers for some parts, facing a remote that the test plays. */
+import { SyncNode, encodeMessage } from "@ctxmesh/sync";
+import type { SyncMessage, SyncReplica } from "@ctxmesh/sync";
+import { createRecordingLogger, createVirtualClock } from "@ctxmesh/testing";
+import { START_MS, createNode, face, settle, spaceOf } from "./mesh.ts";
+import type { Sent } from "./mesh.ts";
+
+/** The remote's end, greeted. */
+export interface Faced {
+  readonly sent: Sent;
+  /** Sends a message so many times, and lets follow from it what does without time passing. */
+  send(message: SyncMessage, count?: number): Promise<void>;
+  /** Passes time at the node. */
+  pass(ms: number): Promise<void>;
+}
+
+/** Faces a node whose replica is a real one but for `parts`. */
+export async function faceStub(parts: Partial<SyncReplica>): Promise<Faced> {
+  const clock = createVirtualClock(START_MS);
+  const node = await createNode(0, { space: spaceOf([0, 1]), clock });
+  const { replica: real } = node;
+  const replica: SyncReplica = {
+    space: real.space,
+    heads: () => real.heads(),
+    frontierDigest: () => real.frontierDigest(),
+    limitOf: (device, incarnation) => real.limitOf(device, incarnation),
+    receive: async (batch, source) => real.receive(batch, source),
+    read: (spans) => real.read(spans),
+    onApplied: (listener) => real.onApplied(listener),
+    recordIds: () => real.recordIds(),
+    recordsDigest: () => real.recordsDigest(),
+    readRecords: (known) => real.readRecords(known),
+    addRecords: async (records) => real.addRecords(records),
+    onRecords: (listener) => real.onRecords(listener),
+    missing: (olderThanMs) => real.missing(olderThanMs),
+    signedHeaders: async (hash) => real.signedHeaders(hash),
+    addHeaders: async (headers) => real.addHeaders(headers),
+    ...parts,
+  };
+  const logger = createRecordingLogger();
+  const sync = new SyncNode({ replica, clock, logger, relay: "tell", admits: () => true });
+  const { channel, sent } = face({ ...node, sync }, 1);
+  const send = async (message: SyncMessage, count = 1): Promise<void> => {
+    for (let i = 0; i < count; i++) await channel.send(encodeMessage(message));
+    await settle();
+  };
+  const [digest, records] = [real.frontierDigest(), real.recordsDigest()];
+  await send({ type: "hello", space: real.space.id, digest, records });
+  const pass = async (ms: number): Promise<void> => {
+    clock.advance(ms);
+    sync.tick();
+    await settle();
+  };
+  return { sent, send, pass };
+}
