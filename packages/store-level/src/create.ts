@@ -4,13 +4,18 @@
  * during creation can leave one that won't open. A new store is therefore made in a folder aside,
  * synced whole, and renamed into place: `path` is either absent or a store.
  */
-import { open, readdir, rename, rm } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Logger } from "@ctxmesh/model";
 import { MeshError } from "@ctxmesh/model";
+import { writeAnchor } from "./anchor.ts";
 import { codeOf, openDatabase, textOf } from "./database.ts";
+import { sync } from "./files.ts";
 import { writeFormat } from "./format.ts";
+import { CREATION } from "./markers.ts";
 
+const STORE_ID_BYTES = 16;
 /** Folders in which this process is creating a store right now. */
 const underWay = new Set<string>();
 
@@ -40,11 +45,13 @@ export async function createStore(path: string, logger: Logger | undefined): Pro
 
 async function build(aside: string): Promise<void> {
   const database = await openDatabase(aside, { create: true });
+  const store = randomBytes(STORE_ID_BYTES).toString("hex");
   try {
-    await writeFormat(database);
+    await writeFormat(database, store);
   } finally {
     await database.close();
   }
+  await writeAnchor(aside, { store, ...CREATION });
   for (const name of await readdir(aside)) await sync(join(aside, name));
   await sync(aside);
 }
@@ -79,15 +86,6 @@ function isRunning(pid: number): boolean {
     return true;
   } catch (error) {
     return codeOf(error) !== "ESRCH";
-  }
-}
-
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -24,18 +24,8 @@ export async function openDatabase(
 function openError(path: string, error: unknown): MeshError {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   const code = codeOf(cause);
-  if (code === "LEVEL_LOCKED") {
-    return new MeshError("STORE_LOCKED", `the store ${path} is open in another process`, {
-      remedy: "stop that process, or give this one a store of its own",
-      cause,
-    });
-  }
-  if (code === "LEVEL_CORRUPTION") {
-    return new MeshError("STORE_CORRUPT", `the store ${path} is damaged: ${textOf(cause)}`, {
-      remedy: "move the folder aside and let a new store fill from peers or the hub",
-      cause,
-    });
-  }
+  if (code === "LEVEL_LOCKED") return lockedError(path, cause);
+  if (code === "LEVEL_CORRUPTION") return damagedError(path, cause);
   return new MeshError("STORE_FAILED", `can't open the store ${path}: ${textOf(cause)}`, { cause });
 }
 
@@ -46,13 +36,38 @@ export function operationError(path: string, error: unknown): MeshError {
   if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") {
     return closedError(path);
   }
-  if (code === "LEVEL_CORRUPTION") {
-    return new MeshError("STORE_CORRUPT", `the store ${path} is damaged: ${textOf(error)}`, {
-      cause: error,
-    });
-  }
+  if (code === "LEVEL_CORRUPTION") return damagedError(path, error);
   return new MeshError("STORE_FAILED", `the store ${path} failed: ${textOf(error)}`, {
     cause: error,
+  });
+}
+
+/** `STORE_CORRUPT` for the store in `path`, because of `cause`. */
+export function damagedError(path: string, cause: unknown): MeshError {
+  return new MeshError("STORE_CORRUPT", `the store ${path} is damaged: ${textOf(cause)}`, {
+    remedy: "move the folder aside and let a new store fill from peers or the hub",
+    cause,
+  });
+}
+
+/** Whether another process, or this one, has the database in `path` open. Changes no data. */
+export async function isLocked(path: string): Promise<boolean> {
+  const probe: Database = new Level(path);
+  try {
+    // LevelDB takes its lock first, and then refuses a database that exists.
+    await probe.open({ createIfMissing: false, errorIfExists: true });
+    await probe.close();
+    return false;
+  } catch (error) {
+    return codeOf(error instanceof Error ? error.cause : error) === "LEVEL_LOCKED";
+  }
+}
+
+/** `STORE_LOCKED` for the store in `path`. */
+export function lockedError(path: string, cause?: unknown): MeshError {
+  return new MeshError("STORE_LOCKED", `the store ${path} is open in another process`, {
+    remedy: "stop that process, or give this one a store of its own",
+    cause,
   });
 }
 

@@ -2,14 +2,35 @@
 /** The `Store` port over an open database. */
 import type { Logger, Store, StoreChange, StoreRange } from "@ctxmesh/model";
 import { MeshError } from "@ctxmesh/model";
+import type { AnchorKeeper } from "./anchor.ts";
 import type { Database } from "./database.ts";
 import { closedError, operationError, textOf } from "./database.ts";
+import type { Markers, Operation } from "./markers.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
+import type { ScrubReport } from "./scrub.ts";
+import { scrub } from "./scrub.ts";
 
 type Entry = readonly [key: Uint8Array, value: Uint8Array];
-type Operation =
-  | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
-  | { readonly type: "del"; readonly key: Uint8Array };
+
+/** A `Store` that can look for damage in what nobody has read for long. */
+export interface LevelStore extends Store {
+  /**
+   * Checks every table and every record in the background, at a fifth of one core's time, and
+   * reports what is damaged. It runs beside reads and writes, and ends early, with what it found,
+   * when the store is closed. Damage found here is in the store still: open it anew to heal it.
+   * Throws `CLOSED` after `close`, `STORE_FAILED` on I/O errors.
+   */
+  scrub(): Promise<ScrubReport>;
+}
+
+/** What an {@link OpenStore} is made of. */
+export interface StoreParts {
+  readonly path: string;
+  readonly database: Database;
+  readonly markers: Markers;
+  readonly anchor: AnchorKeeper;
+  readonly logger: Logger | undefined;
+}
 
 /** What is used of a LevelDB iterator. */
 interface EntryIterator {
@@ -20,19 +41,23 @@ interface EntryIterator {
 /** The first key a caller may use; what sorts before it is the store's own. */
 const FIRST_KEY = Uint8Array.of(1);
 
-/** A store over `database`, which it closes. See `openLevelStore` for the promises. */
-export class LevelStore implements Store {
+/** A store over an open database, which it closes. See `openLevelStore` for the promises. */
+export class OpenStore implements LevelStore {
   readonly #path: string;
   readonly #database: Database;
+  readonly #markers: Markers;
+  readonly #anchor: AnchorKeeper;
   readonly #logger: Logger | undefined;
   /** Ends when the write called last has ended. LevelDB itself promises no order between calls under way. */
   #tail: Promise<void> = Promise.resolve();
   #failed = false;
   #closing: Promise<void> | undefined;
 
-  constructor(path: string, database: Database, logger: Logger | undefined) {
+  constructor({ path, database, markers, anchor, logger }: StoreParts) {
     this.#path = path;
     this.#database = database;
+    this.#markers = markers;
+    this.#anchor = anchor;
     this.#logger = logger;
   }
 
@@ -51,8 +76,10 @@ export class LevelStore implements Store {
       });
     }
     if (operations.length === 0) return;
+    operations.push(...this.#markers.next(sizeOf(operations)));
     try {
       await this.#database.batch(operations, { sync: true });
+      this.#anchor.raise(this.#markers.last);
     } catch (error) {
       this.#failed = true;
       this.#logger?.error("store.write-failed", { path: this.#path, error: textOf(error) });
@@ -104,12 +131,18 @@ export class LevelStore implements Store {
     }
   }
 
+  async scrub(): Promise<ScrubReport> {
+    this.#checkOpen();
+    return await scrub(this.#path, this.#database, () => this.#closing !== undefined);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#tail.then(() => this.#release());
     return this.#closing;
   }
 
   async #release(): Promise<void> {
+    await this.#anchor.close();
     try {
       await this.#database.close();
     } catch (error) {
@@ -129,6 +162,15 @@ function toOperation({ key, value }: StoreChange): Operation {
   return value === undefined
     ? { type: "del", key: ownKey }
     : { type: "put", key: ownKey, value: encodeRecord(ownKey, value) };
+}
+
+/** Bytes of all keys and values. */
+function sizeOf(operations: readonly Operation[]): number {
+  let bytes = 0;
+  for (const operation of operations) {
+    bytes += operation.key.length + (operation.type === "put" ? operation.value.length : 0);
+  }
+  return bytes;
 }
 
 function checkKey(key: Uint8Array): void {

@@ -50,7 +50,7 @@ async function tamper(path: string, change: (record: Uint8Array) => Uint8Array):
   await raw.close();
 }
 
-test("each write is one batch with a sync, and a write of nothing is none", async () => {
+test("each write is one batch with a sync and a marker, and a write of nothing is none", async () => {
   await using dir = await tempDir();
   const store = await openLevelStore({ path: join(dir.path, "store") });
   const batch = vi.spyOn(Level.prototype, "batch");
@@ -62,8 +62,8 @@ test("each write is one batch with a sync, and a write of nothing is none", asyn
   await store.write([{ key: KEY }]);
   const calls = batch.mock.calls as unknown as [operations: unknown[], options: unknown][];
   expect(calls.map(([operations, options]) => [operations.length, options])).toEqual([
+    [3, { sync: true }],
     [2, { sync: true }],
-    [1, { sync: true }],
   ]);
   await store.close();
 });
@@ -142,4 +142,5 @@ test("after a failed write all writes are refused until a reopen, and reads go o
     "store.write-failed",
   ]);
   await store.close();
+  expect(logger.entries.at(-1)).toMatchObject({ level: "warn", event: "store.anchor-failed" });
 });

@@ -78,20 +78,28 @@ test("another program's database is refused and stays openable", async () => {
   await makeDatabase(dir.path);
 });
 
+const ID = "0123456789abcdef0123456789abcdef";
+
 test.each([
-  ["that needs a newer reader", '{"major":2,"minor":0,"minReader":2}'],
+  ["that needs a newer reader", `{"major":3,"minor":0,"minReader":3,"id":"${ID}"}`],
+  ["of an older, unreleased format", `{"major":1,"minor":9,"minReader":1,"id":"${ID}"}`],
   ["that is not JSON", "ctxmesh"],
-  ["without its numbers", '{"major":1,"minor":"0"}'],
+  ["without its numbers", `{"major":2,"minor":"0","id":"${ID}"}`],
+  ["without an id", '{"major":2,"minor":0,"minReader":2}'],
   ["that is no object", "null"],
-])("a format record %s is refused with STORE_FORMAT", async (_, payload) => {
+])("a format record %s is refused with STORE_FORMAT and a remedy", async (_, payload) => {
   await using dir = await tempDir();
   await makeDatabase(dir.path, formatRecord(payload));
-  await expect(openLevelStore({ path: dir.path })).rejects.toMatchObject({ code: "STORE_FORMAT" });
+  await expect(openLevelStore({ path: dir.path })).rejects.toMatchObject({
+    code: "STORE_FORMAT",
+    remedy: expect.any(String) as unknown,
+  });
 });
 
 test("a newer format that still allows this reader is opened", async () => {
   await using dir = await tempDir();
-  await makeDatabase(dir.path, formatRecord('{"major":2,"minor":3,"minReader":1,"more":true}'));
+  const payload = `{"major":3,"minor":3,"minReader":2,"id":"${ID}","more":true}`;
+  await makeDatabase(dir.path, formatRecord(payload));
   const store = await openLevelStore({ path: dir.path });
   expect(await store.get(Uint8Array.of(2))).toBeUndefined();
   await store.close();
@@ -99,7 +107,7 @@ test("a newer format that still allows this reader is opened", async () => {
 
 test("a format record that does not match its hash is refused with STORE_CORRUPT", async () => {
   await using dir = await tempDir();
-  const record = formatRecord('{"major":1,"minor":0,"minReader":1}');
+  const record = formatRecord('{"major":2,"minor":0,"minReader":2}');
   record[20] = (record[20] ?? 0) ^ 1;
   await makeDatabase(dir.path, record);
   await expect(openLevelStore({ path: dir.path })).rejects.toMatchObject({ code: "STORE_CORRUPT" });
