@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Encryption at rest: the `Vault` port over the keys of a store, and providers of the key that protects them. The only importer of koffi. */
+export {
+  credentialKeyProvider,
+  environmentKeyProvider,
+  fileKeyProvider,
+} from "./local-providers.ts";
+export { pkcs11KeyProvider } from "./pkcs11-provider.ts";
+export type { Pkcs11Options } from "./pkcs11-provider.ts";
+export { createPlainVault } from "./plain.ts";
+export type { KeyProvider } from "./provider.ts";
+export { openVault } from "./vault.ts";
+export type { RotationReport, StoreVault, VaultOptions, VaultStats } from "./vault.ts";
