@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Channel, ContextService, DeviceKey } from "@ctxmesh/model";
-import type { Space } from "@ctxmesh/replica";
-import { openReplica, serve, startSync } from "@ctxmesh/service";
+import type { Channel, ContextService, MembershipService } from "@ctxmesh/model";
+import { LiveMembership, openReplica, serve, startSync } from "@ctxmesh/service";
 import type { NodeDeps, NodeOptions, OpenReplica } from "@ctxmesh/service";
 import type { SyncNode } from "@ctxmesh/sync";
 import { createLibp2pTransport } from "@ctxmesh/transport-libp2p";
@@ -23,17 +22,12 @@ export interface AgentOptions extends NodeOptions {
 
 /** A running agent. */
 export interface Agent {
-  readonly service: ContextService;
+  readonly service: ContextService & MembershipService;
   /** Multiaddrs that peers can dial. */
   addresses(): readonly string[];
   /** Stops the sources, settles what is under way, tells the peers, closes everything. Idempotent. */
   stop(): Promise<void>;
 }
-
-const isService =
-  (space: Space, service: "agent" | "hub") =>
-  (device: string): boolean =>
-    space.grants.get(device as DeviceKey)?.service === service;
 
 /** Connects to the hubs; sync runs over whatever channels they bring. */
 async function connectHubs(
@@ -41,6 +35,7 @@ async function connectHubs(
   deps: NodeDeps,
   stack: AsyncDisposableStack,
   { device, verifier }: OpenReplica,
+  membership: LiveMembership,
   onChannel: (channel: Channel) => void,
 ): Promise<void> {
   const uplink = createWsClient({
@@ -48,7 +43,7 @@ async function connectHubs(
     urls: hubs,
     device,
     space: space.id,
-    hubs: isService(space, "hub"),
+    hubs: (remote) => membership.welcomes(remote, "hub"),
     verifier,
   });
   stack.defer(async () => uplink.stop());
@@ -64,12 +59,13 @@ async function connectHubs(
 export async function createAgent(options: AgentOptions, deps: NodeDeps): Promise<Agent> {
   await using starting = new AsyncDisposableStack();
   const { space } = options;
+  const membership = new LiveMembership(space, deps.clock);
   const mesh = createLibp2pTransport({
     ...deps,
     ...options.mesh,
     seed: options.deviceSeed,
     space: space.id,
-    isMember: isService(space, "agent"),
+    isMember: (device) => membership.welcomes(device, "agent"),
   });
   // Peers that come before the store is open wait for it.
   const opened = Promise.withResolvers<SyncNode>();
@@ -85,14 +81,20 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
     active: () => mesh.usesGossip(),
     publish: async (batch: Uint8Array) => mesh.broadcast(batch),
   };
-  const { sync, stop } = startSync(replica, deps, { relay: "tell", broadcast });
+  const { sync, stop } = startSync(replica, deps, {
+    relay: "tell",
+    broadcast,
+    admits: (device) => membership.welcomes(device),
+  });
+  membership.follow(replica, sync);
   mesh.onBroadcast(async (bytes) => sync.receiveBroadcast(bytes));
-  await connectHubs(options, deps, starting, parts, onChannel);
+  await connectHubs(options, deps, starting, parts, membership, onChannel);
   starting.defer(stop);
   opened.resolve(sync);
 
   const service = await serve(options, deps, starting, {
     service: "agent",
+    store: parts.store,
     replica,
     peers: () => sync.peers(),
     addresses: () => mesh.addresses(),

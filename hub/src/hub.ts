@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHealthServer } from "@ctxmesh/api";
-import type { Channel, ContextService, DeviceKey, SealingService } from "@ctxmesh/model";
+import type { Channel, ContextService, MembershipService, SealingService } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
-import { openReplica, serve, startSync } from "@ctxmesh/service";
+import { LiveMembership, openReplica, serve, startSync } from "@ctxmesh/service";
 import type { NodeDeps, NodeOptions } from "@ctxmesh/service";
 import { createWsServer } from "@ctxmesh/transport-ws";
 import { Sealer } from "./sealer.ts";
@@ -17,7 +17,7 @@ export interface HubOptions extends NodeOptions {
 
 /** A running hub. */
 export interface Hub {
-  readonly service: ContextService;
+  readonly service: ContextService & MembershipService;
   readonly sealing: SealingService;
   /** WebSocket URLs that agents can use. */
   addresses(): readonly string[];
@@ -44,15 +44,20 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   const { store, replica, device, verifier } = await openReplica(options, deps, starting);
   const sealer = await Sealer.open({ ...options.seal, ...deps, store, replica });
   starting.defer(async () => sealer.close());
+  const membership = new LiveMembership(space, deps.clock);
   const door = createWsServer({
     ...deps,
     server: health.server,
     device,
     space: space.id,
-    isMember: (remote) => space.grants.has(remote as DeviceKey),
+    isMember: (remote) => membership.welcomes(remote),
     verifier,
   });
-  const { sync, stop } = startSync(replica, deps, { relay: "push" });
+  const { sync, stop } = startSync(replica, deps, {
+    relay: "push",
+    admits: (remote) => membership.welcomes(remote),
+  });
+  membership.follow(replica, sync);
   starting.defer(async () => door.stop());
   starting.defer(stop);
   const addresses = (): readonly string[] => door.addresses();
@@ -62,6 +67,7 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
     starting,
     {
       service: "hub",
+      store,
       replica,
       peers: () => sync.peers(),
       addresses,

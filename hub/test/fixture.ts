@@ -9,9 +9,9 @@ import {
 import type { SealKeys } from "@ctxmesh/hub";
 import { createTrustRoot } from "@ctxmesh/ledger";
 import type { TrustRoot } from "@ctxmesh/ledger";
+import { createSpace, issueGrant } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import { parseDeviceKey, toHex } from "@ctxmesh/model";
-import { createSpace, issueGrant } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
 import { createSeededRandom } from "@ctxmesh/testing";
 
 export const START_MS: number = Date.UTC(2026, 0, 1);

@@ -12,6 +12,11 @@
  * GET  /v1/fact                ?doc &key &all=1              -> {fact?: VisibleFact, candidates: [Candidate]}
  * GET  /v1/watch               ?doc &prefix                  -> text/event-stream (watch-stream.ts)
  * GET  /v1/status              ?digest=1                     -> NodeStatus
+ * GET  /v1/membership                                        -> MembershipReport
+ * POST /v1/membership          {records: [base64]}           -> ActsReceipt
+ * GET  /v1/space                                             -> the text of a space file
+ * GET  /v1/evidence                                          -> {evidence: [EvidenceReport]}
+ * GET  /v1/backup              (one at a time)               -> the bytes of a backup (backup-stream.ts)
  * POST /v1/seals               (hub)                         -> SealReceipt
  * GET  /v1/bundles/:sequence   (hub; a number, or latest)    -> the bundle's bytes
  * ```
@@ -20,16 +25,19 @@
  * `LIMITS.requestBytes` at most.
  */
 import { LIMITS, MeshError } from "@ctxmesh/model";
-import type { ContextService, Logger, SealingService } from "@ctxmesh/model";
+import type { ContextService, Logger, MembershipService, SealingService } from "@ctxmesh/model";
 import { fastify } from "fastify";
 import type { FastifyInstance, FastifyReply } from "fastify";
+import { sendBackup } from "./backup-stream.ts";
 import { listenUnix } from "./listen.ts";
 import { PROBLEM_MEDIA_TYPE, problemOf, toProblem } from "./problem.ts";
 import {
+  parseActsRequest,
   parseBundleSequence,
   parseDeleteRequest,
   parseGetRequest,
   parseListQuery,
+  parseNoQuery,
   parsePutRequest,
   parseRetractRequest,
   parseStatusQuery,
@@ -40,9 +48,11 @@ import type { WatchStream } from "./watch-stream.ts";
 
 /** What the local API carries. */
 export interface ControlServerOptions {
-  readonly service: ContextService;
+  readonly service: ContextService & MembershipService;
   /** Hub only. */
   readonly sealing?: SealingService;
+  /** The bytes of a backup of the node's store as it is at the first of them; leaving the iteration ends it. */
+  readonly backup?: () => AsyncGenerator<Uint8Array, void, undefined>;
   /** Of the program; sent in the `server` response header. */
   readonly version: string;
   readonly logger: Logger;
@@ -52,7 +62,7 @@ export interface ControlServerOptions {
 export interface ControlServer {
   /** Listens on a Unix socket, mode 0600. Throws `ADDRESS_UNAVAILABLE`. */
   listenUnix(path: string): Promise<void>;
-  /** Ends watches with `CLOSED`, waits for requests under way, removes the socket. Idempotent. */
+  /** Ends watches and backups with `CLOSED`, waits for requests under way, removes the socket. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -63,7 +73,7 @@ const KEEP_ALIVE_MS = 60_000;
 
 /** Creates the server; nothing listens yet. */
 export function createControlServer(options: ControlServerOptions): ControlServer {
-  const { service, sealing, version, logger } = options;
+  const { service, sealing, backup, version, logger } = options;
   const app = fastify({
     bodyLimit: LIMITS.requestBytes,
     forceCloseConnections: "idle",
@@ -72,14 +82,17 @@ export function createControlServer(options: ControlServerOptions): ControlServe
     http: { headersTimeout: HEADERS_TIMEOUT_MS },
   });
   const watchers = new Set<WatchStream>();
+  const closing = new AbortController();
   installParser(app);
   installErrors(app, logger);
   app.addHook("onRequest", async (_request, reply) => {
     reply.header("server", `ctxmesh/${version}`);
   });
   installFactRoutes(app, service);
+  installMembershipRoutes(app, service);
   installWatchRoute(app, service, watchers);
   installSealRoutes(app, sealing);
+  const backupEnd = installBackupRoute(app, backup, logger, closing.signal);
   return {
     async listenUnix(path) {
       await app.ready();
@@ -89,6 +102,8 @@ export function createControlServer(options: ControlServerOptions): ControlServe
     async close() {
       const closed = new MeshError("CLOSED", "the node is shutting down");
       for (const watcher of watchers) watcher.fail(closed);
+      closing.abort();
+      await backupEnd();
       await app.close();
     },
   };
@@ -158,6 +173,22 @@ function installFactRoutes(app: FastifyInstance, service: ContextService): void 
   app.get("/v1/status", (request) => service.status(parseStatusQuery(request.query)));
 }
 
+function installMembershipRoutes(app: FastifyInstance, service: MembershipService): void {
+  app.get("/v1/membership", (request) => {
+    parseNoQuery(request.query);
+    return service.membership();
+  });
+  app.post("/v1/membership", (request) => service.addActs(parseActsRequest(request.body)));
+  app.get("/v1/space", (request, reply) => {
+    parseNoQuery(request.query);
+    return reply.type("application/json").send(Buffer.from(service.spaceFile()));
+  });
+  app.get("/v1/evidence", (request) => {
+    parseNoQuery(request.query);
+    return { evidence: service.evidence() };
+  });
+}
+
 function installWatchRoute(
   app: FastifyInstance,
   service: ContextService,
@@ -192,4 +223,36 @@ function installSealRoutes(app: FastifyInstance, sealing: SealingService | undef
       .type("application/json")
       .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   });
+}
+
+/** Returns what waits for the end of a backup under way. */
+function installBackupRoute(
+  app: FastifyInstance,
+  backup: ControlServerOptions["backup"],
+  logger: Logger,
+  closing: AbortSignal,
+): () => Promise<void> {
+  let underWay: PromiseWithResolvers<void> | undefined;
+  if (backup === undefined) return async () => Promise.resolve();
+  app.get("/v1/backup", { exposeHeadRoute: false }, async (request, reply) => {
+    parseNoQuery(request.query);
+    if (underWay !== undefined) {
+      throw new MeshError("ABORTED", "a backup of this node is under way already", {
+        remedy: "try again when that one has ended",
+      });
+    }
+    const { resolve } = (underWay = Promise.withResolvers<void>());
+    try {
+      const bytes = backup();
+      // What fails this early gets a plain error response.
+      const first = await bytes.next();
+      reply.hijack();
+      const error = await sendBackup(reply.raw, first.value ?? new Uint8Array(), bytes, closing);
+      if (error !== undefined) logger.error("backup.failed", { error });
+    } finally {
+      underWay = undefined;
+      resolve();
+    }
+  });
+  return async () => underWay?.promise;
 }

@@ -149,6 +149,24 @@ export function parseRetractRequest(body: unknown): RetractRequest {
   };
 }
 
+/** Parses the JSON body of a hand-over of membership acts: base64 (RFC 4648, section 4) as bytes. Also throws `LIMIT_EXCEEDED`. */
+export function parseActsRequest(body: unknown): readonly Uint8Array[] {
+  const { records } = readObject(body, "body", ["records"]);
+  return readStrings(records, "records", LIMITS.acts).map((text, index) => {
+    const bytes = Buffer.from(text, "base64");
+    if (text === "" || bytes.toString("base64") !== text) {
+      const at = `records[${String(index)}]`;
+      refuse(at, `${at} is not base64`);
+    }
+    return new Uint8Array(bytes);
+  });
+}
+
+/** Refuses every query parameter. */
+export function parseNoQuery(query: unknown): void {
+  readQuery(query, []);
+}
+
 /** A query string's parameters, as Fastify gives them: a repeated one is an array, which is refused. */
 function readQuery(query: unknown, known: readonly string[]): Readonly<Record<string, string>> {
   const fields = readObject(query, "query", known);

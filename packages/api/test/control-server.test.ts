@@ -72,6 +72,28 @@ describe("answers", () => {
     expect(service.queries).toEqual([query]);
   });
 
+  test("membership, the space file's very text, and evidence come from the service", async () => {
+    expect(JSON.parse((await get("/v1/membership")).text)).toEqual(service.membership());
+    const file = await get("/v1/space");
+    expect(file.text).toBe(service.spaceFile());
+    expect(file.headers["content-type"]).toBe("application/json");
+    expect(JSON.parse((await get("/v1/evidence")).text)).toEqual({ evidence: service.evidence() });
+    for (const path of ["/v1/membership", "/v1/space", "/v1/evidence"]) {
+      expect(problemIn(await get(`${path}?all=1`))).toMatchObject({ code: "INPUT_INVALID" });
+    }
+  });
+
+  test("acts reach the service as bytes, and what it refused comes back", async () => {
+    const body = JSON.stringify({ records: ["AAE=", "/+7dzA=="] });
+    const response = await post(body, JSON_TYPE, "/v1/membership");
+    expect(response.status).toBe(200);
+    expect(JSON.parse(response.text)).toEqual({
+      added: 1,
+      refused: [{ code: "SIGNATURE_INVALID", message: "forged" }],
+    });
+    expect(service.acts).toEqual([Uint8Array.of(0, 1), Uint8Array.of(0xff, 0xee, 0xdd, 0xcc)]);
+  });
+
   test("a fact that is not there is a 404 with the code NOT_FOUND", async () => {
     expect(JSON.parse((await get("/v1/fact?doc=a&key=known")).text)).toMatchObject({ value: 1 });
     const problem = problemIn(await get("/v1/fact?doc=a&key=unknown"));

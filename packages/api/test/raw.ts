@@ -3,10 +3,14 @@
 import { request as httpRequest } from "node:http";
 import type { IncomingHttpHeaders, RequestOptions } from "node:http";
 import type {
+  ActsReceipt,
   ChangeEvent,
   ContextService,
+  EvidenceReport,
   FactInput,
   ListQuery,
+  MembershipReport,
+  MembershipService,
   NodeStatus,
   VisibleFact,
   WriteReceipt,
@@ -42,10 +46,11 @@ export const receipt = (facts: number): WriteReceipt =>
   ({ acknowledged: "local", hlc: 1, facts }) as WriteReceipt;
 
 /** Keeps what was put, answers `get` with one fixed fact, and hands watchers to the test. */
-export class RecordingService implements ContextService {
+export class RecordingService implements ContextService, MembershipService {
   readonly puts: { doc: string; facts: readonly FactInput[] }[] = [];
   readonly retractions: (readonly string[])[] = [];
   readonly queries: ListQuery[] = [];
+  readonly acts: Uint8Array[] = [];
   readonly listeners = new Set<(event: ChangeEvent) => void>();
   failure: unknown;
 
@@ -86,6 +91,25 @@ export class RecordingService implements ContextService {
 
   async status(): Promise<NodeStatus> {
     return { service: "agent" } as unknown as NodeStatus;
+  }
+
+  membership(): MembershipReport {
+    return { space: "s", members: [] } as unknown as MembershipReport;
+  }
+
+  async addActs(records: readonly Uint8Array[]): Promise<ActsReceipt> {
+    if (this.failure !== undefined) throw this.failure;
+    this.acts.push(...records);
+    const refused = [{ code: "SIGNATURE_INVALID", message: "forged" }];
+    return { added: records.length - 1, refused };
+  }
+
+  spaceFile(): string {
+    return '{ "exact":  "text" }\n';
+  }
+
+  evidence(): readonly EvidenceReport[] {
+    return [{ device: "ab", incarnation: "cd", seq: 7, proof: "AAE=" }];
   }
 
   /** Tells every watcher. */

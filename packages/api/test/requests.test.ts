@@ -3,6 +3,7 @@ import { LIMITS } from "@ctxmesh/model";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  parseActsRequest,
   parseBundleSequence,
   parseDeleteRequest,
   parseGetRequest,
@@ -49,6 +50,32 @@ describe("bodies", () => {
         expect(() => parseRetractRequest({ ...body, extra: 1 })).toThrow(/unknown field "extra"/u);
       }),
     );
+  });
+
+  test("acts come out as the bytes that were put in as base64", () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ minLength: 1 }), { maxLength: 5 }), (records) => {
+        const body = { records: records.map((bytes) => Buffer.from(bytes).toString("base64")) };
+        expect(parseActsRequest(body)).toEqual(records);
+      }),
+    );
+  });
+
+  test.each([["AAE"], ["AA E="], ["AB=="], ["-_8="], [""], [1], [["AAE="]]])(
+    "an act that is not base64, but %j, is refused by its place",
+    (record) => {
+      expect(() => parseActsRequest({ records: ["AAE=", record] })).toThrow(
+        expect.objectContaining({ code: "INPUT_INVALID", field: "records[1]" }) as Error,
+      );
+    },
+  );
+
+  test("more acts than a space can have are over the limit", () => {
+    const records = Array.from({ length: LIMITS.acts + 1 }, () => "AAE=");
+    expect(() => parseActsRequest({ records })).toThrow(
+      expect.objectContaining({ code: "LIMIT_EXCEEDED", field: "records" }) as Error,
+    );
+    expect(() => parseActsRequest({ acts: [] })).toThrow(/unknown field "acts"/u);
   });
 
   test("an unknown field is refused by name wherever it is", () => {

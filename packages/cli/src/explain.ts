@@ -2,7 +2,7 @@
 /** Why a key shows what it shows, in words. */
 import type { Candidate, VisibleFact } from "@ctxmesh/model";
 import type { KeyCandidates } from "@ctxmesh/sdk";
-import { printable, shortId } from "./output.ts";
+import { counted, printable, shortId } from "./output.ts";
 
 /** What the resolvers that pick one statement go by; any other name is that of an expression. */
 const PICKS: Readonly<Record<string, string>> = {
@@ -24,8 +24,6 @@ const isLive = ({ standing }: Candidate): boolean =>
 /** As replicas order them: by clock, then by writer. */
 const isNewer = (a: Candidate, b: Candidate): boolean =>
   a.hlc === b.hlc ? a.writer > b.writer : a.hlc > b.hlc;
-
-const count = (n: number, noun: string): string => `${String(n)} ${noun}${n === 1 ? "" : "s"}`;
 
 /** Where a candidate stands, in words. */
 export function describeStanding(candidate: Candidate, fact: VisibleFact | undefined): string {
@@ -80,18 +78,18 @@ function explainPick(fact: VisibleFact, candidates: readonly Candidate[]): strin
   const [rival, ...more] =
     resolver === "max" || resolver === "min" ? rivals.filter(({ deleted }) => !deleted) : rivals;
   if (rival === undefined) return `${rule}; the key is contested`;
-  const others = more.length === 0 ? "" : ` (and ${count(more.length, "more statement")} differ)`;
+  const others = more.length === 0 ? "" : ` (and ${counted(more.length, "more statement")} differ)`;
   return `${rule}; ${shortId(rival.writer)}'s ${holdsBecause(resolver, winner, rival)}${others}, so the key is contested`;
 }
 
 function explainMerge(fact: VisibleFact, candidates: readonly Candidate[]): string {
   const parts = candidates.filter(({ standing, deleted }) => standing === "shown" && !deleted);
-  const writers = count(parts.length, "writer");
+  const writers = counted(parts.length, "writer");
   switch (fact.resolver) {
     case "sum": {
       const numbers = parts.map(({ value }) => value).filter((value) => typeof value === "number");
       const others = parts.length - numbers.length;
-      const ignored = others === 0 ? "" : ` (${count(others, "value")} that is no number adds 0)`;
+      const ignored = others === 0 ? "" : ` (${counted(others, "value")} that is no number adds 0)`;
       const sum =
         numbers.length > MAX_ADDENDS
           ? ""

@@ -3,10 +3,10 @@
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createDeviceVerifier, parsePrivateKey } from "@ctxmesh/crypto";
 import type { Algorithm, PrivateKey } from "@ctxmesh/crypto";
+import { parseSpaceFile } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import { LIMITS, MeshError, toMeshError } from "@ctxmesh/model";
 import type { MeshErrorCode } from "@ctxmesh/model";
-import { parseSpaceFile } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
 
 /** The text of a file of `LIMITS.smallFileBytes` at most. Throws `LIMIT_EXCEEDED`, or `code` when it can't be read. */
 export async function readSmallFile(
@@ -14,12 +14,22 @@ export async function readSmallFile(
   what: string,
   code: MeshErrorCode,
 ): Promise<string> {
+  return readBoundedFile(path, what, code, LIMITS.smallFileBytes);
+}
+
+/** The text of a file of `limit` bytes at most. Throws `LIMIT_EXCEEDED`, or `code` when it can't be read. */
+export async function readBoundedFile(
+  path: string,
+  what: string,
+  code: MeshErrorCode,
+  limit: number,
+): Promise<string> {
   try {
     const { size } = await stat(path);
-    if (size > LIMITS.smallFileBytes) {
+    if (size > limit) {
       throw new MeshError(
         "LIMIT_EXCEEDED",
-        `the ${what} ${path} has ${String(size)} bytes; at most ${String(LIMITS.smallFileBytes)} are read`,
+        `the ${what} ${path} has ${String(size)} bytes; at most ${String(limit)} are read`,
       );
     }
     return await readFile(path, "utf8");
@@ -58,7 +68,8 @@ export async function readKey(path: string, alg: Algorithm): Promise<PrivateKey>
 
 /** Reads a space file and verifies every signature in it. Throws `FILE_UNAVAILABLE` and what the parser throws. */
 export async function readSpace(path: string): Promise<Space> {
-  const text = await readSmallFile(path, "space file", "FILE_UNAVAILABLE");
+  const limit = LIMITS.spaceFileBytes;
+  const text = await readBoundedFile(path, "space file", "FILE_UNAVAILABLE", limit);
   try {
     return parseSpaceFile(text, createDeviceVerifier());
   } catch (error) {

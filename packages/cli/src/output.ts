@@ -69,6 +69,18 @@ export function formatAge(ms: number): string {
   return `${unit === "s" ? (ms / size).toFixed(1) : String(Math.floor(ms / size))} ${unit}`;
 }
 
+/** A moment for people, in UTC: `2026-01-31 14:05 UTC`. */
+export const formatTime = (ms: number): string =>
+  ms > MAX_DATE_MS
+    ? "for ever"
+    : `${new Date(ms)
+        .toISOString()
+        .replace(/:[0-9.]+Z$/u, "")
+        .replace("T", " ")} UTC`;
+
+/** The last moment that a Date can hold (ECMA-262, 21.4.1.1). */
+const MAX_DATE_MS = 8.64e15;
+
 /** Parses `500ms`, `30s`, `10m`, `2h`, `7d` as milliseconds. Throws `USAGE`. */
 export function parseDuration(text: string): number {
   const [, count, unit] = /^([0-9]{1,9})(ms|s|m|h|d)$/u.exec(text) ?? [];
@@ -99,6 +111,10 @@ export function formatTable(rows: readonly (readonly string[])[]): string[] {
 /** `text` cut to so many characters, with dots for what is missing. */
 export const shorten = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, length - 3)}...` : text;
+
+/** A number with its noun. */
+export const counted = (n: number, noun: string, plural: string = `${noun}s`): string =>
+  `${String(n)} ${n === 1 ? noun : plural}`;
 
 /** A device key or hash, short enough to read. */
 export const shortId = (id: string): string => id.slice(0, 8);

@@ -1,60 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The command line: names, arguments, options, help. Each action loads its module when it runs. */
-import { MeshError } from "@ctxmesh/model";
 import { Argument, Command, Option } from "commander";
 import type { InitOptions } from "./commands/init.ts";
 import type { ConfigKind } from "./config/types.ts";
 import type { GetOptions } from "./commands/get.ts";
 import type { LsOptions } from "./commands/ls.ts";
-import type { PolicyOptions, PolicySetOptions } from "./commands/policy.ts";
 import type { PutOptions } from "./commands/put.ts";
 import type { RetractOptions } from "./commands/retract.ts";
 import type { SealOptions } from "./commands/seal.ts";
 import type { StatusOptions } from "./commands/status.ts";
 import type { VerifyOptions } from "./commands/verify.ts";
 import type { WatchOptions } from "./commands/watch.ts";
-
-const usage = (message: string): never => {
-  throw new MeshError("USAGE", message);
-};
-
-function wholeNumber(option: string, min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^[0-9]{1,9}$/u.test(text) && value >= min && value <= max) return value;
-    return usage(`${option} must be a whole number from ${String(min)} to ${String(max)}`);
-  };
-}
-
-function share(text: string): number {
-  const value = Number(text);
-  return text.trim() !== "" && value >= 0 && value <= 1
-    ? value
-    : usage("--confidence must be a number from 0 to 1");
-}
-
-const collect = (text: string, before: readonly string[] = []): readonly string[] => [
-  ...before,
-  text,
-];
-
-const examples = (...lines: readonly string[]): string =>
-  `\nExamples:\n${lines.map((line) => `  $ ${line}`).join("\n")}`;
-
-const jsonOption = (): Option => new Option("--json", "print JSON");
-
-const SOCKET_HELP = `
-Which daemon: --socket, else the variable CTXMESH_SOCKET, else in a folder made by
-"ctxmesh init" its first agent (the hub for seal).`;
-
-/** A command that talks to a daemon. */
-const clientCommand = (program: Command, definition: string, description: string): Command =>
-  program
-    .command(definition)
-    .description(description)
-    .option("-s, --socket <path>", "Unix socket of the daemon")
-    .addOption(jsonOption())
-    .addHelpText("after", SOCKET_HELP);
+import { addCareCommands } from "./program-care.ts";
+import {
+  clientCommand,
+  collect,
+  examples,
+  jsonOption,
+  share,
+  wholeNumber,
+} from "./program-parts.ts";
+import { addEvidenceCommands, addPolicyCommands, addSpaceCommands } from "./program-space.ts";
 
 function addDaemons(program: Command): void {
   const add = (
@@ -233,52 +199,6 @@ function addSealCommands(program: Command): void {
     );
 }
 
-function addPolicyCommands(program: Command): void {
-  const policy = program
-    .command("policy")
-    .description("which of the statements about a key is shown")
-    .addHelpText(
-      "after",
-      examples(
-        "ctxmesh policy show space.json",
-        "ctxmesh policy check policy.yaml",
-        "ctxmesh policy set policy.yaml --space space.json --key creator/creator.jwk",
-      ) +
-        "\n\nA policy file:\n  rules:\n    - prefix: telemetry/\n      resolver: confidence\n      halfLifeMs: 600000\n\nThe longest matching prefix of the key decides, latest where none matches. docs/POLICY.md has\nthe resolvers.",
-    );
-  policy
-    .command("show")
-    .description("print the policy of a space file")
-    .argument("[space]", "the space file", "space.json")
-    .addOption(jsonOption())
-    .addHelpText("after", examples("ctxmesh policy show space.json > policy.yaml"))
-    .action(async (space: string, options: PolicyOptions) =>
-      (await import("./commands/policy.ts")).showPolicy(space, options),
-    );
-  policy
-    .command("check <policy>")
-    .description("say what is wrong with a policy file, or that nothing is")
-    .addOption(jsonOption())
-    .addHelpText("after", examples("ctxmesh policy check policy.yaml"))
-    .action(async (file: string, options: PolicyOptions) =>
-      (await import("./commands/policy.ts")).checkPolicy(file, options),
-    );
-  policy
-    .command("set <policy>")
-    .description("sign a policy file into a space file")
-    .option("--space <file>", "the space file to change", "space.json")
-    .option("--key <file>", "the key of the space's creator", "creator/creator.jwk")
-    .addOption(jsonOption())
-    .addHelpText(
-      "after",
-      examples("ctxmesh policy set policy.yaml --space space.json --key creator/creator.jwk") +
-        "\n\nThe epoch is the next one unless the file has a higher one. Every agent and hub of the space\nneeds the changed space file and a restart.",
-    )
-    .action(async (file: string, options: PolicySetOptions) =>
-      (await import("./commands/policy.ts")).runPolicySet(file, options),
-    );
-}
-
 /** The whole command line. */
 export function createProgram(version: string): Command {
   const program = new Command("ctxmesh")
@@ -300,7 +220,10 @@ export function createProgram(version: string): Command {
   addWriteCommands(program);
   addReadCommands(program);
   addSealCommands(program);
+  addSpaceCommands(program);
   addPolicyCommands(program);
+  addEvidenceCommands(program);
+  addCareCommands(program);
   program
     .command("config-schema")
     .description("print the JSON Schema of a configuration, for editors")

@@ -7,23 +7,31 @@ import type { ContextClient } from "@ctxmesh/sdk";
 /** Which daemon a command talks to unless told otherwise. */
 export type DefaultNode = "agent" | "hub";
 
-const DEFAULT_SOCKETS: Readonly<Record<DefaultNode, string>> = {
-  agent: "agent-1/agent.sock",
-  hub: "hub/hub.sock",
+/** In folders that `ctxmesh init`, `space create` and `space join` make. */
+const DEFAULT_SOCKETS: Readonly<Record<DefaultNode, readonly [string, ...string[]]>> = {
+  agent: ["agent-1/agent.sock", "agent.sock"],
+  hub: ["hub/hub.sock"],
+};
+
+const START: Readonly<Record<DefaultNode, string>> = {
+  agent: "ctxmesh agent agent-1.yaml",
+  hub: "ctxmesh hub hub.yaml",
 };
 
 /**
- * The socket to use: `--socket`, else the variable CTXMESH_SOCKET, else the first agent (the hub
- * for seals) of the folder that `ctxmesh init` made, when that is the current one. Throws `USAGE`.
+ * The socket to use: `--socket`, else the variable CTXMESH_SOCKET, else the agent (the hub
+ * for seals) of the folder that `ctxmesh init`, `space create` or `space join` made, when that is the current one. Throws `USAGE`.
  */
 export function findSocket(option: string | undefined, node: DefaultNode): string {
   const named = option ?? process.env["CTXMESH_SOCKET"];
   if (named !== undefined && named !== "") return named;
-  const found = DEFAULT_SOCKETS[node];
-  if (existsSync(found)) return found;
+  const found = DEFAULT_SOCKETS[node].find((path) => existsSync(path));
+  if (found !== undefined) return found;
   if (existsSync("space.json")) {
-    throw new MeshError("UNREACHABLE", `no daemon serves ${found}`, {
-      remedy: `start it: ctxmesh ${node} ${node === "hub" ? "hub.yaml" : "agent-1.yaml"}`,
+    const joined = node === "agent" && existsSync("agent.yaml");
+    const expected = joined ? "agent.sock" : DEFAULT_SOCKETS[node][0];
+    throw new MeshError("UNREACHABLE", `no daemon serves ${expected}`, {
+      remedy: `start it: ${joined ? "ctxmesh agent agent.yaml" : START[node]}`,
     });
   }
   throw new MeshError("USAGE", "which daemon?", {

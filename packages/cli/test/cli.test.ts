@@ -39,6 +39,16 @@ describe("help", () => {
     expect(stdout).toMatch(new RegExp(`Examples:\n  \\$ ctxmesh ${name}`, "u"));
   });
 
+  test.each(
+    createProgram("0.0.0").commands.flatMap((command) =>
+      command.commands.map((sub) => [command.name(), sub.name()] as const),
+    ),
+  )("of %s %s has an example", async (...names) => {
+    const { code, stdout } = await ctxmesh(...names, "--help");
+    expect(code).toBe(EXIT.ok);
+    expect(stdout).toMatch(new RegExp(`Examples:\n  \\$ ctxmesh ${names[0]}`, "u"));
+  });
+
   test("comes through the help command too", async () => {
     const asked = await ctxmesh("help", "put");
     expect(asked).toEqual(await ctxmesh("put", "--help"));
@@ -68,6 +78,51 @@ describe("a wrong command line is one line on stderr and exit code 3", () => {
     [
       ["retract", "a", "b", "--reason", "x"],
       "ctxmesh: required option '--writer <device>' not specified; see ctxmesh retract --help",
+    ],
+    [
+      ["space", "invite"],
+      "ctxmesh: required option '-k, --key <file>' not specified; see ctxmesh space invite --help",
+    ],
+    [
+      ["space", "invite", "--key", "k", "--socket", "s", "--space", "f"],
+      "ctxmesh: option '--space <file>' cannot be used with option '-s, --socket <path>'; see ctxmesh space invite --help",
+    ],
+    [
+      ["space", "invite", "--key", "k", "--role", "owner"],
+      "ctxmesh: option '--role <role>' argument 'owner' is invalid. Allowed choices are read, append, write, manage; see ctxmesh space invite --help",
+    ],
+    [
+      ["space", "invite", "--key", "k", "--expires", "31d"],
+      "ctxmesh: --expires 31d is longer than 30 days; whoever has the token can join until then: choose less",
+    ],
+    [
+      ["space", "invite", "--key", "k", "--contact", "here"],
+      'ctxmesh: --contact "here" is not an address and a device; write it as ADDRESS@DEVICE, such as /ip4/192.0.2.7/tcp/4401@<64 hex digits> or wss://hub.example.org@<64 hex digits>',
+    ],
+    [
+      ["space", "grant", "abc", "--key", "k", "--days", "0"],
+      "ctxmesh: --days must be a whole number from 1 to 3650",
+    ],
+    [["space", "renew", "--key", "k"], "ctxmesh: which devices?; name devices, or give --all"],
+    [
+      ["space", "renew", "abcdabcd", "--all", "--key", "k"],
+      "ctxmesh: --all leaves no device to name; name devices, or give --all",
+    ],
+    [
+      ["space", "revoke", "abc", "--key", "k", "--keep", "all"],
+      "ctxmesh: option '--keep <what>' argument 'all' is invalid. Allowed choices are seen, nothing; see ctxmesh space revoke --help",
+    ],
+    [
+      ["space", "create", "plant"],
+      "ctxmesh: required option '-o, --out <dir>' not specified; see ctxmesh space create --help",
+    ],
+    [
+      ["space", "join", "-", "d", "--timeout", "soon"],
+      'ctxmesh: "soon" is not a duration; write it as 500ms, 30s, 10m, 2h or 7d',
+    ],
+    [
+      ["policy", "set", "p.yaml", "--socket", "s", "--space", "f"],
+      "ctxmesh: option '-s, --socket <path>' cannot be used with option '--space <file>'; see ctxmesh policy set --help",
     ],
     [["policy", "shwo"], "ctxmesh: unknown command 'shwo'; did you mean show?"],
     [
@@ -104,6 +159,7 @@ describe("a wrong command line is one line on stderr and exit code 3", () => {
   test.each([
     [[], "ctxmesh"],
     [["policy"], "ctxmesh policy"],
+    [["space"], "ctxmesh space"],
   ])("without a command (%j) the help comes first", async (args, path) => {
     const { code, stdout, stderr } = await ctxmesh(...args);
     expect({ code, stdout }).toEqual({ code: EXIT.input, stdout: "" });
@@ -121,16 +177,22 @@ describe("a wrong command line is one line on stderr and exit code 3", () => {
 const socket = (): string => join(dir.path, "none.sock");
 
 describe("without a daemon", () => {
-  test.each([["put", "a", "b", "1"], ["get", "a", "b"], ["ls"], ["watch"], ["status"], ["seal"]])(
-    "%s says so with exit code 4",
-    async (...args) => {
-      const { code, stderr } = await ctxmesh(...args, "--socket", socket());
-      expect(code).toBe(EXIT.unavailable);
-      expect(stderr).toMatch(
-        /^ctxmesh: can't reach a node at .*none\.sock: ENOENT; is the daemon running\?.*\n$/u,
-      );
-    },
-  );
+  test.each([
+    ["put", "a", "b", "1"],
+    ["get", "a", "b"],
+    ["ls"],
+    ["watch"],
+    ["status"],
+    ["seal"],
+    ["space", "members"],
+    ["evidence"],
+  ])("%s says so with exit code 4", async (...args) => {
+    const { code, stderr } = await ctxmesh(...args, "--socket", socket());
+    expect(code).toBe(EXIT.unavailable);
+    expect(stderr).toMatch(
+      /^ctxmesh: can't reach a node at .*none\.sock: ENOENT; is the daemon running\?.*\n$/u,
+    );
+  });
 
   test("the socket also comes from the environment", async () => {
     const env = { CTXMESH_SOCKET: socket() };
@@ -180,13 +242,16 @@ const complete = (script: string, words: readonly string[]): string[] => {
 describe("completion", () => {
   test("bash completes commands, options and choices", async () => {
     const { stdout: script } = await ctxmesh("completion", "bash");
-    expect(complete(script, ["ctxmesh", "s"])).toEqual(["status", "seal"]);
+    expect(complete(script, ["ctxmesh", "s"])).toEqual(["status", "seal", "space"]);
     expect(complete(script, ["ctxmesh", "seal", "--o"])).toEqual(["--out"]);
     expect(complete(script, ["ctxmesh", "config-schema", "h"])).toEqual(["hub"]);
     expect(complete(script, ["ctxmesh", "retract", "--w"])).toEqual(["--writer"]);
     expect(complete(script, ["ctxmesh", "policy", "s"])).toEqual(["show", "set"]);
     expect(complete(script, ["ctxmesh", "policy", "set", "--k"])).toEqual(["--key"]);
     expect(complete(script, ["ctxmesh", "policy", "show", "--k"])).toEqual([""]);
+    expect(complete(script, ["ctxmesh", "space", "re"])).toEqual(["renew", "revoke"]);
+    expect(complete(script, ["ctxmesh", "space", "revoke", "--ke"])).toEqual(["--key", "--keep"]);
+    expect(complete(script, ["ctxmesh", "evidence", "v"])).toEqual(["verify"]);
   });
 
   test.each(["bash", "zsh", "fish"])("%s knows every command", async (shell) => {
@@ -194,6 +259,9 @@ describe("completion", () => {
     expect(code).toBe(EXIT.ok);
     for (const name of ["show", "check", "set"]) {
       expect(stdout).toMatch(new RegExp(`policy\\b.*\\b${name}\\b`, "u"));
+    }
+    for (const name of ["create", "members", "invite", "join", "grant", "renew", "revoke"]) {
+      expect(stdout).toMatch(new RegExp(`space\\b.*\\b${name}\\b`, "u"));
     }
     for (const name of COMMANDS) expect(stdout).toContain(name);
   });

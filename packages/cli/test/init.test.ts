@@ -3,8 +3,8 @@ import { readFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createDeviceVerifier, parsePrivateKey } from "@ctxmesh/crypto";
 import { parseTrustRoot } from "@ctxmesh/ledger";
+import { parseSpaceFile } from "@ctxmesh/membership";
 import { toHex } from "@ctxmesh/model";
-import { parseSpaceFile } from "@ctxmesh/replica";
 import { tempDir } from "@ctxmesh/testing";
 import type { TempDir } from "@ctxmesh/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -43,9 +43,9 @@ describe("what it makes", () => {
     ] as const) {
       const config = await loadConfig("agent", inDir(`plant/agent-${String(number)}.yaml`));
       const key = await readKey(config.key, "Ed25519");
-      const grant = [...space.grants.values()].find(
-        ({ device }) => device === toHex(key.publicKey),
-      );
+      const grant = [...space.grants.values()]
+        .flat()
+        .find(({ device }) => device === toHex(key.publicKey));
       expect(grant).toMatchObject({ service: "agent", role: port === 7401 ? "manage" : "write" });
       expect(config.mesh.listen).toEqual([`/ip4/127.0.0.1/tcp/${String(port)}`]);
       expect(config.mesh.peers).toEqual([`/ip4/127.0.0.1/tcp/${String(7403 + 7400 - port)}`]);
@@ -54,7 +54,7 @@ describe("what it makes", () => {
 
     const hub = await loadConfig("hub", inDir("plant/hub.yaml"));
     const hubKey = await readKey(hub.key, "Ed25519");
-    const hubGrant = [...space.grants.values()].find((grant) => grant.service === "hub");
+    const hubGrant = [...space.grants.values()].flat().find((grant) => grant.service === "hub");
     expect(hubGrant).toMatchObject({ device: toHex(hubKey.publicKey), role: "read" });
     expect(hub.listen).toEqual({ host: "127.0.0.1", port: 7400 });
     const snapshot = await readKey(hub.seal.key, "ML-DSA-65-Ed25519");
@@ -83,7 +83,7 @@ describe("what it makes", () => {
     const creator = parsePrivateKey(await readFile(inDir("plant/creator/creator.jwk"), "utf8"));
     const text = await readFile(inDir("plant/space.json"), "utf8");
     const space = parseSpaceFile(text, createDeviceVerifier());
-    expect(space.genesis.creator).toBe(toHex(creator.publicKey));
+    expect(space.genesis.creators).toEqual([toHex(creator.publicKey)]);
   });
 
   test("editors find the schema", async () => {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The operations of a node, as calls over its local API. */
 import type {
+  ActsReceipt,
   Candidate,
+  EvidenceReport,
   FactInput,
   ListQuery,
+  MembershipReport,
   NodeStatus,
   SealReceipt,
   VisibleFact,
@@ -11,6 +14,7 @@ import type {
   WriteReceipt,
 } from "@ctxmesh/model";
 import { MeshError } from "@ctxmesh/model";
+import { receiveBackup } from "./backup.ts";
 import { createConnection } from "./connection.ts";
 import type { CallOptions, Connection } from "./connection.ts";
 import { createWatch } from "./watch.ts";
@@ -58,10 +62,28 @@ export interface ContextClient {
   /** Changes from now on; starts at once. */
   watch(query?: WatchQuery, options?: { readonly signal?: AbortSignal }): Watch;
   status(options?: { readonly digest?: boolean }): Promise<NodeStatus>;
+  /** Who belongs to the space, as the node knows it. */
+  membership(): Promise<MembershipReport>;
+  /**
+   * Hands signed membership acts (CBOR records) to the node: in effect there once it resolves, and passed on to
+   * the other nodes. What the node refused is in the receipt.
+   */
+  addActs(records: readonly Uint8Array[]): Promise<ActsReceipt>;
+  /** The text of a space file with every act that the node knows. */
+  spaceFile(): Promise<string>;
+  /** Proofs of forked chains. */
+  evidence(): Promise<readonly EvidenceReport[]>;
   /** Seals the space; hub only. */
   seal(): Promise<SealReceipt>;
   /** The file bytes of a seal's bundle, the newest without a number; hub only. */
   bundle(sequence?: number): Promise<Uint8Array>;
+  /**
+   * The bytes of a backup of the node's store, as it is when the first of them is asked for, to be kept as a file.
+   * Iterate once; leaving the loop ends the backup. Whether it is whole and right, the file itself tells:
+   * `readBackup` of `@ctxmesh/service`. Throws the node's error (`STORE_CORRUPT`, `STORE_FAILED`, `CLOSED`;
+   * `ABORTED` while another backup is under way) or `UNREACHABLE`.
+   */
+  backup(options?: { readonly signal?: AbortSignal }): AsyncIterable<Uint8Array>;
   /** Ends every connection; calls and watches under way fail. */
   close(): void;
 }
@@ -90,11 +112,27 @@ export function connect(options: ConnectOptions): ContextClient {
     watch: (query = {}, { signal } = {}) => createWatch(connection, socketPath, query, signal),
     status: ({ digest = false } = {}) =>
       json("GET", "/v1/status", { query: { digest: digest ? 1 : undefined } }),
+    membership: () => json("GET", "/v1/membership", {}),
+    addActs: (records) =>
+      json("POST", "/v1/membership", {
+        body: { records: records.map((record) => Buffer.from(record).toString("base64")) },
+      }),
+    spaceFile: async () =>
+      (await connection.call("GET", "/v1/space", { timeoutMs })).toString("utf8"),
+    async evidence() {
+      const { evidence } = await json<{ evidence: readonly EvidenceReport[] }>(
+        "GET",
+        "/v1/evidence",
+        {},
+      );
+      return evidence;
+    },
     seal: () => json("POST", "/v1/seals", { body: {}, timeoutMs: SEAL_TIMEOUT_MS }),
     bundle: (sequence) =>
       connection.call("GET", `/v1/bundles/${String(sequence ?? "latest")}`, {
         timeoutMs: SEAL_TIMEOUT_MS,
       }),
+    backup: ({ signal } = {}) => receiveBackup(connection, socketPath, signal),
     close: () => connection.close(),
   };
 }

@@ -62,6 +62,16 @@ describe("calls", () => {
     expect(await client.candidates("a", "nothing")).toEqual({ candidates: [] });
   });
 
+  test("membership, the space file's very text, evidence and acts go to and from the node", async () => {
+    expect(await client.membership()).toEqual(node.service.membership());
+    expect(await client.spaceFile()).toBe(node.service.spaceFile());
+    expect(await client.evidence()).toEqual(node.service.evidence());
+    const acts = [Uint8Array.of(0, 255), Uint8Array.of(7)];
+    expect(await client.addActs(acts)).toEqual({ added: 2, refused: [] });
+    expect(node.service.acts).toEqual(acts);
+    await expect(client.addActs([])).rejects.toMatchObject({ code: "INPUT_INVALID" });
+  });
+
   test("candidates come with the visible fact", async () => {
     await client.put("a", { key: "k", value: 1 });
     const found = await client.candidates("a", "k");

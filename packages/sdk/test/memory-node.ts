@@ -5,11 +5,15 @@ import { createControlServer } from "@ctxmesh/api";
 import type { ControlServer } from "@ctxmesh/api";
 import { MeshError } from "@ctxmesh/model";
 import type {
+  ActsReceipt,
   Candidate,
   ChangeEvent,
   ContextService,
+  EvidenceReport,
   FactInput,
   ListQuery,
+  MembershipReport,
+  MembershipService,
   NodeStatus,
   SealReceipt,
   SealingService,
@@ -21,7 +25,8 @@ import { silentLogger, tempDir } from "@ctxmesh/testing";
 
 const WRITER = "ab".repeat(32);
 
-export class MemoryService implements ContextService {
+export class MemoryService implements ContextService, MembershipService {
+  readonly acts: Uint8Array[] = [];
   readonly #facts = new Map<string, VisibleFact>();
   readonly #watchers = new Set<(event: ChangeEvent) => void>();
   #hlc = 0;
@@ -86,6 +91,24 @@ export class MemoryService implements ContextService {
   async status(options: { digest?: boolean } = {}): Promise<NodeStatus> {
     const digest = options.digest === true ? { digest: "00" } : {};
     return { service: "hub", facts: this.#facts.size, ...digest } as unknown as NodeStatus;
+  }
+
+  membership(): MembershipReport {
+    return { space: WRITER, members: [], chains: [] } as unknown as MembershipReport;
+  }
+
+  async addActs(records: readonly Uint8Array[]): Promise<ActsReceipt> {
+    if (records.length === 0) throw new MeshError("INPUT_INVALID", "no acts");
+    this.acts.push(...records);
+    return { added: records.length, refused: [] };
+  }
+
+  spaceFile(): string {
+    return '{ "exact":  "text \u00e9" }\n';
+  }
+
+  evidence(): readonly EvidenceReport[] {
+    return [{ device: WRITER, incarnation: "cd", seq: 7, proof: "AAE=" }];
   }
 
   get watching(): number {

@@ -5,10 +5,12 @@
  */
 import { join } from "node:path";
 import { createControlServer } from "@ctxmesh/api";
+import { encodeSignedRecord } from "@ctxmesh/codec";
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
+import { createSpace, issueGrant, parseSpaceFile, setPolicy } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import { parseDeviceKey, toHex } from "@ctxmesh/model";
-import { Replica, createSpace, issueGrant, setPolicy } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
+import { Replica } from "@ctxmesh/replica";
 import { NodeService } from "@ctxmesh/service";
 import {
   createMemoryStore,
@@ -175,4 +177,48 @@ test("a retraction is refused without the role, without a statement, and without
   await expect(manager.retract("a", "k", "ab", "x")).rejects.toMatchObject({
     code: "INPUT_INVALID",
   });
+});
+
+test("an act that is handed in holds at once; one that is forged or without authority is named, and changes nothing", async () => {
+  const space = parseSpaceFile(await manager.spaceFile(), createDeviceVerifier());
+  const newcomer = createDeviceSigner(new Uint8Array(32).fill(3));
+  const actOf = (signer: typeof MANAGER): Uint8Array => {
+    const changed = issueGrant(foreign ?? space, signer, {
+      device: device(newcomer),
+      service: "agent",
+      role: "read",
+      notBefore: START_MS,
+    });
+    const known = new Set(space.acts.map(({ id }) => id));
+    const act = changed.acts.find(({ id }) => !known.has(id));
+    if (act === undefined) throw new Error("no act");
+    return encodeSignedRecord(act.record);
+  };
+  let foreign: Space | undefined;
+  const good = actOf(MANAGER);
+  const forged = good.slice();
+  forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1;
+  foreign = createSpace({
+    name: "other",
+    creator: WRITER,
+    now: START_MS,
+    random: createSeededRandom(5),
+  });
+  const before = await manager.membership();
+  const { added, refused } = await manager.addActs([forged, actOf(WRITER), Uint8Array.of(1, 2)]);
+  expect(added).toBe(0);
+  expect(refused.map(({ code }) => code).toSorted()).toEqual([
+    "FORMAT_INVALID",
+    "POLICY_REFUSED",
+    "SIGNATURE_INVALID",
+  ]);
+  expect(await manager.membership()).toEqual(before);
+  expect(await manager.addActs([good, good])).toEqual({ added: 1, refused: [] });
+  const { members, digest } = await manager.membership();
+  expect(members.map((member) => member.device)).toContain(device(newcomer));
+  expect((await manager.status()).membership).toMatchObject({ digest, members: 3, revoked: 0 });
+  expect(parseSpaceFile(await manager.spaceFile(), createDeviceVerifier()).acts).toHaveLength(
+    space.acts.length + 1,
+  );
+  expect(await manager.evidence()).toEqual([]);
 });

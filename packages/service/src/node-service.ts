@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
+import { toBase64 } from "@ctxmesh/codec";
 import { contentRoot } from "@ctxmesh/ledger";
+import { encodeSpaceFile } from "@ctxmesh/membership";
 import { MeshError, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
 import type {
+  ActsReceipt,
   ChangeEvent,
   Clock,
   ContextService,
+  EvidenceReport,
   FactInput,
   ListQuery,
+  MembershipReport,
+  MembershipService,
   NodeStatus,
   PeerStatus,
   WatchQuery,
   WriteReceipt,
 } from "@ctxmesh/model";
-import type { AppliedBatch, Replica } from "@ctxmesh/replica";
+import type { AppliedBatch, ChangedKey, Replica } from "@ctxmesh/replica";
 import { LatencyWindow } from "./latency-window.ts";
+import { reportChains, reportMembership, summarizeMembership } from "./membership-report.ts";
 
 /** What a node's service is made of. */
 export interface NodeServiceOptions {
@@ -33,7 +40,7 @@ interface Watcher {
 }
 
 /** The operations of a node over its replica; the same for agent and hub. */
-export class NodeService implements ContextService {
+export class NodeService implements ContextService, MembershipService {
   readonly #options: NodeServiceOptions;
   readonly #startedAt: number;
   readonly #propagation = new LatencyWindow();
@@ -45,9 +52,18 @@ export class NodeService implements ContextService {
   constructor(options: NodeServiceOptions) {
     this.#options = options;
     this.#startedAt = options.clock.now();
-    this.#stopListening = options.replica.onApplied((applied) => {
-      this.#onApplied(applied);
-    });
+    const stops = [
+      options.replica.onApplied((applied) => {
+        this.#onApplied(applied);
+      }),
+      // What counts has changed: the watchers' keys may have other answers now.
+      options.replica.onRecords(({ changed }) => {
+        this.#tell(changed, "remote");
+      }),
+    ];
+    this.#stopListening = () => {
+      for (const stop of stops) stop();
+    };
   }
 
   #onApplied(applied: AppliedBatch): void {
@@ -58,13 +74,17 @@ export class NodeService implements ContextService {
       this.#applied += applied.facts;
       this.#propagation.add(replica.ageMs(applied.firstHlc));
     }
+    this.#tell(applied.changed, applied.origin);
+  }
+
+  #tell(changed: readonly ChangedKey[], origin: "local" | "remote"): void {
     if (this.#watchers.size === 0) return;
-    for (const { doc, key } of applied.changed) {
+    for (const { doc, key } of changed) {
       let event: ChangeEvent | undefined;
       for (const { query, listener } of this.#watchers) {
         if (query.doc !== undefined && query.doc !== doc) continue;
         if (query.prefix !== undefined && !key.startsWith(query.prefix)) continue;
-        event ??= this.#changeOf(doc, key, applied.origin);
+        event ??= this.#changeOf(doc, key, origin);
         listener(event);
       }
     }
@@ -126,7 +146,7 @@ export class NodeService implements ContextService {
   }
 
   async status(options: { readonly digest?: boolean } = {}): Promise<NodeStatus> {
-    const { service, version, replica, peers, addresses, seals } = this.#options;
+    const { service, version, replica, clock, peers, addresses, seals } = this.#options;
     return Promise.resolve({
       service,
       version,
@@ -147,8 +167,44 @@ export class NodeService implements ContextService {
       chains: replica.heads().length,
       frontier: toHex(replica.frontierDigest()),
       ...(options.digest === true ? { digest: toHex(contentRoot(replica.snapshot().leaves)) } : {}),
+      membership: summarizeMembership(
+        replica.space,
+        {
+          device: replica.device,
+          digest: toHex(replica.recordsDigest()),
+          forked: replica.evidence().map((fork) => fork.replica),
+          chains: replica.chains(),
+        },
+        clock.now(),
+      ),
       ...(seals === undefined ? {} : { seals: seals() }),
     });
+  }
+
+  membership(): MembershipReport {
+    const { replica, clock } = this.#options;
+    const known = {
+      digest: toHex(replica.recordsDigest()),
+      chains: reportChains(replica.chains(), replica.heads()),
+    };
+    return reportMembership(replica.space, known, clock.now());
+  }
+
+  async addActs(records: readonly Uint8Array[]): Promise<ActsReceipt> {
+    return this.#options.replica.addRecords({ acts: records });
+  }
+
+  spaceFile(): string {
+    return encodeSpaceFile(this.#options.replica.space);
+  }
+
+  evidence(): readonly EvidenceReport[] {
+    return this.#options.replica.evidence().map(({ replica, incarnation, seq, proof }) => ({
+      device: replica,
+      incarnation,
+      seq,
+      proof: toBase64(proof),
+    }));
   }
 
   /** Stops following the replica. */

@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The parts that an agent and a hub share, in the order in which both start them. */
 import { createControlServer } from "@ctxmesh/api";
-import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
-import type {
-  Clock,
-  DeviceSigner,
-  Logger,
-  RandomSource,
-  SealingService,
-  SignatureVerifier,
-  Store,
-} from "@ctxmesh/model";
-import { Replica } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
-import { openLevelStore } from "@ctxmesh/store-level";
+import type { Clock, Logger, RandomSource, SealingService } from "@ctxmesh/model";
+import type { Replica } from "@ctxmesh/replica";
 import { SyncNode } from "@ctxmesh/sync";
 import type { Broadcast } from "@ctxmesh/sync";
+import { backUp } from "./backup.ts";
 import { NodeService } from "./node-service.ts";
 import type { NodeServiceOptions } from "./node-service.ts";
+import type { OpenReplica, StoreOptions } from "./open-replica.ts";
 
 /** How often peers hear what is new, in milliseconds. */
 const TICK_MS = 50;
@@ -27,13 +18,8 @@ const RETRY_MS = 1_000;
 const FLUSH_MS = 2_000;
 
 /** The settings that every node has. */
-export interface NodeOptions {
+export interface NodeOptions extends StoreOptions {
   readonly version: string;
-  readonly space: Space;
-  /** Ed25519 seed of the device key, 32 bytes. */
-  readonly deviceSeed: Uint8Array;
-  /** Folder of the store; created when missing. */
-  readonly storePath: string;
   /** Unix socket of the local API. */
   readonly socketPath: string;
 }
@@ -45,35 +31,18 @@ export interface NodeDeps {
   readonly logger: Logger;
 }
 
-/** A store, its replica, and the keys at work. */
-export interface OpenReplica {
-  readonly device: DeviceSigner;
-  readonly verifier: SignatureVerifier;
-  readonly store: Store;
-  readonly replica: Replica;
-}
-
-/** Opens the store and the replica in it. Throws `STORE_LOCKED`, `STORE_CORRUPT`, `STORE_FORMAT`, `STORE_FAILED`, `FILE_UNAVAILABLE`. */
-export async function openReplica(
-  options: NodeOptions,
-  deps: NodeDeps,
-  stack: AsyncDisposableStack,
-): Promise<OpenReplica> {
-  const device = createDeviceSigner(options.deviceSeed);
-  const verifier = createDeviceVerifier();
-  const store = await openLevelStore({ path: options.storePath, logger: deps.logger });
-  stack.defer(async () => store.close());
-  const { space } = options;
-  const replica = await Replica.open({ ...deps, store, space, signer: device, verifier });
-  stack.defer(async () => replica.close());
-  return { device, verifier, store, replica };
-}
-
-/** Starts the sync node of a replica and the timers that drive both. Stopping it flushes to the peers for `FLUSH_MS` at most, so transports must be stopped after it. */
+/**
+ * Starts the sync node of a replica and the timers that drive both. `admits` says whom it talks to, and is asked
+ * again and again. Stopping it flushes to the peers for `FLUSH_MS` at most, so transports must be stopped after it.
+ */
 export function startSync(
   replica: Replica,
   deps: NodeDeps,
-  options: { readonly relay: "push" | "tell"; readonly broadcast?: Broadcast },
+  options: {
+    readonly relay: "push" | "tell";
+    readonly broadcast?: Broadcast;
+    readonly admits: (device: string) => boolean;
+  },
 ): { readonly sync: SyncNode; readonly stop: () => Promise<void> } {
   const sync = new SyncNode({ ...deps, replica, ...options });
   const ticks = setInterval(() => {
@@ -100,7 +69,7 @@ export async function serve(
   options: NodeOptions,
   deps: NodeDeps,
   stack: AsyncDisposableStack,
-  node: Omit<NodeServiceOptions, "version" | "clock">,
+  { store, ...node }: Omit<NodeServiceOptions, "version" | "clock"> & Pick<OpenReplica, "store">,
   sealing?: SealingService,
 ): Promise<NodeService> {
   const { version, socketPath } = options;
@@ -110,6 +79,13 @@ export async function serve(
   });
   const control = createControlServer({
     service,
+    backup: () =>
+      backUp(store, {
+        space: node.replica.space.id,
+        device: node.replica.device,
+        service: node.service,
+        takenAt: deps.clock.now(),
+      }),
     version,
     logger: deps.logger,
     ...(sealing === undefined ? {} : { sealing }),

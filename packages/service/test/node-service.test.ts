@@ -3,11 +3,13 @@
  * Goal: a node's operations do what the port promises, and its status adds up.
  * Method: two real replicas in memory; what one writes is handed to the other.
  */
+import { encodeSignedRecord } from "@ctxmesh/codec";
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
 import { contentRoot } from "@ctxmesh/ledger";
+import { createSpace, issueGrant, revokeDevice } from "@ctxmesh/membership";
 import { parseDeviceKey, toHex } from "@ctxmesh/model";
 import type { ChangeEvent } from "@ctxmesh/model";
-import { Replica, createSpace, issueGrant } from "@ctxmesh/replica";
+import { Replica } from "@ctxmesh/replica";
 import { NodeService } from "@ctxmesh/service";
 import {
   createMemoryStore,
@@ -127,6 +129,26 @@ describe("watching", () => {
     expect(events[1]).not.toHaveProperty("fact");
     expect(here.service.get("a", "k")).toBeUndefined();
     expect(here.service.candidates("a", "k")).toMatchObject([{ deleted: true }]);
+  });
+
+  test("tells of what a revocation takes away, and of what it brings back", async () => {
+    const [creator] = signers;
+    if (creator === undefined) throw new Error("no such device");
+    const writer = there.replica.device;
+    there.replica.onApplied(({ bytes }) => void here.replica.receive(bytes));
+    await there.service.put("a", [{ key: "k", value: 2 }]);
+    await here.service.put("a", [{ key: "own", value: 1 }]);
+    expect(here.service.get("a", "k")?.value).toBe(2);
+    const events: ChangeEvent[] = [];
+    here.service.watch({}, (event) => events.push(event));
+    const revoked = revokeDevice(here.replica.space, creator, {
+      device: writer,
+      heads: [],
+      reason: "stolen",
+      now: START_MS,
+    });
+    await here.service.addActs(revoked.acts.map(({ record }) => encodeSignedRecord(record)));
+    expect(events).toEqual([{ doc: "a", key: "k", origin: "remote" }]);
   });
 
   test("ends for one watcher, in the middle of an event too, and goes on for the others", async () => {

@@ -4,8 +4,9 @@
  * Method: a session whose remote reads nothing, with more queued than its channel takes.
  */
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
+import { createSpace, issueGrant } from "@ctxmesh/membership";
 import { parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
-import { Replica, createSpace, issueGrant } from "@ctxmesh/replica";
+import { Replica } from "@ctxmesh/replica";
 import { startSync, systemClock, systemRandom } from "@ctxmesh/service";
 import { encodeMessage } from "@ctxmesh/sync";
 import { createChannelPair, createMemoryStore, silentLogger, waitFor } from "@ctxmesh/testing";
@@ -27,7 +28,7 @@ test("stopping does not wait for ever for a peer that takes nothing", async () =
   const store = createMemoryStore();
   const verifier = createDeviceVerifier();
   const replica = await Replica.open({ ...deps, store, space, signer, verifier });
-  const { sync, stop } = startSync(replica, deps, { relay: "tell" });
+  const { sync, stop } = startSync(replica, deps, { relay: "tell", admits: () => true });
   const remote = { device, address: "memory", direction: "inbound", role: "agent" } as const;
   const pair = createChannelPair({ a: remote, b: remote });
   const ended = sync.run(pair.a);
@@ -36,7 +37,12 @@ test("stopping does not wait for ever for a peer that takes nothing", async () =
     await replica.put(parseDocumentName("d"), [{ key: String(i), value }]);
   }
   const { incarnation } = replica;
-  const hello = { type: "hello", space: space.id, digest: new Uint8Array(32) } as const;
+  const hello = {
+    type: "hello",
+    space: space.id,
+    digest: new Uint8Array(32),
+    records: replica.recordsDigest(),
+  } as const;
   await pair.b.send(encodeMessage(hello));
   const spans = [{ replica: device, incarnation, from: 1, to: 20 }];
   for (let i = 0; i < 4; i++) await pair.b.send(encodeMessage({ type: "pull", spans }));

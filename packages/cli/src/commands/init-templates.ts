@@ -61,3 +61,32 @@ seal:
 log:
   level: info
 `;
+
+const list = (items: readonly string[], indent: string): string =>
+  items.length === 0 ? " []" : items.map((item) => `\n${indent}- ${item}`).join("");
+
+/** The configuration of one agent; `folder` (with its slash, or empty) holds its key, store and socket. */
+export function memberYaml(agent: {
+  readonly folder: string;
+  readonly listen: string;
+  readonly peers: readonly string[];
+  readonly hubs: readonly string[];
+}): string {
+  return `# yaml-language-server: $schema=./agent.schema.json
+# Configuration of ctxmesh agent. Paths are relative to this file.
+space: space.json
+key: ${agent.folder}device.jwk
+store: ${agent.folder}store
+socket: ${agent.folder}agent.sock
+mesh:
+  listen:
+    - ${agent.listen}
+  peers:${list(agent.peers, "    ")}
+hubs:${list(agent.hubs, "  ")}
+sources: []
+  # The state of this machine, every second:
+  # - type: host
+log:
+  level: info
+`;
+}

@@ -12,24 +12,18 @@
  * Keys have mode 0600 in folders of mode 0700. All is made in a hidden folder inside the target and
  * moved into place at the end.
  */
-import { mkdir, mkdtemp, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
-import { basename, dirname, join, relative, resolve } from "node:path";
-import {
-  createDeviceSigner,
-  formatPrivateKey,
-  generatePrivateKey,
-  toPublicKey,
-} from "@ctxmesh/crypto";
+import { basename, join, relative, resolve } from "node:path";
+import { createDeviceSigner, generatePrivateKey, toPublicKey } from "@ctxmesh/crypto";
 import type { PrivateKey } from "@ctxmesh/crypto";
 import { createTrustRoot, formatTrustRoot } from "@ctxmesh/ledger";
 import { MeshError, parseDeviceKey, toHex } from "@ctxmesh/model";
-import { createSpace, encodeSpaceFile, issueGrant } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
-import { schemaFileText } from "../config/schema.ts";
-import { createOutput } from "../output.ts";
+import { createSpace, encodeSpaceFile, issueGrant } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import { systemClock, systemRandom } from "@ctxmesh/service";
+import { schemaFileText } from "../config/schema.ts";
+import { freePorts, install, keyFile, openFile } from "../install.ts";
+import type { PlannedFile } from "../install.ts";
+import { createOutput } from "../output.ts";
 import { agentYaml, hubYaml } from "./init-templates.ts";
 
 /** Options of `ctxmesh init`. */
@@ -42,13 +36,6 @@ export interface InitOptions {
   readonly json?: boolean;
 }
 
-/** A file to be, by its path in the folder. */
-interface PlannedFile {
-  readonly path: string;
-  readonly text: string;
-  readonly secret: boolean;
-}
-
 const DAY_MS = 86_400_000;
 const ROOT_LIFE_DAYS = 365;
 const SPACE_NAME = /^\P{Cc}{1,100}$/v;
@@ -56,22 +43,29 @@ const SPACE_NAME = /^\P{Cc}{1,100}$/v;
 const OWN_NAMES =
   /^(agent-[0-9]+(\.yaml)?|hub(\.yaml)?|creator|space\.json|root\.json|(agent|hub)\.schema\.json)$/u;
 
+/** Throws `USAGE` for what can't name a space; `field` is where it came from. */
+export function assertSpaceName(name: string, field: string): void {
+  if (SPACE_NAME.test(name)) return;
+  throw new MeshError("USAGE", `${JSON.stringify(name)} can't name a space`, {
+    field,
+    remedy: `give ${field} with 1 to 100 characters, no control characters`,
+  });
+}
+
 /** Makes keys, a space with grants, a trust root and configurations. Throws `FILE_UNAVAILABLE`, `USAGE`, `ADDRESS_UNAVAILABLE`. */
 export async function runInit(folder: string, options: InitOptions): Promise<void> {
   const target = resolve(folder);
   const name = options.name ?? basename(target);
-  if (!SPACE_NAME.test(name)) {
-    throw new MeshError("USAGE", `${JSON.stringify(name)} can't name a space`, {
-      field: "--name",
-      remedy: "give --name with 1 to 100 characters, no control characters",
-    });
-  }
+  assertSpaceName(name, "--name");
   const ports =
     options.ports === "auto"
       ? await freePorts(options.agents + 1)
       : Array.from({ length: options.agents + 1 }, (_, index) => options.portBase + index);
   const files = plan(name, ports);
-  const replaced = await install(target, files, options.force === true);
+  const replaced = await install(target, files, {
+    isOurs: (entry) => OWN_NAMES.test(entry),
+    force: options.force === true,
+  });
   const output = createOutput(options);
   if (output.json) {
     await output.line(
@@ -108,16 +102,9 @@ function nextSteps(name: string, target: string, agents: number): string {
     `  ${ctxmesh} verify bundle.json --root root.json`,
     "",
     "agent-1 may also retract what other agents said (role manage): ctxmesh retract --help",
-    `keep ${join(cd, "creator/creator.jwk")} offline: it alone can admit devices and set the policy`,
+    `keep ${join(cd, "creator/creator.jwk")} offline: with it anybody can admit and revoke devices`,
   ].join("\n");
 }
-
-const openFile = (path: string, text: string): PlannedFile => ({ path, text, secret: false });
-const keyFile = (path: string, key: PrivateKey): PlannedFile => ({
-  path,
-  text: formatPrivateKey(key),
-  secret: true,
-});
 
 /** Every file of a mesh; `ports` are the hub's and one per agent. */
 function plan(name: string, ports: readonly number[]): readonly PlannedFile[] {
@@ -169,85 +156,4 @@ function plan(name: string, ports: readonly number[]): readonly PlannedFile[] {
       keyFile(`agent-${String(index + 1)}/device.jwk`, key),
     ]),
   ];
-}
-
-/** Ports that nobody listens on right now. */
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  try {
-    for (const server of servers) {
-      await new Promise<void>((done, fail) => {
-        server.once("error", fail).listen(0, "127.0.0.1", done);
-      });
-    }
-    return servers.map((server) => (server.address() as AddressInfo).port);
-  } catch (error) {
-    throw new MeshError("ADDRESS_UNAVAILABLE", "can't find free ports on 127.0.0.1", {
-      remedy: "choose them with --port-base",
-      cause: error,
-    });
-  } finally {
-    for (const server of servers) server.close();
-  }
-}
-
-/** Puts the files into the folder, all or none; returns where replaced ones went. */
-async function install(
-  target: string,
-  files: readonly PlannedFile[],
-  force: boolean,
-): Promise<string | undefined> {
-  const moved: (readonly [from: string, to: string])[] = [];
-  let firstCreated: string | undefined;
-  let staging: string | undefined;
-  let replaced: string | undefined;
-  const move = async (from: string, to: string): Promise<void> => {
-    await rename(from, to);
-    moved.push([from, to]);
-  };
-  try {
-    firstCreated = await mkdir(target, { recursive: true });
-    const inTheWay = (await readdir(target)).filter((entry) => OWN_NAMES.test(entry));
-    if (inTheWay.length > 0 && !force) throw occupied(target, inTheWay);
-    staging = await mkdtemp(join(target, ".init-"));
-    await writeFiles(staging, files);
-    if (inTheWay.length > 0) {
-      replaced = join(
-        target,
-        `replaced-${new Date(systemClock.now()).toISOString().replaceAll(":", "")}`,
-      );
-      await mkdir(replaced, { mode: 0o700 });
-      for (const entry of inTheWay) await move(join(target, entry), join(replaced, entry));
-    }
-    for (const entry of await readdir(staging))
-      await move(join(staging, entry), join(target, entry));
-    await rmdir(staging);
-    return replaced;
-  } catch (error) {
-    for (const [from, to] of moved.toReversed()) await rename(to, from);
-    if (replaced !== undefined) await rmdir(replaced).catch(() => undefined);
-    if (staging !== undefined) await rm(staging, { recursive: true, force: true });
-    if (firstCreated !== undefined) await rm(firstCreated, { recursive: true, force: true });
-    if (error instanceof MeshError) throw error;
-    const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
-    throw new MeshError("FILE_UNAVAILABLE", `can't write into ${target}: ${reason}`, {
-      remedy: "choose a folder that you may write to",
-      cause: error,
-    });
-  }
-}
-
-const occupied = (target: string, entries: readonly string[]): MeshError =>
-  new MeshError(
-    "FILE_UNAVAILABLE",
-    `${target} already holds ${entries.slice(0, 3).join(", ")}${entries.length > 3 ? ", ..." : ""}`,
-    { remedy: "choose another folder, or use --force to move those into a subfolder" },
-  );
-
-async function writeFiles(folder: string, files: readonly PlannedFile[]): Promise<void> {
-  for (const { path, text, secret } of files) {
-    const full = join(folder, path);
-    if (secret) await mkdir(dirname(full), { recursive: true, mode: 0o700 });
-    await writeFile(full, text, { flag: "wx", mode: secret ? 0o600 : 0o644, flush: true });
-  }
 }

@@ -1,28 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `ctxmesh policy`: which of the statements about a key is shown, as the creator of a space signs it. */
-import { realpath, stat } from "node:fs/promises";
-import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
-import { encodeSpaceFile, parseSpaceFile, setPolicy } from "@ctxmesh/replica";
+/** `ctxmesh policy`: which of the statements about a key is shown, as whoever manages a space signs it. */
+import { setPolicy } from "@ctxmesh/membership";
 import { loadPolicy, renderPolicy } from "../config/policy-file.ts";
-import { readKey, readSpace, writeWhole } from "../files.ts";
 import { createOutput, shortId } from "../output.ts";
+import { readSigner, whereItGoes, withSpace } from "../space-source.ts";
 
 /** Options of `ctxmesh policy show` and `check`. */
 export interface PolicyOptions {
   readonly json?: boolean;
 }
 
+/** Options of `ctxmesh policy show`. */
+export interface PolicyShowOptions extends PolicyOptions {
+  readonly socket?: string;
+}
+
 /** Options of `ctxmesh policy set`. */
-export interface PolicySetOptions extends PolicyOptions {
+export interface PolicySetOptions extends PolicyShowOptions {
   readonly space: string;
   readonly key: string;
 }
 
 const rulesOf = (n: number): string => `${String(n)} rule${n === 1 ? "" : "s"}`;
 
-/** Prints the policy of a space file, as YAML that `set` takes. */
-export async function showPolicy(spacePath: string, options: PolicyOptions): Promise<void> {
-  const { id, genesis, policy } = await readSpace(spacePath);
+/** The policy of a daemon's space where a socket is named, else of a space file, as YAML that `set` takes. */
+export async function showPolicy(spacePath: string, options: PolicyShowOptions): Promise<void> {
+  const { socket } = options;
+  const source = socket === undefined ? { space: spacePath } : { socket };
+  const { id, genesis, policy } = await withSpace(source, ({ space }) => Promise.resolve(space));
   const output = createOutput(options);
   if (output.json) {
     await output.line(JSON.stringify({ space: id, ...policy }));
@@ -43,31 +48,25 @@ export async function checkPolicy(file: string, options: PolicyOptions): Promise
   else await output.line(`${file} is a policy with ${rulesOf(rules.length)}`);
 }
 
-/** Signs a policy into a space file. Throws what its parts throw, and then the file is as it was. */
+/** Signs a policy for a running daemon, or into a space file. Throws what its parts throw, and then nothing has changed. */
 export async function runPolicySet(file: string, options: PolicySetOptions): Promise<void> {
-  const space = await readSpace(options.space);
-  const policy = await loadPolicy(file, space.policy.epoch);
-  const key = await readKey(options.key, "Ed25519");
-  const changed = setPolicy(space, createDeviceSigner(key.seed), policy);
-  const text = encodeSpaceFile(changed);
-  // Whatever a node would refuse must not get into the file.
-  parseSpaceFile(text, createDeviceVerifier());
-  const path = await realpath(options.space);
-  await writeWhole(path, text, {
-    mode: (await stat(path)).mode & 0o777,
-    field: "--space",
-    remedy: "the policy is not set; name a space file that you may replace",
+  const { socket } = options;
+  await withSpace(socket === undefined ? { space: options.space } : { socket }, async (open) => {
+    const policy = await loadPolicy(file, open.space.knownEpoch);
+    const signer = await readSigner(options.key);
+    const changed = setPolicy(open.space, signer, policy, Date.now());
+    await open.submit(changed);
+    const { epoch, rules } = changed.policy;
+    const output = createOutput(options);
+    if (output.json) {
+      await output.line(JSON.stringify({ space: changed.id, epoch, rules: rules.length }));
+      return;
+    }
+    await output.line(
+      `${open.name} now has policy epoch ${String(epoch)}: ${rulesOf(rules.length)}`,
+    );
+    await output.line(
+      `${whereItGoes(open)}; until every node has it, they may show different values and digests`,
+    );
   });
-  const output = createOutput(options);
-  const { epoch, rules } = changed.policy;
-  if (output.json) {
-    await output.line(JSON.stringify({ space: changed.id, epoch, rules: rules.length }));
-    return;
-  }
-  await output.line(
-    `${options.space} now has policy epoch ${String(epoch)}: ${rulesOf(rules.length)}`,
-  );
-  await output.line(
-    "bring it to every agent and hub of the space and restart them: they read it when they start, and\nreplicas with different policies show different values and digests",
-  );
 }

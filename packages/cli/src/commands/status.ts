@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { NodeStatus } from "@ctxmesh/model";
-import { createOutput, formatAge, formatTable, shortId } from "../output.ts";
+import { counted, createOutput, formatAge, formatTable, formatTime, shortId } from "../output.ts";
 import type { Output } from "../output.ts";
 import { withClient } from "../socket.ts";
 
@@ -33,6 +33,7 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
     [status.service, `${ready}, up ${uptime}, version ${status.version}`],
     ["space", `${status.spaceName} (${shortId(status.space)})`],
     ["device", status.device],
+    ["member", grantOf(status, output)],
     ["listening", status.addresses.join(" ") || "nowhere"],
     [
       "facts",
@@ -51,6 +52,8 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
     ],
     ["frontier", `${status.frontier} (${String(status.chains)} chains)`],
   ];
+  rows.push(["membership", membershipOf(status)]);
+  for (const warning of warningsOf(status)) rows.push(["warning", output.style("yellow", warning)]);
   if (status.seals !== undefined) rows.push(["seals", String(status.seals)]);
   if (status.digest !== undefined) rows.push(["digest", status.digest]);
   for (const peer of status.peers) {
@@ -58,4 +61,53 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
     rows.push(["peer", `${peer.role} ${shortId(peer.device)} ${state} ${peer.address}`]);
   }
   return rows;
+}
+
+function grantOf({ membership: { grant } }: NodeStatus, output: Output): string {
+  if (grant === undefined)
+    return output.style("red", "no grant: what this device writes is refused");
+  switch (grant.state) {
+    case "revoked":
+      return output.style("red", "revoked, for ever");
+    case "expired":
+      return output.style("red", `${grant.role}, ended ${formatTime(grant.until)}`);
+    case "upcoming":
+      return output.style("yellow", `${grant.role}, has yet to begin`);
+    case "expiring":
+      return output.style("yellow", `${grant.role} until ${formatTime(grant.until)}`);
+    case "active":
+      return `${grant.role} until ${formatTime(grant.until)}`;
+  }
+}
+
+function membershipOf({ membership }: NodeStatus): string {
+  const { members, revoked, forks, voidBatches, digest } = membership;
+  const parts = [counted(members, "member"), `${String(revoked)} revoked`];
+  if (forks > 0) parts.push(counted(forks, "forked chain"));
+  if (voidBatches > 0) parts.push(counted(voidBatches, "void batch", "void batches"));
+  return `${parts.join(", ")}; acts and forks ${digest.slice(0, 16)}`;
+}
+
+/** What somebody should do something about. */
+function warningsOf({ device, membership }: NodeStatus): readonly string[] {
+  const { grant, forks, ownFork } = membership;
+  const warnings: string[] = [];
+  const renew = `ctxmesh space renew ${shortId(device)} --key KEY`;
+  if (grant?.state === "expiring") {
+    warnings.push(`this device's grant ends in ${formatAge(grant.until - Date.now())}: ${renew}`);
+  }
+  if (grant?.state === "expired") {
+    warnings.push(`this device's grant has ended: others hold what it writes until ${renew}`);
+  }
+  if (grant?.state === "revoked") {
+    warnings.push(
+      "this device was revoked: it can't write any more; to come back, join anew with an invite",
+    );
+  }
+  if (ownFork) {
+    warnings.push("two processes wrote as this device: find the clone or the restored copy");
+  } else if (forks > 0) {
+    warnings.push("a device signed two histories: ctxmesh evidence");
+  }
+  return warnings;
 }

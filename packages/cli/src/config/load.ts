@@ -26,6 +26,12 @@ export async function loadConfig<Kind extends ConfigKind>(
   return parseConfig(kind, await readText(file), file);
 }
 
+/** Which daemon a file is meant for: the hub when it says how to seal, as only a hub's does. Throws like {@link loadConfig}. */
+export async function configKindOf(file: string): Promise<ConfigKind> {
+  const { document } = parseYaml(await readText(file), file);
+  return document.has("seal") ? "hub" : "agent";
+}
+
 /** Validates and completes a file's text. Relative paths resolve against the file's folder. Throws `CONFIG_INVALID`. */
 export function parseConfig<Kind extends ConfigKind>(
   kind: Kind,

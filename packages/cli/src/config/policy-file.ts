@@ -3,10 +3,10 @@
  * A space's policy as people write it: YAML with the list `rules`, and `epoch` where it is not simply the
  * next one. What a rule may hold is for `parsePolicy`; here its errors get the rule and the line.
  */
+import { parsePolicy } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import { MeshError } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
-import { parsePolicy } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
 import { stringify } from "yaml";
 import { readSmallFile } from "../files.ts";
 import { keyOffset, offsetOf, parseYaml, refuseProblems } from "./yaml-file.ts";
