@@ -8,11 +8,13 @@ import { factsBench } from "./facts.ts";
 import { toJsonLines, toTable } from "./figure.ts";
 import type { Bench } from "./figure.ts";
 import { meshBench } from "./mesh.ts";
+import { receiveBench } from "./receive.ts";
 import { storeBench } from "./store.ts";
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   facts: factsBench,
   mesh: meshBench,
+  receive: receiveBench,
   store: storeBench,
 };
 const NAMES = Object.keys(BENCHES);

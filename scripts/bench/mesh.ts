@@ -7,7 +7,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { encodeSpaceFile } from "@ctxmesh/replica";
+import { encodeSpaceFile } from "@ctxmesh/membership";
 import { startChild } from "./children.ts";
 import type { Child } from "./children.ts";
 import { measured } from "./figure.ts";

@@ -2,8 +2,8 @@
 /** Keys and a space for a benchmark. */
 import { createDeviceSigner, generateSeed } from "@ctxmesh/crypto";
 import { parseDeviceKey, toHex } from "@ctxmesh/model";
-import { createSpace, issueGrant } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
+import { createSpace, issueGrant } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import { systemClock, systemRandom } from "@ctxmesh/service";
 
 /** A space and the seeds of the agents that may write in it. */

@@ -63,11 +63,9 @@ async function openAgent(stack: AsyncDisposableStack, folder: string): Promise<P
   const version = "0.0.0";
   const { replica } = await openReplica(
     {
-      version,
       space,
       deviceSeed: seeds[0] ?? new Uint8Array(),
       storePath: join(folder, "agent"),
-      socketPath: join(folder, "s.sock"),
     },
     { clock: systemClock, random: systemRandom, logger: silentLogger },
     stack,

@@ -9,7 +9,7 @@
 import { MeshError, parseDocumentName } from "@ctxmesh/model";
 import type { DeviceKey, DeviceSigner, WriteReceipt } from "@ctxmesh/model";
 import { Replica } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
+import type { Space } from "@ctxmesh/membership";
 import {
   createMemoryStore,
   createSeededRandom,

@@ -3,8 +3,8 @@
 import type { Policy } from "@ctxmesh/facts";
 import { parseDeviceKey, toHex } from "@ctxmesh/model";
 import type { DeviceKey, DeviceSigner, SignatureVerifier } from "@ctxmesh/model";
-import { createSpace, issueGrant, setPolicy } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
+import { createSpace, issueGrant, setPolicy } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import { createSeededRandom } from "@ctxmesh/testing";
 import type { History } from "./history.ts";
 

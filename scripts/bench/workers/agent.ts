@@ -3,7 +3,7 @@
 import { createDeviceVerifier } from "@ctxmesh/crypto";
 import { createAgent } from "@ctxmesh/edge-agent";
 import type { Agent } from "@ctxmesh/edge-agent";
-import { parseSpaceFile } from "@ctxmesh/replica";
+import { parseSpaceFile } from "@ctxmesh/membership";
 import { systemClock, systemRandom } from "@ctxmesh/service";
 import { silentLogger } from "@ctxmesh/testing";
 import { join } from "node:path";

@@ -87,7 +87,8 @@ class SlotDocument implements EngineDocument {
   }
 
   check(): Uint8Array {
-    return encodeMessage({ type: "digest", digest: new Uint8Array(DIGEST_BYTES) });
+    const digest = new Uint8Array(DIGEST_BYTES);
+    return encodeMessage({ type: "digest", digest, records: digest });
   }
 }
 

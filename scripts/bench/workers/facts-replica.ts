@@ -4,7 +4,7 @@ import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
 import { parseDocumentName } from "@ctxmesh/model";
 import type { DocumentName, FactInput } from "@ctxmesh/model";
 import { Replica } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
+import type { Space } from "@ctxmesh/membership";
 import { systemClock, systemRandom } from "@ctxmesh/service";
 import { createMemoryStore, silentLogger } from "@ctxmesh/testing";
 import type { Row } from "../facts-trace.ts";
