@@ -17,14 +17,15 @@ const SCOPE = "@ctxmesh/";
 const LAYERS: readonly (readonly string[])[] = [
   ["model"],
   ["codec", "crypto", "facts", "rich", "channel"],
+  ["membership"],
   ["replica", "ledger"],
-  ["sync", "store-level", "transport-libp2p", "transport-ws", "api", "testing"],
+  ["sync", "store-level", "vault", "transport-libp2p", "transport-ws", "api", "testing"],
   ["service"],
   ["edge-agent", "hub", "auditor", "sdk"],
   ["cli"],
 ];
 /** L0 to L2. */
-const CORE = LAYERS.slice(0, 3).flat();
+const CORE = LAYERS.slice(0, 4).flat();
 /** Packages without I/O, and the Node modules that one of them may use for their pure functions. */
 const PURE = [...CORE, "sync"];
 const PURE_NODE_MODULES: Readonly<Record<string, string>> = {

@@ -15,8 +15,8 @@ import type { Hub, SealKeys } from "@ctxmesh/hub";
 import { createTrustRoot } from "@ctxmesh/ledger";
 import type { TrustRoot } from "@ctxmesh/ledger";
 import { parseDeviceKey, toHex } from "@ctxmesh/model";
-import { createSpace, issueGrant } from "@ctxmesh/replica";
-import type { Space } from "@ctxmesh/replica";
+import { createSpace, issueGrant } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import { systemClock, systemRandom } from "@ctxmesh/service";
 import { silentLogger } from "@ctxmesh/testing";
 
