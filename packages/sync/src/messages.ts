@@ -8,15 +8,15 @@
  * head    = [ replica(32), inc(16), seq, the first 16 bytes of the hash of the header there; seq 0 and zeros: nothing of it counts any more ]
  * fork    = [ replica(32), inc(16), seq: the first that does not count ]
  *
- * [0, version: 2, space(32), digest(32), records(32)]     hello    first from both ends; digests over all heads, and over all records
+ * [0, version: 2, space(32), digest(16), records(16)]     hello    first from both ends; digests over all heads, and over all records
  * [1, [ head ... ]]                                       heads    what the sender has applied and has not told before in this session; 8,192 at most
  * [2, [ head ... ]]                                       have     heads that moved since the last heads or have
  * [3, [ [replica(32), inc(16), from, to] ... ]]           pull     please send these (both ends included)
  * [4, [ batch: bstr ... ]]                                batches  the answer to a pull, in causal order; 1,024 at most
  * [5, batch: bstr]                                        push     a batch that the sender just applied
- * [6, digest(32), records(32)]                            digest   heads, and records, are wanted if they are not yours
+ * [6, digest(16), records(16)]                            digest   heads, and records, are wanted if they are not yours
  * [7, [ act id(32) ... ] or null, [ fork ... ] or null]   records  the acts and the forks that the sender knows; null: not said in this message
- * [8, [ act: bstr ... ], [ proof: bstr ... ], more: bool, records(32)]
+ * [8, [ act: bstr ... ], [ proof: bstr ... ], more: bool, records(16)]
  *                                                         acts     the answer to records, or news: what the receiver lacks, parents before
  *                                                                  children; more: ask again; the digest is the sender's over all of its records
  * [9, [ header hash(32) ... ]]                            want     headers that held batches wait for; 64 at most
@@ -92,6 +92,8 @@ export type SyncMessage =
   | { readonly type: "want"; readonly hashes: readonly HeaderHash[] }
   | { readonly type: "headers"; readonly headers: readonly Uint8Array[] };
 
+/** Bytes of a digest as it is told: the first half, enough to notice a difference that is then looked into. */
+export const DIGEST_BYTES = 16;
 const VERSION = 2;
 /** The hash in a head of a chain of which nothing counts. */
 export const NO_HASH: string = "0".repeat(32);
@@ -227,8 +229,8 @@ function helloOf(items: readonly CborValue[]): SyncMessage {
   return {
     type: "hello",
     space: parseSpaceId(toHex(bytesOf(space, 32))),
-    digest: bytesOf(digest, 32),
-    records: bytesOf(records, 32),
+    digest: bytesOf(digest, DIGEST_BYTES),
+    records: bytesOf(records, DIGEST_BYTES),
   };
 }
 
@@ -239,7 +241,7 @@ function actsOf(items: readonly CborValue[]): SyncMessage {
     acts: byteStringsOf(acts, LIMITS.acts),
     proofs: byteStringsOf(proofs, LIMITS.proofs),
     more: typeof more === "boolean" ? more : refuse("has no boolean where one belongs"),
-    records: bytesOf(records, 32),
+    records: bytesOf(records, DIGEST_BYTES),
   };
 }
 
@@ -262,7 +264,11 @@ export function decodeMessage(bytes: Uint8Array): SyncMessage {
       return { type: "push", batch: bytesOf(only()) };
     case 6: {
       const [, digest, records] = tupleOf(items, 3);
-      return { type: "digest", digest: bytesOf(digest, 32), records: bytesOf(records, 32) };
+      return {
+        type: "digest",
+        digest: bytesOf(digest, DIGEST_BYTES),
+        records: bytesOf(records, DIGEST_BYTES),
+      };
     }
     case 7: {
       const [, acts, forks] = tupleOf(items, 3);

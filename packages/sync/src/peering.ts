@@ -126,13 +126,13 @@ export class Peering {
   }
 
   #serveRecords(session: LiveSession, known: EffectOf<"serve-records">): void {
-    const { replica } = this.#options;
+    const { replica, view } = this.#options;
     const own = replica.recordIds();
     const lacked = replica.readRecords({
       acts: known.acts ?? own.acts,
       forks: known.forks ?? own.forks,
     });
-    this.#send(session, { type: "acts", ...firstPage(lacked), records: replica.recordsDigest() });
+    this.#send(session, { type: "acts", ...firstPage(lacked), records: view.recordsDigest() });
   }
 
   async #addRecords(session: LiveSession, effect: EffectOf<"add-records">): Promise<void> {

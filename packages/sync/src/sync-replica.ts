@@ -2,6 +2,7 @@
 /** What the sync protocol needs of a replica; `Replica` of `@ctxmesh/replica` satisfies it. */
 import type { DeviceKey, HeaderHash, IncarnationId, ReceiveOutcome, SpaceId } from "@ctxmesh/model";
 import type { ChainSpan } from "@ctxmesh/replica";
+import { DIGEST_BYTES } from "./messages.ts";
 import type { Chain, ChainHead, ChainSeq } from "./messages.ts";
 import { chainKey } from "./chain-map.ts";
 import type { LocalView } from "./session-state.ts";
@@ -117,11 +118,11 @@ export class ReplicaView implements LocalView {
   }
 
   digest(): Uint8Array {
-    return this.#replica.frontierDigest();
+    return this.#replica.frontierDigest().subarray(0, DIGEST_BYTES);
   }
 
   recordsDigest(): Uint8Array {
-    return this.#replica.recordsDigest();
+    return this.#replica.recordsDigest().subarray(0, DIGEST_BYTES);
   }
 
   recordIds(): RecordIds {

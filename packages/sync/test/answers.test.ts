@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Goal: answers about records and headers are complete, of bounded size, and cost bounded work. */
-import { LIMITS, parseHeaderHash } from "@ctxmesh/model";
+import { LIMITS, parseDeviceKey, parseHeaderHash, parseIncarnationId } from "@ctxmesh/model";
 import { MAX_HEADERS, encodeMessage } from "@ctxmesh/sync";
 import type { RecordIds, SyncMessage } from "@ctxmesh/sync";
 import { describe, expect, test } from "vitest";
@@ -57,7 +57,16 @@ describe("headers", () => {
   });
 });
 
-const OWN: RecordIds = { acts: ["own act".padEnd(64, "0")], forks: [] };
+const OWN: RecordIds = {
+  acts: ["1a".repeat(32)],
+  forks: [
+    {
+      replica: parseDeviceKey("2b".repeat(32)),
+      incarnation: parseIncarnationId("3c".repeat(16)),
+      seq: 4,
+    },
+  ],
+};
 
 /** The answer to records, when these are what the remote lacks; and what it was taken to know. */
 async function actsFor(

@@ -22,7 +22,7 @@ describe("a peer that floods with what is cheap to send", () => {
     ["records with ids that nobody knows", { type: "records", acts: ids, forks: [] }, "acts", 512],
     ["wants", { type: "want", hashes: ids.map(parseHeaderHash) }, "headers", 128],
     ["pulls of nothing", { type: "pull", spans: [] }, "batches", 16],
-    ["digests", { type: "digest", digest: zeros(32), records: zeros(32) }, "heads", 16],
+    ["digests", { type: "digest", digest: zeros(16), records: zeros(16) }, "heads", 16],
   ])("%s gets a bounded number of answers", async (_, message, answer, cost) => {
     const { node, send, sent, channel } = await createScene();
     const reading = bytesLeft(channel);
@@ -42,8 +42,8 @@ describe("a peer that floods with what is cheap to send", () => {
   test("records that can't be had are asked for every two seconds at most", async () => {
     const { node, clock, send, sent } = await createScene();
     for (let i = 0; i < 100; i++) {
-      await send({ type: "digest", digest: zeros(32), records: zeros(32).fill(i) });
-      await send({ type: "acts", acts: [], proofs: [], more: true, records: zeros(32).fill(i) });
+      await send({ type: "digest", digest: zeros(16), records: zeros(16).fill(i) });
+      await send({ type: "acts", acts: [], proofs: [], more: true, records: zeros(16).fill(i) });
       await pass([node], clock, 2);
     }
     const asked = count(sent.messages, "records");
@@ -55,7 +55,7 @@ describe("a peer that floods with what is cheap to send", () => {
     const { node, send, ended } = await createScene();
     const acts = Array.from({ length: 10 }, () => zeros(9));
     for (let i = 0; i < 2; i++) {
-      await send({ type: "acts", acts, proofs: acts, more: false, records: zeros(32) });
+      await send({ type: "acts", acts, proofs: acts, more: false, records: zeros(16) });
     }
     await ended;
     expect(warnings(node)).toEqual(["record.refused"]);
@@ -106,7 +106,7 @@ test("a peer that names chains without end is remembered up to a bound, and what
       seq: 1,
       hash: HASH,
     }));
-  const digest = zeros(32);
+  const digest = zeros(16);
   const view: LocalView = {
     space: spaceOf([]).id,
     digest: () => digest,

@@ -26,6 +26,7 @@ import {
   settle,
   spaceOf,
 } from "./mesh.ts";
+import { revokeAt } from "./members.ts";
 import { HASH, PEER, bytesLeft, createScene, helloOf, warnings, zeros } from "./scene.ts";
 
 /** A value of 60,000 characters, of which 30,000 bytes are left when packed. */
@@ -39,7 +40,7 @@ const forged = (batch: Uint8Array): Uint8Array => {
 };
 
 describe("a peer that breaks the protocol is closed at once and named once", () => {
-  const digest = zeros(32);
+  const digest = zeros(16);
   const space = spaceOf([0, PEER, 2]).id;
   test.each<[string, boolean, Uint8Array]>([
     ["garbage", true, Uint8Array.of(0xff, 0, 1, 2)],
@@ -155,10 +156,12 @@ describe("a peer that sends refused batches", () => {
     await ended;
     expect(sent.messages.map(({ type }) => type)).toEqual(["hello", "pull"]);
     expect(node.replica.seqOf(replica, incarnation)).toBe(0);
+    // One closing, however many were on their way.
+    expect(node.sync.isBarred(deviceOf(PEER).key)).toBe(false);
   });
 
-  test("of a device without a grant is not blamed for it, and nothing is stored", async () => {
-    const { node, send } = await createScene();
+  test("of a device without a grant is not blamed for it nor asked for them, and nothing is stored", async () => {
+    const { node, send, sent } = await createScene();
     const clock = createVirtualClock(START_MS);
     const wider = spaceOf([0, PEER, 2, 3]);
     const unknown = await createNode(3, { space: wider, clock });
@@ -167,6 +170,10 @@ describe("a peer that sends refused batches", () => {
     for (let i = 0; i < 40; i++) await unknown.put("key", String(i));
     for (const batch of batches) await send({ type: "push", batch });
     await settle();
+    const { device, incarnation } = unknown.replica;
+    await send({ type: "have", heads: [{ replica: device, incarnation, seq: 40, hash: HASH }] });
+    await settle();
+    expect(sent.messages.map(({ type }) => type)).toEqual(["hello"]);
     expect(node.sync.peers()).toHaveLength(1);
     expect(node.replica.heads()).toEqual([]);
     // Of another space file's genesis it would be a `space` refusal, which is counted.
@@ -262,6 +269,19 @@ describe("a peer that does not read", () => {
     expect(pushed * 30_000).toBeLessThan(LIMITS.channelBufferBytes / 2 + 60_000);
     await channel.close();
     await reading;
+  });
+
+  test("is closed all the same once it may not stay", async () => {
+    const { node, clock, ended } = await createScene();
+    for (let i = 0; i < 20; i++) await node.put(`key-${String(i)}`, large(i));
+    await settle();
+    await revokeAt(node, PEER, clock.now());
+    await settle();
+    expect(node.sync.peers()).toEqual([]);
+    expect(node.log.some(({ event }) => event === "peer.disconnected")).toBe(false);
+    await pass([node], clock, 1, 1_000);
+    await ended;
+    expect(node.log.at(-1)).toMatchObject({ event: "peer.disconnected" });
   });
 
   test("does not keep a node from stopping once its channel is closed", async () => {

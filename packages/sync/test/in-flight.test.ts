@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import { settle } from "./mesh.ts";
 import { faceStub } from "./stub.ts";
 
-const NONE = new Uint8Array(32);
+const NONE = new Uint8Array(16);
 
 test.each<[SyncMessage, number]>([
   [{ type: "push", batch: new Uint8Array(300) }, 256],
@@ -48,4 +48,20 @@ test.each([
   await send({ type: "push", batch: new Uint8Array(300) });
   await pass(COMPARE_SOON_MS);
   expect(sent.messages.some(({ type }) => type === "digest")).toBe(soon);
+});
+
+test.each([
+  ["LIMIT_EXCEEDED", false],
+  ["SIGNATURE_INVALID", true],
+  ["FORMAT_INVALID", true],
+] as const)("records refused with %s end in closing: %s", async (code, closes) => {
+  const { sent, send, pass } = await faceStub({
+    addRecords: async () => Promise.resolve({ added: 0, refused: [{ code, message: "no" }] }),
+  });
+  const message = { type: "acts", acts: [], proofs: [], more: false, records: NONE } as const;
+  for (let i = 0; i < 20; i++) await send(message).catch(() => undefined);
+  const before = sent.messages.length;
+  await pass(10_000);
+  await pass(10_000);
+  expect(sent.messages.length === before).toBe(closes);
 });

@@ -63,15 +63,15 @@ const MESSAGES: Readonly<Record<SyncMessage["type"], fc.Arbitrary<SyncMessage>>>
   hello: fc.record({
     type: fc.constant("hello"),
     space: bytes(32).map((id) => parseSpaceId(toHex(id))),
-    digest: bytes(32),
-    records: bytes(32),
+    digest: bytes(16),
+    records: bytes(16),
   }),
   heads: heads.map((all) => ({ type: "heads", heads: all })),
   have: heads.map((all) => ({ type: "have", heads: all })),
   pull: spans.map((all) => ({ type: "pull", spans: all })),
   batches: fc.array(batch, { maxLength: 8 }).map((batches) => ({ type: "batches", batches })),
   push: batch.map((one) => ({ type: "push", batch: one })),
-  digest: fc.record({ type: fc.constant("digest"), digest: bytes(32), records: bytes(32) }),
+  digest: fc.record({ type: fc.constant("digest"), digest: bytes(16), records: bytes(16) }),
   records: fc
     .tuple(fc.option(ids, { nil: undefined }), fc.option(forks, { nil: undefined }))
     .filter(([acts, forked]) => acts !== undefined || forked !== undefined)
@@ -81,7 +81,7 @@ const MESSAGES: Readonly<Record<SyncMessage["type"], fc.Arbitrary<SyncMessage>>>
     acts: fc.array(batch, { maxLength: 8 }),
     proofs: fc.array(batch, { maxLength: 8 }),
     more: fc.boolean(),
-    records: bytes(32),
+    records: bytes(16),
   }),
   want: fc
     .array(
@@ -176,8 +176,8 @@ describe("limits", () => {
     ["a fork at 0", [7, [], [fork(0)]], "PROTOCOL_VIOLATION"],
     ["records that say nothing", [7, null, null], "PROTOCOL_VIOLATION"],
     ["an act id that is short", [7, [zeros(31)], []], "PROTOCOL_VIOLATION"],
-    ["acts that are no bytes", [8, [1], [], false, zeros(32)], "PROTOCOL_VIOLATION"],
-    ["acts with 1 for true", [8, [], [], 1, zeros(32)], "PROTOCOL_VIOLATION"],
+    ["acts that are no bytes", [8, [1], [], false, zeros(16)], "PROTOCOL_VIOLATION"],
+    ["acts with 1 for true", [8, [], [], 1, zeros(16)], "PROTOCOL_VIOLATION"],
     ["acts without a digest", [8, [], [], false], "PROTOCOL_VIOLATION"],
     ["as many wants as allowed", [9, fill(MAX_WANTED, zeros(32))], "decoded"],
     ["one want more", [9, fill(MAX_WANTED + 1, zeros(32))], "PROTOCOL_VIOLATION"],

@@ -146,8 +146,8 @@ async function createScene(): Promise<Scene> {
       encodeMessage({
         type: "hello",
         space: space.id,
-        digest: node.replica.frontierDigest(),
-        records: node.replica.recordsDigest(),
+        digest: node.replica.frontierDigest().subarray(0, 16),
+        records: node.replica.recordsDigest().subarray(0, 16),
       }),
     );
     await settle();
@@ -189,6 +189,8 @@ describe("a flood of pushes", () => {
     const { state } = flood(channel, { type: "push", batch });
     await exhaust(node);
     const burst = received(node);
+    for (let i = 0; i < 100; i++) await pass([node], clock, 1, 0);
+    expect(received(node)).toBe(burst);
     expect(burst).toBeGreaterThanOrEqual(LIMITS.peerBatchBurst - 64);
     expect(burst).toBeLessThanOrEqual(LIMITS.peerBatchBurst + 64);
     clock.advance(1_000);

@@ -30,8 +30,8 @@ export interface Scene {
 export const helloOf = ({ replica }: Node): SyncMessage => ({
   type: "hello",
   space: replica.space.id,
-  digest: replica.frontierDigest(),
-  records: replica.recordsDigest(),
+  digest: replica.frontierDigest().subarray(0, 16),
+  records: replica.recordsDigest().subarray(0, 16),
 });
 
 /** A hash that no header has. */

@@ -7,7 +7,7 @@ import { StreamChannel } from "./channel.ts";
 import { deviceOf } from "./identity.ts";
 
 /** The protocol id of a channel's stream. */
-export const SYNC_PROTOCOL = "/ctxmesh/sync/1.0.0";
+export const SYNC_PROTOCOL = "/ctxmesh/sync/2.0.0";
 
 /** What the channels of a node need to know. */
 export interface PeerChannelsOptions {

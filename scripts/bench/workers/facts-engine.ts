@@ -21,7 +21,7 @@ import type { Row } from "../facts-trace.ts";
 import type { Engine, EngineDocument } from "./facts-contract.ts";
 import { replicaReader } from "./facts-replica.ts";
 
-const DIGEST_BYTES = 32;
+const DIGEST_BYTES = 16;
 
 /** Keys as they are: hash values, in bytes of their own. */
 const chainOf = (writer: number): ChainId => {
