@@ -36,7 +36,8 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   // The port first, so that a busy one leaves no store behind; until the hub is
   // complete, probes say so and agents try again.
   let complete: Replica | undefined;
-  const ready = (): boolean => complete !== undefined && complete.failure === undefined;
+  const ready = (): boolean =>
+    complete !== undefined && complete.failure === undefined && complete.degraded().length === 0;
   const health = createHealthServer({ ...deps, ready });
   starting.defer(async () => health.close());
   await health.listen(options.listen.host, options.listen.port);

@@ -118,13 +118,16 @@ async function editFile(path: string, edit: (text: string) => string): Promise<v
   await writeFile(path, after);
 }
 
-/** LevelDB renames its own diagnostic log before it finds out that a store is locked; no data is in it. */
-const DIAGNOSTICS: ReadonlySet<string> = new Set(["LOG", "LOG.old"]);
+/**
+ * LevelDB renames its own diagnostic log before it finds out that a store is locked; no data is in it. The anchor
+ * of a daemon's store follows its writes by up to a second.
+ */
+const PASSED_OVER = /^(LOG|LOG\.old|ANCHOR.*)$/u;
 
 /** Every entry under a folder with its size and hash, or its kind. Files over 1 MiB go by size alone. */
 export async function stateOf(dir: string): Promise<readonly string[]> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true });
-  const kept = entries.filter(({ name }) => !DIAGNOSTICS.has(name));
+  const kept = entries.filter(({ name }) => !PASSED_OVER.test(name));
   const lines = kept.map(async (entry) => {
     const path = join(entry.parentPath, entry.name);
     if (!entry.isFile()) return `${path} ${entry.isDirectory() ? "folder" : "special"}`;

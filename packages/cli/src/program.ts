@@ -22,16 +22,23 @@ import {
 } from "./program-parts.ts";
 import { addEvidenceCommands, addPolicyCommands, addSpaceCommands } from "./program-space.ts";
 
+interface DaemonOptions {
+  readonly checkConfig?: boolean;
+  readonly acceptLoss?: boolean;
+  readonly json?: boolean;
+}
+
 function addDaemons(program: Command): void {
   const add = (
     kind: ConfigKind,
     description: string,
-    run: (file: string) => Promise<void>,
+    run: (file: string, acceptLoss: boolean) => Promise<void>,
   ): void => {
     program
       .command(`${kind} <config>`)
       .description(description)
       .option("--check-config", "print the effective configuration and exit")
+      .option("--accept-loss", "give up what a damaged store had and no peer has")
       .addOption(new Option("--json", "with --check-config: print JSON"))
       .addHelpText(
         "after",
@@ -41,16 +48,18 @@ function addDaemons(program: Command): void {
         ) +
           "\n\nLogs JSON lines on stdout, readable ones on a terminal. SIGTERM and SIGINT drain for at\nmost 25 s; a second one exits at once.",
       )
-      .action(async (file: string, options: { checkConfig?: boolean; json?: boolean }) => {
-        if (options.checkConfig !== true) return run(file);
+      .action(async (file: string, options: DaemonOptions) => {
+        if (options.checkConfig !== true) return run(file, options.acceptLoss === true);
         const { checkConfig } = await import("./commands/check-config.ts");
         return checkConfig(kind, file, options);
       });
   };
-  add("agent", "run an edge agent", async (file) =>
-    (await import("./commands/agent.ts")).runAgent(file),
+  add("agent", "run an edge agent", async (file, acceptLoss) =>
+    (await import("./commands/agent.ts")).runAgent(file, acceptLoss),
   );
-  add("hub", "run a hub", async (file) => (await import("./commands/hub.ts")).runHub(file));
+  add("hub", "run a hub", async (file, acceptLoss) =>
+    (await import("./commands/hub.ts")).runHub(file, acceptLoss),
+  );
 }
 
 function addInit(program: Command): void {

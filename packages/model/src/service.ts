@@ -198,6 +198,15 @@ export interface MembershipSummary {
   };
 }
 
+/** A chain that has not come as far again as a damaged store had it. */
+export interface DegradedChainReport {
+  readonly device: string;
+  readonly incarnation: string;
+  /** Batches that are here. */
+  readonly seq: number;
+  readonly expected: number;
+}
+
 /** A node's state at one moment. */
 export interface NodeStatus {
   readonly service: "agent" | "hub";
@@ -210,7 +219,10 @@ export interface NodeStatus {
   readonly incarnation: string;
   /** Unix milliseconds. */
   readonly startedAt: number;
+  /** It takes writes, and has all that it ever had. */
   readonly ready: boolean;
+  /** Chains that are behind what a damaged store had of them, until peers bring the rest. */
+  readonly degraded: readonly DegradedChainReport[];
   readonly addresses: readonly string[];
   readonly peers: readonly PeerStatus[];
   readonly documents: number;

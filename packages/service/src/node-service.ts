@@ -147,6 +147,7 @@ export class NodeService implements ContextService, MembershipService {
 
   async status(options: { readonly digest?: boolean } = {}): Promise<NodeStatus> {
     const { service, version, replica, clock, peers, addresses, seals } = this.#options;
+    const degraded = replica.degraded();
     return Promise.resolve({
       service,
       version,
@@ -156,7 +157,8 @@ export class NodeService implements ContextService, MembershipService {
       device: replica.device,
       incarnation: replica.incarnation,
       startedAt: this.#startedAt,
-      ready: replica.failure === undefined,
+      ready: replica.failure === undefined && degraded.length === 0,
+      degraded: degraded.map(({ replica: device, ...chain }) => ({ device, ...chain })),
       addresses: addresses(),
       peers: peers(),
       ...replica.count(),

@@ -213,6 +213,7 @@ describe("status", () => {
       incarnation: here.replica.incarnation,
       startedAt: START_MS + 1_000,
       ready: true,
+      degraded: [],
       addresses: ["memory:1"],
       peers: [],
       documents: 2,

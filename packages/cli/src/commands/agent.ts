@@ -8,26 +8,26 @@ import { loadConfig } from "../config/load.ts";
 import type { SourceConfig } from "../config/types.ts";
 import { runDaemon } from "../daemon.ts";
 import { readKey, readSpace } from "../files.ts";
+import { keyProviderOf } from "../key-provider.ts";
 import { createLogger } from "../logging.ts";
 import { readVersion } from "../version.ts";
 
-/** Runs an agent until a signal stops it. Throws what is wrong with the configuration, and what the start throws. */
-export async function runAgent(configFile: string): Promise<void> {
+/** Runs an agent until a signal stops it; `acceptLoss` gives up what a damaged store had and no peer has. Throws what is wrong with the configuration, and what the start throws. */
+export async function runAgent(configFile: string, acceptLoss: boolean): Promise<void> {
   const config = await loadConfig("agent", configFile);
   const logger = createLogger(config.log.level, "agent");
   const deps = { clock: systemClock, random: systemRandom, logger };
   await runDaemon(async () => {
     const { mesh, hubs, store: storePath, socket: socketPath } = config;
     const version = readVersion();
-    const [space, { seed: deviceSeed }, sources] = await Promise.all([
+    const [space, { seed: deviceSeed }, protection, sources] = await Promise.all([
       readSpace(config.space),
       readKey(config.key, "Ed25519"),
+      keyProviderOf(config),
       createSources(config.sources, deps),
     ]);
-    const agent = await createAgent(
-      { version, space, deviceSeed, storePath, socketPath, mesh, hubs, sources },
-      deps,
-    );
+    const keeping = { space, deviceSeed, storePath, acceptLoss, ...protection };
+    const agent = await createAgent({ version, ...keeping, socketPath, mesh, hubs, sources }, deps);
     logger.info("agent.ready", { version, addresses: agent.addresses(), socket: socketPath });
     return agent;
   }, logger);

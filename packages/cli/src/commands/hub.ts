@@ -6,11 +6,12 @@ import { systemClock, systemRandom } from "@ctxmesh/service";
 import { loadConfig } from "../config/load.ts";
 import { runDaemon } from "../daemon.ts";
 import { readKey, readSpace } from "../files.ts";
+import { keyProviderOf } from "../key-provider.ts";
 import { createLogger } from "../logging.ts";
 import { readVersion } from "../version.ts";
 
-/** Runs a hub until a signal stops it. Throws what is wrong with the configuration, and what the start throws. */
-export async function runHub(configFile: string): Promise<void> {
+/** Runs a hub until a signal stops it; `acceptLoss` gives up what a damaged store had and no agent has. Throws what is wrong with the configuration, and what the start throws. */
+export async function runHub(configFile: string, acceptLoss: boolean): Promise<void> {
   const config = await loadConfig("hub", configFile);
   const logger = createLogger(config.log.level, "hub");
   const deps = { clock: systemClock, random: systemRandom, logger };
@@ -18,21 +19,22 @@ export async function runHub(configFile: string): Promise<void> {
     const { listen, store: storePath, socket: socketPath } = config;
     const { origin, ed25519Key, mldsa44Key } = config.seal.log;
     const version = readVersion();
-    const [space, { seed: deviceSeed }, snapshot, ed25519, mldsa44] = await Promise.all([
-      readSpace(config.space),
-      readKey(config.key, "Ed25519"),
-      readKey(config.seal.key, "ML-DSA-65-Ed25519"),
-      readKey(ed25519Key, "Ed25519"),
-      readKey(mldsa44Key, "ML-DSA-44"),
-    ]);
+    const [space, { seed: deviceSeed }, protection, snapshot, ed25519, mldsa44] = await Promise.all(
+      [
+        readSpace(config.space),
+        readKey(config.key, "Ed25519"),
+        keyProviderOf(config),
+        readKey(config.seal.key, "ML-DSA-65-Ed25519"),
+        readKey(ed25519Key, "Ed25519"),
+        readKey(mldsa44Key, "ML-DSA-44"),
+      ],
+    );
     const seal = {
       signer: createSigner(snapshot),
       log: { origin, signers: { ed25519: createSigner(ed25519), mldsa44: createSigner(mldsa44) } },
     };
-    const hub = await createHub(
-      { version, space, deviceSeed, storePath, socketPath, listen, seal },
-      deps,
-    );
+    const keeping = { space, deviceSeed, storePath, acceptLoss, ...protection };
+    const hub = await createHub({ version, ...keeping, socketPath, listen, seal }, deps);
     logger.info("hub.ready", { version, addresses: hub.addresses(), socket: socketPath });
     return hub;
   }, logger);

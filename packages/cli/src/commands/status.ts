@@ -89,9 +89,15 @@ function membershipOf({ membership }: NodeStatus): string {
 }
 
 /** What somebody should do something about. */
-function warningsOf({ device, membership }: NodeStatus): readonly string[] {
+function warningsOf({ device, membership, degraded }: NodeStatus): readonly string[] {
   const { grant, forks, ownFork } = membership;
   const warnings: string[] = [];
+  if (degraded.length > 0) {
+    const batches = degraded.reduce((sum, { seq, expected }) => sum + expected - seq, 0);
+    warnings.push(
+      `the store was damaged: ${String(batches)} batches of ${String(degraded.length)} chains are still to come from peers; if none has them, start once with --accept-loss`,
+    );
+  }
   const renew = `ctxmesh space renew ${shortId(device)} --key KEY`;
   if (grant?.state === "expiring") {
     warnings.push(`this device's grant ends in ${formatAge(grant.until - Date.now())}: ${renew}`);

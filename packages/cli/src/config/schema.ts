@@ -173,10 +173,44 @@ const log = object(
   { default: {} },
 );
 
+const name = (description: string): Schema => ({
+  type: "string",
+  title: "a name",
+  description,
+  minLength: 1,
+  maxLength: 255,
+});
+
+const encryption = object(
+  "What protects the store's key: one of these; a file store.key beside the device key by default.",
+  [],
+  {
+    off: {
+      const: true,
+      title: "true",
+      description: "Nothing in the store is encrypted; decided when the store is made.",
+    },
+    keyFile: path("A key file; made when the store is."),
+    credential: name("The name of a systemd credential."),
+    environment: name("The name of an environment variable."),
+    pkcs11: object("An AES key in a hardware token.", ["module", "token", "key", "pinFile"], {
+      module: path("The vendor's library."),
+      token: name("The token's label."),
+      key: name("The key's label."),
+      pinFile: path("A file that holds the user PIN."),
+    }),
+  },
+  {
+    title: "a mapping with one of keyFile, credential, environment, pkcs11, off",
+    maxProperties: 1,
+  },
+);
+
 const node: Readonly<Record<string, Schema>> = {
   space: path("The space file, with the grants of its members."),
   key: path("This device's key, an Ed25519 JWK with mode 0600."),
   store: path("Folder of the store; created when missing."),
+  encryption,
   socket: path("Unix socket of the local API."),
   log,
 };

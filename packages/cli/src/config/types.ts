@@ -10,6 +10,29 @@ export type SourceConfig =
 /** Least severe level that is logged. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
+/** What protects the key of a store; one member at most, and the default is a file beside the device key. */
+export interface EncryptionConfig {
+  /** Nothing in the store is encrypted. */
+  readonly off?: true;
+  /** Path of a key file; made when the store is. */
+  readonly keyFile?: string;
+  /** Name of a systemd credential. */
+  readonly credential?: string;
+  /** Name of an environment variable. */
+  readonly environment?: string;
+  /** A key in a hardware token. */
+  readonly pkcs11?: {
+    /** Path of the vendor's library. */
+    readonly module: string;
+    /** Label of the token. */
+    readonly token: string;
+    /** Label of the AES key. */
+    readonly key: string;
+    /** Path of a file that holds the user PIN. */
+    readonly pinFile: string;
+  };
+}
+
 /** What both daemons have. */
 export interface NodeConfig {
   /** Path of the space file. */
@@ -18,6 +41,7 @@ export interface NodeConfig {
   readonly key: string;
   /** Path of the store's folder. */
   readonly store: string;
+  readonly encryption?: EncryptionConfig;
   /** Path of the local API's Unix socket. */
   readonly socket: string;
   readonly log: { readonly level: LogLevel };
