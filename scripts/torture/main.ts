@@ -3,6 +3,7 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { MeshError, toMeshError } from "@ctxmesh/model";
+import { runBackups } from "./backups.ts";
 import { runCorruption } from "./corruption.ts";
 import type { HarnessReport } from "./harness.ts";
 import { killWriters } from "./kill-loop.ts";
@@ -20,10 +21,13 @@ Does to stores what must not hurt them, and looks whether anything that was ackn
      without strace
   C  damage: the files of a closed store are cut, flipped, swapped and deleted in many ways; each is noticed
      before anything wrong is read
+  D  backups of a running agent that is written to; each is restored, opened, and holds what had been acknowledged
+     before it began, with the content that a replica in memory makes of that
 
 Options:
   --kills N         of harness A (default: 100)
   --states N        of harness B (default: 600)
+  --backups N       of harness D (default: 20)
   --only LETTER     this harness alone
   --seed S          of all choices (default: 1)
   --recording DIR   a recording of harness B that was kept, instead of a new one
@@ -38,6 +42,7 @@ line.
 interface Options {
   readonly kills: number;
   readonly states: number;
+  readonly backups: number;
   readonly only: string | undefined;
   readonly seed: number;
   readonly recording: string | undefined;
@@ -73,6 +78,10 @@ const HARNESSES: Readonly<Record<string, Harness>> = {
     name: "damage",
     run: async ({ seed }, progress) => runCorruption({ seed, progress, ...DAMAGE }),
   },
+  D: {
+    name: "backups",
+    run: async ({ seed, backups }, progress) => runBackups({ seed, backups, progress }),
+  },
 };
 
 const MOST = 1_000_000;
@@ -87,6 +96,7 @@ function parseCommandLine(args: readonly string[]) {
       options: {
         kills: { type: "string", default: "100" },
         states: { type: "string", default: "600" },
+        backups: { type: "string", default: "20" },
         only: { type: "string" },
         seed: { type: "string", default: "1" },
         recording: { type: "string" },
@@ -116,6 +126,7 @@ function optionsOf(values: ReturnType<typeof parseCommandLine>): Options {
   return {
     kills: numberOf("kills", values.kills, 1),
     states: numberOf("states", values.states, 1),
+    backups: numberOf("backups", values.backups, 1),
     only,
     seed: numberOf("seed", values.seed, 0),
     recording,

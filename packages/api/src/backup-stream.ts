@@ -56,7 +56,7 @@ export async function sendBackup(
   }
   response.end();
   const cut = signal.aborted ? setTimeout(() => response.destroy(), LINGER_MS) : undefined;
-  if (!gone.signal.aborted) await once(response, "close");
+  if (!gone.signal.aborted) await once(response, "close").catch(() => undefined);
   clearTimeout(cut);
   return failure;
 }

@@ -12,6 +12,7 @@ import type { MembershipReport } from "@ctxmesh/model";
 import { Replica } from "@ctxmesh/replica";
 import { openLevelStore } from "@ctxmesh/store-level";
 import { createPlainVault, openVault } from "@ctxmesh/vault";
+import type { KeyProvider } from "@ctxmesh/vault";
 import { reportChains, reportMembership } from "./membership-report.ts";
 import type { NodeDeps } from "./node.ts";
 import type { StoreOptions } from "./open-replica.ts";
@@ -121,6 +122,17 @@ async function refuseChanged(
   });
 }
 
+/** Makes no key where the store has none yet: the second folder gets one that protects nothing. */
+function readOnly(provider: KeyProvider): KeyProvider {
+  let made: Uint8Array = new Uint8Array();
+  return {
+    id: provider.id,
+    wrap: async (key) => Promise.resolve((made = key.slice())),
+    unwrap: async (wrapped) =>
+      Buffer.compare(wrapped, made) === 0 ? made.slice() : provider.unwrap(wrapped),
+  };
+}
+
 async function walk(
   { storePath: path, deviceSeed, space, keyProvider: provider }: StoreOptions,
   deps: NodeDeps,
@@ -129,7 +141,9 @@ async function walk(
   const store = await openLevelStore({ path, logger: deps.logger });
   stack.defer(async () => store.close());
   const vault =
-    provider === undefined ? createPlainVault() : await openVault({ ...deps, store, provider });
+    provider === undefined
+      ? createPlainVault()
+      : await openVault({ ...deps, store, provider: readOnly(provider) });
   const [signer, verifier] = [createDeviceSigner(deviceSeed), createDeviceVerifier()];
   const replica = await Replica.open({ ...deps, store, vault, space, signer, verifier });
   stack.defer(async () => replica.close());

@@ -19,6 +19,7 @@ import {
 } from "../doctor/files.ts";
 import { fail, failure, ok, warn } from "../doctor/finding.ts";
 import type { Finding } from "../doctor/finding.ts";
+import { keyProviderOf } from "../key-provider.ts";
 import { counted, createOutput, formatAge, formatTime } from "../output.ts";
 import { createProgress } from "../progress.ts";
 import { readVersion } from "../version.ts";
@@ -126,7 +127,7 @@ async function lookInside(
     findings.push(warn("store", `${config.store}: not looked through`, remedy));
     return undefined;
   }
-  return walkStore({ space, deviceSeed, storePath: config.store }, findings);
+  return walkStore(config, { space, deviceSeed, storePath: config.store }, findings);
 }
 
 async function askDaemon(
@@ -145,11 +146,19 @@ async function askDaemon(
   }
 }
 
-function judgeStatus({ ready, version, membership }: NodeStatus): readonly Finding[] {
+const awaited = (missing: number): string =>
+  `${counted(missing, "batch", "batches")} of a store that was damaged have not come back yet`;
+const HEAL =
+  "let it reach a peer or a hub that has them; if none has, start it once with --accept-loss";
+
+function judgeStatus({ ready, version, membership, degraded }: NodeStatus): readonly Finding[] {
   const findings: Finding[] = [];
   if (ready) {
     const message = "running, and ready; stop it for a walk through every chain and record";
     findings.push(ok("daemon", message));
+  } else if (degraded.length > 0) {
+    const missing = degraded.reduce((sum, { seq, expected }) => sum + expected - seq, 0);
+    findings.push(fail("daemon", `running, and not ready: ${awaited(missing)}`, HEAL));
   } else {
     findings.push(fail("daemon", "running, and not ready", "see its log for why"));
   }
@@ -174,6 +183,7 @@ const isAbsent = async (path: string): Promise<boolean> =>
 const quiet = (): void => undefined;
 
 async function walkStore(
+  config: Config,
   options: Parameters<typeof checkStore>[0],
   findings: Finding[],
 ): Promise<Known | undefined> {
@@ -189,7 +199,7 @@ async function walkStore(
   try {
     const deps = { clock: systemClock, random: systemRandom, logger };
     const { records, chains, batches, facts, missing, membership, ...times } = await checkStore(
-      options,
+      { ...options, ...(await keyProviderOf(config)) },
       deps,
     );
     findings.push(
@@ -203,8 +213,7 @@ async function walkStore(
       findings.push(warn("store", message, "the next start of the daemon makes it anew"));
     }
     if (missing > 0) {
-      const message = `${counted(missing, "batch", "batches")} of a store that was damaged have not come back yet`;
-      findings.push(warn("store", message, "let the daemon reach a peer or a hub that has them"));
+      findings.push(warn("store", awaited(missing), HEAL));
     }
     return { members: membership.members, ...times };
   } catch (error) {
