@@ -41,8 +41,8 @@ interface Floor {
 type Floors = Readonly<Record<string, Floor>>;
 
 const EXACT = /^(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.-]+)?$/u;
-/** Packages that build or fetch something when installed. */
-const INSTALL_SCRIPTS = new Set(["node", "classic-level"]);
+/** Packages that come with a script for installing; the last one works without running its. */
+const INSTALL_SCRIPTS = new Set(["node", "classic-level", "koffi"]);
 const LICENCES = new Set([
   "0BSD",
   "Apache-2.0",

@@ -245,7 +245,7 @@ describe("the door of an agent", () => {
 
   test("is shut for a while to a member that goes on sending what has to be refused", async () => {
     const agent = await start();
-    const zeros = new Uint8Array(32);
+    const zeros = new Uint8Array(16);
     let channels = 0;
     await connectAs(MEMBER, agent, (channel) => {
       channels++;

@@ -103,6 +103,7 @@ test("a file is never replaced, and a failure leaves none", async () => {
   const before = await readdir(mesh);
   const cases: readonly (readonly [readonly string[], number, RegExp])[] = [
     [["mine"], EXIT.input, /^ctxmesh: mine exists already; name a new file; /u],
+    [["mine", "--socket", "none.sock"], EXIT.input, /^ctxmesh: mine exists already; /u],
     [["none/b"], EXIT.input, /^ctxmesh: can't write none\/b: ENOENT; /u],
     [["b", "--socket", "none.sock"], EXIT.unavailable, /^ctxmesh: can't reach a node at none/u],
     [[], EXIT.input, /^ctxmesh: missing required argument 'file'/u],

@@ -157,6 +157,19 @@ test("a running daemon is asked instead of its store; another configuration with
   expect((await doctor()).problems).toEqual([]);
 });
 
+test("what the daemon or its store knows of the members counts, not an old space file", async () => {
+  const agent = new Daemon(mesh, "agent", "agent-1.yaml");
+  await agent.ready();
+  const { findings } = await doctor();
+  const device = /device ([0-9a-f]{8})/u.exec(findings.at(-2)?.message ?? "")?.[1] ?? "";
+  const args = ["--key", "creator/creator.jwk", "--socket", "agent-1/agent.sock"];
+  const revoked = await run(["space", "revoke", device, ...args], { cwd: mesh });
+  expect(revoked).toMatchObject({ code: EXIT.ok, stderr: "" });
+  expect(await problem()).toEqual(like("fail", "grant", /was revoked$/u));
+  await agent.stop();
+  expect(await problem()).toEqual(like("fail", "grant", /was revoked$/u));
+});
+
 describe("what is wrong is named", () => {
   test("a configuration: with every problem and its line, and nothing else is looked at", async () => {
     await replaceIn("agent-1.yaml", /^space:/mu, "spice:");

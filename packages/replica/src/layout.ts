@@ -236,15 +236,12 @@ export const isBatchKey = (key: Uint8Array): boolean => key[0] === TAG.log;
 /** Whether a key is a chain head's. */
 export const isHeadKey = (key: Uint8Array): boolean => key[0] === TAG.head;
 
+/** Whether a key is that of a head that has to be reached. */
+export const isExpectedKey = (key: Uint8Array): boolean => key[0] === TAG.expected;
+
 /** Whether a record means the same in another store of the same device. */
 export const isKeptAsIs = (key: Uint8Array): boolean => {
   const tag = key[0] ?? 0;
-  const kept: readonly number[] = [
-    TAG.incarnation,
-    TAG.act,
-    TAG.proof,
-    TAG.voidHeader,
-    TAG.expected,
-  ];
+  const kept: readonly number[] = [TAG.incarnation, TAG.act, TAG.proof, TAG.voidHeader];
   return kept.includes(tag) || tag >= FIRST_FOREIGN_TAG;
 };

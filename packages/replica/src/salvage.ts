@@ -5,9 +5,16 @@
  * through. The heads that the old store had recorded are kept as what is expected: until the mesh has brought
  * every chain that far, the replica is degraded.
  */
-import { toMeshError } from "@ctxmesh/model";
+import { toHex, toMeshError } from "@ctxmesh/model";
 import type { Logger, ReceiveOutcome, Store, StoreChange, Vault } from "@ctxmesh/model";
-import { expectedChange, isBatchKey, isHeadKey, isKeptAsIs } from "./layout.ts";
+import {
+  expectedChange,
+  isBatchKey,
+  isExpectedKey,
+  isHeadKey,
+  isKeptAsIs,
+  readU64,
+} from "./layout.ts";
 import { decodeStored } from "./stored-batch.ts";
 
 /** What was saved. */
@@ -31,17 +38,28 @@ const GROUP = 256;
 export async function salvageRecords(damaged: Entries, store: Store): Promise<number> {
   let records = 0;
   let changes: StoreChange[] = [];
+  // A store that was damaged before may still expect more than it had.
+  const expected = new Map<string, StoreChange & { readonly value: Uint8Array }>();
+  const expect = (key: Uint8Array, value: Uint8Array): void => {
+    const change = { ...expectedChange(key, value), value };
+    const chain = toHex(change.key);
+    const known = expected.get(chain);
+    if (known === undefined || readU64(known.value, 0) < readU64(value, 0)) {
+      expected.set(chain, change);
+    }
+  };
   const flush = async (): Promise<void> => {
     if (changes.length > 0) await store.write(changes);
     changes = [];
   };
   for await (const [key, value] of damaged) {
-    if (isKeptAsIs(key)) changes.push({ key, value });
-    else if (isHeadKey(key)) changes.push(expectedChange(key, value));
+    if (isHeadKey(key) || isExpectedKey(key)) expect(key, value);
+    else if (isKeptAsIs(key)) changes.push({ key, value });
     else continue;
     records++;
     if (changes.length >= GROUP) await flush();
   }
+  changes.push(...expected.values());
   await flush();
   return records;
 }

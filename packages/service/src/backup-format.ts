@@ -101,14 +101,14 @@ export function decodeHead(payload: Uint8Array): BackupHead {
       { remedy: "restore it with the version of ctxmesh that made it" },
     );
   }
-  const { space, device, service, takenAt, storeFormat: _, ...rest } = value;
+  const { space, device, service, takenAt } = value;
   const head = {
     space: parseSpaceId(String(space)),
     device: parseDeviceKey(String(device)),
     service: service === "hub" ? "hub" : "agent",
     takenAt: Number(takenAt),
   } as const;
-  if (Object.keys(rest).length > 0 || Buffer.compare(encodeHead(head), payload) !== 0) {
+  if (Buffer.compare(encodeHead(head), payload) !== 0) {
     throw new MeshError("FORMAT_INVALID", "its head is of unknown form");
   }
   return head;

@@ -98,7 +98,7 @@ export async function openReplica(
     opened = await attempt(options, deps, stack);
   }
   const { replica, vault } = opened;
-  if (replica.degraded().length > 0) await salvage(path, vault, replica, deps);
+  await salvage(path, vault, replica, deps);
   if (options.acceptLoss === true) await replica.acceptLoss();
   const missing = replica.degraded();
   if (missing.length > 0) {
@@ -150,26 +150,27 @@ async function* withoutKeys(entries: Entries): Entries {
   for await (const entry of entries) if (entry[0][0] !== DATA_KEY_TAG) yield entry;
 }
 
-/** Offers the batches of the store that was moved aside last; those that are here already are passed over. */
+/** Offers the batches of the stores that were moved aside, the newest first; those that are here already are passed over. */
 async function salvage(
   path: string,
   vault: Vault,
   replica: Replica,
   { logger }: NodeDeps,
 ): Promise<void> {
-  const last = (await movedAside(path)).at(-1);
-  if (last === undefined) return;
-  const damaged = await openDamaged(join(dirname(path), last));
-  try {
-    const report = await salvageBatches(
-      damaged.scan(EVERYTHING),
-      vault,
-      async (batch) => replica.receive(batch),
-      logger,
-    );
-    logger.warn("store.salvaged-batches", { ...report, from: last });
-  } finally {
-    await damaged.close();
+  for (const name of (await movedAside(path)).toReversed()) {
+    if (replica.degraded().length === 0) return;
+    const damaged = await openDamaged(join(dirname(path), name));
+    try {
+      const report = await salvageBatches(
+        damaged.scan(EVERYTHING),
+        vault,
+        async (batch) => replica.receive(batch),
+        logger,
+      );
+      logger.warn("store.salvaged-batches", { ...report, from: name });
+    } finally {
+      await damaged.close();
+    }
   }
 }
 

@@ -215,6 +215,15 @@ describe("what is not a whole, unchanged backup is refused", () => {
       "STORE_CORRUPT",
       /the head is not the one in the trailer/u,
     ],
+    [
+      "another hash of the whole",
+      Buffer.concat([
+        sound.subarray(0, 16 + head.length + one.length + two.length),
+        frame("trailer", Buffer.concat([sound.subarray(-32 - 140, -64), Buffer.alloc(32)])),
+      ]),
+      "STORE_CORRUPT",
+      /the file does not match its hash/u,
+    ],
     ["a wrong count of records", craft(head, [one, two], 3), "STORE_CORRUPT", /the count/u],
     [
       "a key twice",

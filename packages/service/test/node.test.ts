@@ -40,8 +40,8 @@ test("stopping does not wait for ever for a peer that takes nothing", async () =
   const hello = {
     type: "hello",
     space: space.id,
-    digest: new Uint8Array(32),
-    records: replica.recordsDigest(),
+    digest: new Uint8Array(16),
+    records: replica.recordsDigest().subarray(0, 16),
   } as const;
   await pair.b.send(encodeMessage(hello));
   const spans = [{ replica: device, incarnation, from: 1, to: 20 }];

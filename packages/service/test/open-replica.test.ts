@@ -150,6 +150,21 @@ describe("a damaged store", () => {
     expect((await open(0)).replica.degraded()).toEqual([]);
   });
 
+  test("that is damaged again still expects what the first one had", async () => {
+    const { replica } = await open(0);
+    await put(replica, 0, 60);
+    await closeAll();
+    await damage(join(folder, "store-0"), ".log");
+    const { replica: first } = await open(0);
+    await put(first, 60, 40);
+    await closeAll();
+    // What was moved aside can't help any more.
+    await rm(join(folder, "store-0.damaged-1"), { recursive: true });
+    await damage(join(folder, "store-0"), ".log");
+    const { replica: second } = await open(0);
+    expect(second.degraded()).toContainEqual(expect.objectContaining({ expected: 60 }));
+  });
+
   test("is taken over after a crash between the two renames of its healing", async () => {
     const { replica } = await open(0);
     await put(replica, 0, 5);

@@ -3,6 +3,7 @@
  * Goal: a restored store is the one that was backed up, whole or not at all, and its node starts a chain of its own.
  * Method: real stores and files; replicas over them that sync through channels.
  */
+import { writeFileSync } from "node:fs";
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
@@ -115,6 +116,25 @@ describe("a restore", () => {
     await pending;
     expect((await readdir(dir.path)).toSorted()).toEqual(["a.backup", "store"]);
     expect(await readdir(path)).toEqual(["mine"]);
+  });
+
+  test("of a file that becomes another backup while it is read leaves nothing behind", async () => {
+    const [first, second] = await Promise.all(
+      [1, 2].map(async (n) => fileOf([[Uint8Array.of(1), Uint8Array.of(n)]])),
+    );
+    await writeFile(file, first ?? "");
+    const restoring = restoreBackup({
+      file,
+      path: at("store"),
+      onProgress: ({ step }) => {
+        if (step === "verifying") writeFileSync(file, second ?? "");
+      },
+    });
+    await expect(restoring).rejects.toMatchObject({
+      code: "STORE_CORRUPT",
+      message: `${file} changed while it was read`,
+    });
+    expect(await readdir(dir.path)).toEqual(["a.backup"]);
   });
 
   test.each([

@@ -7,10 +7,10 @@ import { identify } from "@libp2p/identify";
 import type { ConnectionGater, Libp2p, PrivateKey, ServiceMap } from "@libp2p/interface";
 import { ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
-import { yamux } from "@libp2p/yamux";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
 import { gossipService } from "./gossip.ts";
+import { createMuxer } from "./muxer.ts";
 
 /** The services of a node that the transport uses. */
 export interface Services extends ServiceMap {
@@ -39,7 +39,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2p<Services>
     transports: [tcp()],
     connectionEncrypters: [noise()],
     streamMuxers: [
-      yamux({
+      createMuxer({
         streamOptions: {
           maxStreamWindowSize: STREAM_WINDOW_BYTES,
           maxReadBufferLength: LIMITS.channelBufferBytes,
