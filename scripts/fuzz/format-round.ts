@@ -19,7 +19,7 @@ function message(dice: Dice, { space, everybody }: Party): SyncMessage {
   }));
   const heads = chains.map((chain) => ({ ...chain, hash: toHex(dice.bytes(16)) }));
   const some = (): Uint8Array[] => chains.map(() => dice.bytes(dice.roll(40)));
-  const [digest, records] = [dice.bytes(32), dice.bytes(32)];
+  const [digest, records] = [dice.bytes(16), dice.bytes(16)];
   const hashes = chains.map(() => toHex(dice.bytes(32)));
   const all: readonly SyncMessage[] = [
     { type: "hello", space: space.id, digest, records },
