@@ -6,7 +6,7 @@
  * the same randomness, hence the same incarnation, on stores of their own.
  */
 import { decodeBatch } from "@ctxmesh/codec";
-import { toHex } from "@ctxmesh/model";
+import { LIMITS, toHex } from "@ctxmesh/model";
 import type { RandomSource } from "@ctxmesh/model";
 import { verifyProof } from "@ctxmesh/replica";
 import type { Replica } from "@ctxmesh/replica";
@@ -27,12 +27,13 @@ import {
   open,
   space,
   spaceWith,
+  stranger,
   unaccounted,
   us,
   verifier,
   writer,
 } from "./mesh.ts";
-import type { Forged } from "./mesh.ts";
+import type { Device, Forged } from "./mesh.ts";
 
 const signed = ({ bytes }: Forged): ReturnType<typeof decodeBatch> => decodeBatch(bytes);
 
@@ -148,6 +149,14 @@ describe("a second history of a chain", () => {
 const verify = (a: Forged, b: Forged): unknown =>
   verifyProof(encodeProof(signed(a), signed(b)), space.id, verifier);
 
+/** The proof of a fork in a chain of a device. */
+function forkOf(device: Device, n: number): Uint8Array {
+  const incarnation = incarnationOf(1000 + n);
+  const [a, b] = [1, 2].map((ms) => signed(forge({ device, incarnation, hlc: hlcAt(ms) })));
+  if (a === undefined || b === undefined) throw new Error("no headers");
+  return encodeProof(a, b);
+}
+
 describe("a proof", () => {
   const [first, second] = forgeChain(2) as [Forged, Forged];
   const other = forge({ seq: 1, hlc: hlcAt(9) });
@@ -167,6 +176,16 @@ describe("a proof", () => {
     for (const [a, b, code] of cases) {
       expect(() => verify(a, b)).toThrow(expect.objectContaining({ code }) as Error);
     }
+  });
+
+  test("about a device that nothing was ever granted is not kept, and of one device only so many", async () => {
+    const replica = await open();
+    expect(await replica.addRecords({ proofs: [forkOf(stranger, 1)] })).toMatchObject({ added: 0 });
+    const many = Array.from({ length: LIMITS.proofsPerDevice + 3 }, (_, n) => forkOf(writer, n));
+    expect(await replica.addRecords({ proofs: many })).toMatchObject({
+      added: LIMITS.proofsPerDevice,
+    });
+    expect(await replica.addRecords({ proofs: [forkOf(us, 1)] })).toMatchObject({ added: 1 });
   });
 
   test("with any byte changed is none", () => {

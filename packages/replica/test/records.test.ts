@@ -370,7 +370,9 @@ describe("a grant", () => {
 describe("records", () => {
   test("a policy that arrives takes effect at once", async () => {
     const replica = await open();
-    await receiveAll(replica, [forge({ records: [fact(1, "9")] })]);
+    await receiveAll(replica, [
+      forge({ records: [{ key: "k", seq: 1, hlc: hlcAt(1), valueJson: "9" }] }),
+    ]);
     await replica.put(DOC, [{ key: "k", value: 3 }]);
     expect(replica.get(DOC, "k")?.value).toBe(3);
     const policy = setPolicy(space, creator.signer, {
@@ -411,6 +413,22 @@ describe("records", () => {
     expect(await replica.addRecords({ acts: [act] })).toEqual({ added: 0, refused: [] });
   });
 
+  test("that were taken stay taken when the clock is set back before the next opening", async () => {
+    const store = createMemoryStore();
+    const clock = createVirtualClock(START_MS + DAY_MS);
+    const replica = await open({ store, clock });
+    const late = revokeDevice(space, creator.signer, {
+      device: writer.key,
+      heads: [],
+      reason: "stolen",
+      now: START_MS + DAY_MS,
+    });
+    await replica.addRecords({ acts: actsSince(space, late) });
+    await replica.close();
+    const again = await open({ store: await store.reopen(), clock: createVirtualClock(START_MS) });
+    expect(again.space.revocations.has(writer.key)).toBe(true);
+  });
+
   test("are told to whoever lacks them, parents first", async () => {
     const revoked = revokeBehindFirst(space);
     const has = await open({ space: revoked });
@@ -422,10 +440,3 @@ describe("records", () => {
     expect(has.readRecords(lacks.recordIds())).toEqual({ acts: [], proofs: [] });
   });
 });
-
-function fact(
-  seq: number,
-  valueJson: string,
-): { key: string; seq: number; hlc: ReturnType<typeof hlcAt>; valueJson: string } {
-  return { key: "k", seq, hlc: hlcAt(seq), valueJson };
-}
