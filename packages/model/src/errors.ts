@@ -47,6 +47,8 @@ export const ERROR_CODES = {
   STORE_FAILED: "unavailable",
   /** The store was written by a newer, incompatible version. */
   STORE_FORMAT: "input",
+  /** A hub does not seal, because its store was damaged or restored. */
+  SEALING_UNSAFE: "policy",
   /** A listening address is in use or not ours. */
   ADDRESS_UNAVAILABLE: "unavailable",
   /** The daemon or the peer does not answer. */
@@ -57,8 +59,12 @@ export const ERROR_CODES = {
   PROTOCOL_VIOLATION: "failed",
   /** Nothing is stored under that name. */
   NOT_FOUND: "failed",
+  /** A moment lies before what a node has kept of its history. */
+  HISTORY_PRUNED: "failed",
   /** The operation was called off, or a time limit passed. */
   ABORTED: "unavailable",
+  /** A write is durable here, and was not acknowledged by a hub or a seal in time. */
+  ACK_TIMEOUT: "unavailable",
   /** The program is shutting down, or the object is closed. */
   CLOSED: "unavailable",
   /** A defect in ctxmesh. */

@@ -79,10 +79,22 @@ export interface VisibleFact {
 /** How far a write has got: synced to this node's disk, held by a hub, or covered by a seal. */
 export type AckLevel = "local" | "hub" | "sealed";
 
+/** How long a write waits for what. */
+export interface WriteOptions {
+  /** The level at which the write resolves; default `local`. */
+  readonly ack?: AckLevel;
+  /** How long to wait for it once the write is durable here, in milliseconds: 1 to `LIMITS.ackTimeoutMs`, default `LIMITS.ackDefaultMs`. */
+  readonly timeoutMs?: number;
+}
+
 /** The answer to a write. */
 export interface WriteReceipt {
+  /** The level that was asked for, and is reached. */
   readonly acknowledged: AckLevel;
   readonly hlc: Hlc;
   /** Number of facts written. */
   readonly facts: number;
+  /** The batch that carries them, in a chain of this device; for a write that changed nothing, the one before it, or 0. */
+  readonly incarnation: IncarnationId;
+  readonly seq: number;
 }

@@ -9,8 +9,20 @@ export type {
   FactSource,
   Standing,
   VisibleFact,
+  WriteOptions,
   WriteReceipt,
 } from "./facts.ts";
+export type {
+  CallOff,
+  CancelSignal,
+  HistoryEntry,
+  HistoryQuery,
+  HistoryService,
+  KeyHistory,
+  Reach,
+  RetractionEntry,
+  StatementEntry,
+} from "./history.ts";
 export { HLC_COUNTERS_PER_MS, HLC_EPOCH_MS, hlcFromMs, hlcToMs, isHlc } from "./hlc.ts";
 export type { Hlc } from "./hlc.ts";
 export {
@@ -24,6 +36,7 @@ export {
   toHex,
 } from "./ids.ts";
 export type { ActId, DeviceKey, DocumentName, HeaderHash, IncarnationId, SpaceId } from "./ids.ts";
+export { formatInstant, parseInstant } from "./instant.ts";
 export type { JsonValue } from "./json.ts";
 export { LIMITS } from "./limits.ts";
 export { HOLDS, REFUSALS } from "./outcomes.ts";
@@ -44,7 +57,10 @@ export type {
   VaultScope,
 } from "./ports.ts";
 export type {
+  AckProgress,
+  AckSummary,
   ActsReceipt,
+  CareService,
   ChainReport,
   ChangeEvent,
   ContextService,
@@ -52,6 +68,7 @@ export type {
   FilteredActReport,
   GrantReport,
   InviteReport,
+  KeysReport,
   LatencySummary,
   ListQuery,
   MemberReport,
@@ -63,6 +80,8 @@ export type {
   NodeStatus,
   PeerStatus,
   RevocationReport,
+  RewrapReport,
+  ScrubReport,
   SealReceipt,
   SealingService,
   WatchQuery,

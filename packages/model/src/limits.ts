@@ -100,6 +100,18 @@ export const LIMITS = {
   dataKeyMs: 2_592_000_000,
   /** Data keys wrapped anew in one atomic store write when the store key changes: some 10 ms in which nothing else is done. */
   rewrapsPerWrite: 512,
+  /** Batches of the log, and bytes, behind the last checkpoint from which on the next one is due: some half a second of opening. */
+  checkpointEveryBatches: 10_000,
+  /** See `checkpointEveryBatches`. */
+  checkpointEveryBytes: 4_194_304,
+  /** A checkpoint may write this many times as much as was written since the last one; where it would be more, it waits. */
+  checkpointCostFactor: 16,
+  /** Batches behind the last checkpoint that are worth another one when a replica is closed. */
+  checkpointBatchesAtClose: 1_000,
+  /** Bytes of documents put into one atomic write of a checkpoint, unless one document alone is larger: some milliseconds. */
+  checkpointChunkBytes: 262_144,
+  /** Pruned batches, or states of documents that are not needed any more, removed in one atomic store write. */
+  prunesPerWrite: 1_024,
   /** Header hashes remembered in memory; older ones are looked up in the store. */
   recentHashes: 65_536,
   /** One message of the sync protocol. */
@@ -126,12 +138,24 @@ export const LIMITS = {
   handshakeMs: 5_000,
   /** Direct push up to this many peers; gossipsub beyond (it costs less there). */
   directPeers: 16,
+  /** Reads of history under way: each goes through the log, and half a core is left for what is new. */
+  historyScans: 2,
+  /** Reads of history that wait for their turn; past it callers are told to come again. */
+  queuedHistoryScans: 64,
+  /** Writes that wait for a hub's or a seal's acknowledgement; each is a request that a caller keeps open. */
+  ackWaits: 8_192,
+  /** How long one of them waits unless its caller says otherwise, in milliseconds: a hub that is there answers within one. */
+  ackDefaultMs: 10_000,
+  /** The longest that one of them may wait, in milliseconds. */
+  ackTimeoutMs: 600_000,
   /** A watcher's unread events before its stream is ended with an error. */
   watchQueueEvents: 10_000,
   /** A request body of the local API. */
   requestBytes: 8_388_608,
   /** A bundle file read by the auditor. */
   bundleBytes: 268_435_456,
+  /** Bytes of a bundle in one record of a hub's store: as large as the largest body. */
+  bundlePartBytes: 1_048_576,
   /** A space file: `actsBytes` in base64, and what stands around each. */
   spaceFileBytes: 67_108_864,
   /** A trust root or key file. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a running node (agent or hub) offers to local callers; the local API carries exactly this. */
-import type { Candidate, FactInput, VisibleFact, WriteReceipt } from "./facts.ts";
+import type { Candidate, FactInput, VisibleFact, WriteOptions, WriteReceipt } from "./facts.ts";
 import type { ReceiveCounters } from "./outcomes.ts";
 
 /** Which facts to list. */
@@ -198,13 +198,97 @@ export interface MembershipSummary {
   };
 }
 
-/** A chain that has not come as far again as a damaged store had it. */
-export interface DegradedChainReport {
-  readonly device: string;
-  readonly incarnation: string;
-  /** Batches that are here. */
-  readonly seq: number;
-  readonly expected: number;
+/**
+ * A chain that is not as it should be. `behind`: it has not come as far again as a damaged store had it. `stale`: more
+ * of it was pruned than counts since a revocation or a fork became known, and what it said can't be taken back here.
+ */
+export type DegradedChainReport =
+  | {
+      readonly kind: "behind";
+      readonly device: string;
+      readonly incarnation: string;
+      /** Batches that are here. */
+      readonly seq: number;
+      readonly expected: number;
+    }
+  | {
+      readonly kind: "stale";
+      readonly device: string;
+      readonly incarnation: string;
+      /** Batches that are pruned, and so count for good. */
+      readonly seq: number;
+      /** Those of them that should. */
+      readonly limit: number;
+    };
+
+/** The check of a store for what rots while nobody reads it. Times are Unix milliseconds. */
+export interface ScrubReport {
+  /** When the one under way was begun; absent when none is. */
+  readonly startedAt?: number;
+  /** The last one that was ended since the node was started. */
+  readonly last?: {
+    readonly endedAt: number;
+    /** Files and records that were checked. */
+    readonly tables: number;
+    readonly records: number;
+    /** How many of them are damaged. */
+    readonly damaged: number;
+    /** Why it came to no end, where it did not. */
+    readonly failure?: string;
+  };
+  /** What is damaged, by any check since the store was opened: the file or the record, 100 at most. */
+  readonly findings: readonly string[];
+}
+
+/** How a store is encrypted. Times are Unix milliseconds. */
+export interface KeysReport {
+  /** Without encryption nothing else is here. */
+  readonly encrypted: boolean;
+  readonly keys?: {
+    /** The key that protects the store's key, such as `file:/etc/ctxmesh/store.key`. */
+    readonly provider: string;
+    /** Number of the store's key: 1, and one more for each new one; and when it was made. */
+    readonly storeKey: number;
+    readonly storeKeyMadeMs: number;
+    /** A new store key was begun and does not wrap every data key yet; the next start goes on with it. */
+    readonly rotating: boolean;
+    readonly dataKeys: number;
+    /** Documents, and generations of them, that have data keys. */
+    readonly documents: number;
+    /** The most epochs that one of them has had. */
+    readonly epochs: number;
+    /** Of the data keys that encrypt now: when the oldest and the newest were made; absent without any. */
+    readonly oldestMs?: number;
+    readonly newestMs?: number;
+    /** Whether what was written before encryption was switched on is read as it is. */
+    readonly acceptsPlain: boolean;
+  };
+}
+
+/** What became of the data keys when their store key was replaced. */
+export interface RewrapReport {
+  /** The key that protects the store's key now. */
+  readonly provider: string;
+  /** Data keys that were wrapped anew, and those whose records are damaged and stayed as they are. */
+  readonly rewrapped: number;
+  readonly unreadable: number;
+}
+
+/** How far an agent's own batches have got at one level. */
+export interface AckProgress {
+  /** Batches that have reached it. */
+  readonly batches: number;
+  /** Those that have not, and the age of the oldest in milliseconds; absent when there are none. */
+  readonly waiting?: { readonly batches: number; readonly oldestMs: number };
+}
+
+/** How far what an agent wrote, in all of its process lives, has got. */
+export interface AckSummary {
+  /** Batches that are durable here. */
+  readonly local: number;
+  /** As far as hubs have told. */
+  readonly hub: AckProgress;
+  readonly sealed: AckProgress;
 }
 
 /** A node's state at one moment. */
@@ -219,10 +303,15 @@ export interface NodeStatus {
   readonly incarnation: string;
   /** Unix milliseconds. */
   readonly startedAt: number;
-  /** It takes writes, and has all that it ever had. */
+  /** It takes writes, has all that it ever had, and no damage was found in its store. */
   readonly ready: boolean;
-  /** Chains that are behind what a damaged store had of them, until peers bring the rest. */
+  /** Chains that are behind what a damaged store had of them, until peers bring the rest; and those that say too much. */
   readonly degraded: readonly DegradedChainReport[];
+  /** Batches of this device's own earlier lives that its peers had and its store had not: what was lost here, and came back. */
+  readonly recovered: number;
+  /** Batches that are not kept any more, by the policy on what to retain; all were written before `beforeMs`, Unix milliseconds. */
+  readonly pruned: { readonly batches: number; readonly beforeMs?: number };
+  readonly scrub: ScrubReport;
   readonly addresses: readonly string[];
   readonly peers: readonly PeerStatus[];
   readonly documents: number;
@@ -231,6 +320,8 @@ export interface NodeStatus {
   /** Facts written here since the start, and facts of others applied since the start. */
   readonly written: number;
   readonly applied: number;
+  /** Agent only. */
+  readonly acknowledged?: AckSummary;
   readonly batches: ReceiveCounters;
   readonly propagation: LatencySummary;
   /** Number of chains, and SHA-256 over all heads: equal on replicas that applied the same batches. */
@@ -260,16 +351,27 @@ export interface SealReceipt {
  * bad arguments (strings are checked here, not by callers), `CLOSED` while shutting down.
  */
 export interface ContextService {
-  /** Writes facts of one document as one unit. `POLICY_REFUSED` without a grant to write, or on a hub. */
-  put(doc: string, facts: readonly FactInput[]): Promise<WriteReceipt>;
-  /** Deletes this writer's statements by writing tombstones. */
-  delete(doc: string, keys: readonly string[]): Promise<WriteReceipt>;
+  /**
+   * Writes facts of one document as one unit. Resolves at the level of acknowledgement that `options` ask for. Rejects
+   * with `POLICY_REFUSED` without a grant to write, or on a hub; with `ACK_TIMEOUT` when the write is durable here and has
+   * not got further in time: it goes on by itself, and must not be made again. With `POLICY_REFUSED` also when it is
+   * durable here and turns out not to count, since a revocation or a fork cut its chain.
+   */
+  put(doc: string, facts: readonly FactInput[], options?: WriteOptions): Promise<WriteReceipt>;
+  /** Deletes this writer's statements by writing tombstones. Else as {@link put}. */
+  delete(doc: string, keys: readonly string[], options?: WriteOptions): Promise<WriteReceipt>;
   /**
    * Rules that what `writer` (device key, hex) has said about a key so far does not count, for a reason. It
    * stays among the candidates. Needs the role `manage`, else `POLICY_REFUSED`; `NOT_FOUND` when the writer
-   * has said nothing.
+   * has said nothing. Else as {@link put}.
    */
-  retract(doc: string, key: string, writer: string, reason: string): Promise<WriteReceipt>;
+  retract(
+    doc: string,
+    key: string,
+    writer: string,
+    reason: string,
+    options?: WriteOptions,
+  ): Promise<WriteReceipt>;
   get(doc: string, key: string): VisibleFact | undefined;
   /** Every writer's candidate, newest first, with `dominated` ones included. */
   candidates(doc: string, key: string): readonly Candidate[];
@@ -293,10 +395,31 @@ export interface MembershipService {
   evidence(): readonly EvidenceReport[];
 }
 
+/** What a node offers for the care of its store. */
+export interface CareService {
+  /** How the store is encrypted. */
+  keys(): KeysReport;
+  /** Ends the epochs of all data keys; resolves with their number. `INPUT_INVALID` without encryption, `STORE_FAILED`. */
+  rotateKeys(): Promise<number>;
+  /**
+   * Protects the store with another key, whose location is a text such as `file:/etc/ctxmesh/store.key`, and wraps
+   * all data keys with a new store key. Payloads stay as they are. Rejects with `INPUT_INVALID`, with
+   * `KEY_INVALID`, `CONFIG_INVALID`, `FILE_UNAVAILABLE` or `UNREACHABLE` of the key, and with `STORE_FAILED`.
+   */
+  rewrapKeys(to: string): Promise<RewrapReport>;
+  /** Begins a check of the whole store unless one is under way; how it goes is in the report, and in the status. */
+  scrub(): ScrubReport;
+}
+
 /** What a hub offers besides. */
 export interface SealingService {
-  /** Seals the current state of the space and appends the seal to the log. */
-  seal(): Promise<SealReceipt>;
+  /**
+   * Seals the current state of the space and appends the seal to the log. `after` is the number of the newest
+   * seal that anybody has: a hub that was restored or healed needs it once, and one that does not have that seal
+   * refuses. `SEALING_UNSAFE` for that, and while a damaged store is not whole again; `INPUT_INVALID` for a number
+   * below that of the newest seal here.
+   */
+  seal(options?: { readonly after?: number }): Promise<SealReceipt>;
   /** The bundle of a seal (the newest without a number) as file bytes. `NOT_FOUND`. */
   bundle(sequence?: number): Promise<Uint8Array>;
 }

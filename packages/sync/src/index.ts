@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The sync protocol: messages, the session state machine, and its driver over channels. */
+export { Confirmations } from "./confirmations.ts";
+export type { Confirmed, ConfirmationsOptions } from "./confirmations.ts";
+export type { WaitOutcome } from "./confirmation-waits.ts";
 export { MAX_PROBES } from "./forks.ts";
 export {
   MAX_HEADERS,
@@ -14,6 +17,7 @@ export { BAR_MS, MAX_CLOSINGS, REFUSALS_LOGGED_EVERY_MS } from "./refusal-log.ts
 export { RECORDS_EVERY_MS } from "./session-records.ts";
 export { initialState } from "./session-state.ts";
 export type {
+  ConfirmedLevel,
   LocalView,
   SessionEffect,
   SessionEvent,

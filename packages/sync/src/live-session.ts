@@ -8,12 +8,14 @@ import type { SessionState } from "./session-state.ts";
 const MAX_PUSHES_IN_FLIGHT = 256;
 /** A message of records or headers counts as so many of them: it is up to 1 MiB, and may wait longer. */
 export const RECORDS_IN_PUSHES = 32;
+/** A word of a hub about what it has counts as so many: up to thousands of positions are looked up. */
+export const CONFIRMATIONS_IN_PUSHES = 32;
 
 /** A session on its channel: its state, what is on the way out, and when reading has to wait. */
 export class LiveSession {
   readonly channel: Channel;
   readonly openedMs: number;
-  state: SessionState = initialState;
+  state: SessionState;
   /** Refusals that count against the remote. */
   refusals = 0;
   /** Why it was ended, when this end did it. */
@@ -28,11 +30,16 @@ export class LiveSession {
 
   constructor(channel: Channel, openedMs: number) {
     this.channel = channel;
+    this.state = { ...initialState, believes: channel.remote.role === "hub" };
     this.openedMs = openedMs;
   }
 
   get device(): string {
     return this.channel.remote.device;
+  }
+
+  get isHub(): boolean {
+    return this.channel.remote.role === "hub";
   }
 
   get isClosed(): boolean {

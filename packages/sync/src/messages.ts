@@ -22,6 +22,8 @@
  * [9, [ header hash(32) ... ]]                            want     headers that held batches wait for; 64 at most
  * [10, [ signed header: bstr ... ]]                       headers  the answer to a want: those that the sender has, and the void ones behind them, each
  *                                                                  before what it names; CBOR [ header, signature ]; 1,024 at most
+ * [11, [ head ... ]]                                      stored   from a hub: chains that the receiver has, as far as they are durable there; 8,192 at most
+ * [12, [ head ... ]]                                      sealed   from a hub: what of the newest seal's frontier the receiver was not told yet; 8,192 at most
  * ```
  *
  * Pulling is the receiver's: one pull is outstanding at a time and its answer carries at most
@@ -29,6 +31,9 @@
  * way, page by page: each `records` is answered by one `acts`, and whoever is left with more to get says again
  * what it knows. So no list is ever put together from several messages. Where acts and forks are too many for one
  * message, each has one of its own.
+ *
+ * Both ends speak one version. A type that is not known closes the connection, so none is ever optional; what changes
+ * later gets a new version, and a libp2p protocol of its own beside this one.
  */
 import { decodeCbor, encodeCbor } from "@ctxmesh/codec";
 import type { CborValue } from "@ctxmesh/codec";
@@ -90,7 +95,9 @@ export type SyncMessage =
       readonly records: Uint8Array;
     }
   | { readonly type: "want"; readonly hashes: readonly HeaderHash[] }
-  | { readonly type: "headers"; readonly headers: readonly Uint8Array[] };
+  | { readonly type: "headers"; readonly headers: readonly Uint8Array[] }
+  | { readonly type: "stored"; readonly heads: readonly ChainHead[] }
+  | { readonly type: "sealed"; readonly heads: readonly ChainHead[] };
 
 /** Bytes of a digest as it is told: the first half, enough to notice a difference that is then looked into. */
 export const DIGEST_BYTES = 16;
@@ -147,6 +154,10 @@ function toItems(message: SyncMessage): CborValue {
       return [9, message.hashes.map(fromHex)];
     case "headers":
       return [10, message.headers];
+    case "stored":
+      return [11, message.heads.map(headItem)];
+    case "sealed":
+      return [12, message.heads.map(headItem)];
   }
 }
 
@@ -187,10 +198,10 @@ function chainOf(parts: readonly CborValue[]): Chain {
   };
 }
 
-const headsOf = (value: CborValue | undefined): readonly ChainHead[] =>
+const headsOf = (value: CborValue | undefined, leastSeq = 0): readonly ChainHead[] =>
   arrayOf(value, MAX_HEADS).map((item) => {
     const parts = tupleOf(item, 4);
-    const [seq, hash] = [uintOf(parts[2], 0), toHex(bytesOf(parts[3], 16))];
+    const [seq, hash] = [uintOf(parts[2], leastSeq), toHex(bytesOf(parts[3], 16))];
     if (seq === 0 && hash !== NO_HASH) refuse("names a header at seq 0");
     return { ...chainOf(parts), seq, hash };
   });
@@ -282,6 +293,10 @@ export function decodeMessage(bytes: Uint8Array): SyncMessage {
     }
     case 10:
       return { type: "headers", headers: byteStringsOf(only(), MAX_HEADERS) };
+    case 11:
+      return { type: "stored", heads: headsOf(only(), 1) };
+    case 12:
+      return { type: "sealed", heads: headsOf(only(), 1) };
     default:
       return refuse("is of an unknown type");
   }

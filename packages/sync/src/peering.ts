@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Carries out what the state machine of a session asks for. */
 import { decodeBatch } from "@ctxmesh/codec";
-import { LIMITS } from "@ctxmesh/model";
+import { LIMITS, toMeshError } from "@ctxmesh/model";
 import type { HeaderHash, ReceiveOutcome } from "@ctxmesh/model";
 import type { ChainSpan } from "@ctxmesh/replica";
 import { chainKey } from "./chain-map.ts";
 import type { Settled } from "./forks.ts";
-import { RECORDS_IN_PUSHES } from "./live-session.ts";
+import { CONFIRMATIONS_IN_PUSHES, RECORDS_IN_PUSHES } from "./live-session.ts";
 import type { LiveSession } from "./live-session.ts";
 import { MAX_BATCHES, MAX_HEADERS, encodeMessage } from "./messages.ts";
-import type { ChainSeq, SyncMessage } from "./messages.ts";
+import type { ChainHead, ChainSeq, SyncMessage } from "./messages.ts";
 import { step } from "./session.ts";
-import type { LocalView, SessionEffect, SessionEvent } from "./session-state.ts";
+import type { ConfirmedLevel, LocalView, SessionEffect, SessionEvent } from "./session-state.ts";
 import type { Records, SyncReplica } from "./sync-replica.ts";
 
 type EffectOf<Type extends SessionEffect["type"]> = SessionEffect & { readonly type: Type };
@@ -21,7 +21,9 @@ export interface PeeringOptions {
   readonly replica: SyncReplica;
   readonly view: LocalView;
   /** What became of a batch of the session's remote. */
-  readonly outcome: (session: LiveSession, outcome: ReceiveOutcome) => void;
+  readonly outcome: (session: LiveSession, outcome: ReceiveOutcome, batch: Uint8Array) => void;
+  /** What the session's remote, a hub, has on its disk or under a seal. */
+  readonly confirm: (level: ConfirmedLevel, heads: readonly ChainHead[]) => Promise<void>;
   readonly refusedRecord: (
     session: LiveSession,
     refused: { readonly code: string; readonly message: string },
@@ -98,6 +100,15 @@ export class Peering {
       case "add-headers":
         await session.admit(this.#options.replica.addHeaders(effect.headers), RECORDS_IN_PUSHES);
         return;
+      case "vouch":
+        this.#vouch(session, effect.message);
+        return;
+      case "confirm":
+        await session.admit(
+          this.#options.confirm(effect.level, effect.heads),
+          CONFIRMATIONS_IN_PUSHES,
+        );
+        return;
       case "close":
         this.#options.violation(session, effect.reason);
         session.end(effect.reason);
@@ -107,6 +118,16 @@ export class Peering {
   // Sends are not awaited: two ends that serve each other must both go on reading.
   #send(session: LiveSession, message: SyncMessage): void {
     session.post(encodeMessage(message));
+  }
+
+  #vouch(session: LiveSession, message: SyncMessage): void {
+    this.#send(session, message);
+    session
+      .flushed()
+      .then(async () => this.handle(session, { type: "vouched" }))
+      .catch((error: unknown) => {
+        session.end(toMeshError(error).message);
+      });
   }
 
   async #serve(session: LiveSession, spans: readonly ChainSpan[]): Promise<void> {
@@ -175,7 +196,7 @@ export class Peering {
 
   async #receive(session: LiveSession, batch: Uint8Array): Promise<ReceiveOutcome> {
     const outcome = await this.#options.replica.receive(batch, session);
-    this.#options.outcome(session, outcome);
+    this.#options.outcome(session, outcome, batch);
     return outcome;
   }
 }

@@ -59,6 +59,8 @@ const SERVE_HEADERS = 128;
 const COMPARE = 512;
 /** Ids or heads that are parsed in the time of one check. */
 const ITEMS_PER_CHECK = 16;
+/** Positions that are looked up in the store in the time of one check. */
+const LOOK_UPS_PER_CHECK = 4;
 
 /** What a message costs in checks, and in other work. */
 function workOf(message: SyncMessage): readonly [checks: number, other: number] {
@@ -74,6 +76,9 @@ function workOf(message: SyncMessage): readonly [checks: number, other: number] 
     case "heads":
     case "have":
       return [0, LOOK + message.heads.length / ITEMS_PER_CHECK];
+    case "stored":
+    case "sealed":
+      return [0, 1 + message.heads.length / LOOK_UPS_PER_CHECK];
     case "hello":
     case "digest":
       return [0, LOOK];

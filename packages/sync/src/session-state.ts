@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a session knows, what can happen to it, and what it may ask of its driver. */
-import type { HeaderHash, SpaceId } from "@ctxmesh/model";
+import type { AckLevel, HeaderHash, SpaceId } from "@ctxmesh/model";
 import type { ChainSpan } from "@ctxmesh/replica";
 import { noChains } from "./chain-map.ts";
 import type { ChainMap } from "./chain-map.ts";
 import type { Settled, Walks } from "./forks.ts";
 import type { Chain, ChainHead, ChainSeq, SyncMessage } from "./messages.ts";
 import type { RecordIds, Records } from "./sync-replica.ts";
+
+/** What only a hub can say of a batch. */
+export type ConfirmedLevel = Exclude<AckLevel, "local">;
 
 /** What the machine may read of the local replica. */
 export interface LocalView {
@@ -20,6 +23,10 @@ export interface LocalView {
   /** Over all records. */
   recordsDigest(): Uint8Array;
   recordIds(): RecordIds;
+  /** Whether we are a hub, whose word remotes take for what is durable and sealed. */
+  readonly vouches: boolean;
+  /** The frontier of our newest seal; empty without one. */
+  sealed(): readonly ChainHead[];
 }
 
 /** A pull without an answer yet. */
@@ -61,6 +68,17 @@ export interface SessionState {
   readonly wantAfterMs: number;
   /** Wants without an answer. */
   readonly wants: number;
+  /** Whether the remote is a hub, whose word we take for what is durable and sealed. */
+  readonly believes: boolean;
+  readonly owed: Owed;
+}
+
+/** What we as a hub have yet to tell a remote that waits for it. */
+export interface Owed {
+  readonly stored: ChainMap<ChainHead>;
+  readonly sealed: ChainMap<ChainHead>;
+  /** A message of either kind is on its way; what comes meanwhile gathers for the next one. */
+  readonly sending: boolean;
 }
 
 /** What happens to a session. */
@@ -90,6 +108,10 @@ export type SessionEvent =
   | { readonly type: "records-added"; readonly added: number; readonly more: boolean }
   /** Held batches wait for these headers. */
   | { readonly type: "missing"; readonly hashes: readonly HeaderHash[]; readonly nowMs: number }
+  /** Seals cover these now. */
+  | { readonly type: "sealed"; readonly heads: readonly ChainHead[] }
+  /** The channel took the last `vouch`. */
+  | { readonly type: "vouched" }
   | { readonly type: "tick"; readonly nowMs: number };
 
 /** What the driver has to do. */
@@ -117,6 +139,14 @@ export type SessionEffect =
   | { readonly type: "serve-headers"; readonly hashes: readonly HeaderHash[] }
   /** Give headers to the replica. */
   | { readonly type: "add-headers"; readonly headers: readonly Uint8Array[] }
+  /** Send it, and report `vouched` once the channel took it. */
+  | { readonly type: "vouch"; readonly message: SyncMessage }
+  /** The remote, a hub, has these positions on its disk, or under a seal. */
+  | {
+      readonly type: "confirm";
+      readonly level: ConfirmedLevel;
+      readonly heads: readonly ChainHead[];
+    }
   | { readonly type: "close"; readonly reason: string };
 
 /** A step's result. */
@@ -143,6 +173,8 @@ export const initialState: SessionState = {
   clockMs: 0,
   wantAfterMs: 0,
   wants: 0,
+  believes: false,
+  owed: { stored: noChains, sealed: noChains, sending: false },
 };
 
 /** A step that changes nothing but `state`. */

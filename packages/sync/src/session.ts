@@ -10,6 +10,11 @@
  *        hello/digest that differs    -> records, if those differ; heads that were not told yet
  *        records                      -> serve what the remote lacks; records in turn, if we lack something
  *        acts                         -> add; when added: records again while there is more and it helps, else pull
+ *        applied (known to the remote, or brought by it), at a hub
+ *                                     -> stored, at once or with what gathers behind the one on its way
+ *        sealed (event)               -> sealed, likewise; on opening, all of the newest seal's frontier
+ *        stored/sealed, heads/have or an equal digest, from a hub
+ *                                     -> confirm;   stored/sealed from anybody else: violation
  *        heads/have                   -> pull what we lack, if no pull is outstanding and no records are waited for;
  *                                        what the last answer did not bring only after heads, or news of that chain
  *        batches                      -> deliver; when delivered: pull on while it helps
@@ -41,6 +46,7 @@ import {
   payRecords,
   pushRecords,
 } from "./session-records.ts";
+import { appliedThere, onVouch, onVouched, vouch } from "./session-vouching.ts";
 import { andThen, send, stay } from "./session-state.ts";
 import type {
   LocalView,
@@ -98,7 +104,7 @@ function pull(state: SessionState, view: LocalView): Step {
 function onHeadsDigest(state: SessionState, digest: Uint8Array, view: LocalView): Step {
   const heads = view.heads();
   return toHex(digest) === toHex(view.digest())
-    ? stay({ ...state, said: withEntries(noChains, keyed(heads)) })
+    ? appliedThere({ ...state, said: withEntries(noChains, keyed(heads)) }, heads)
     : tell(state, "heads", heads);
 }
 
@@ -114,8 +120,14 @@ const onDigests = (
 function onHello(state: SessionState, message: SyncMessage, view: LocalView): Step {
   if (message.type !== "hello") return violation(state, "a message came before hello");
   if (message.space !== view.space) return violation(state, "the peer is in another space");
-  return onDigests({ ...state, phase: "open" }, message, view);
+  return andThen(onDigests({ ...state, phase: "open" }, message, view), (next) =>
+    view.vouches ? vouch(next, "sealed", view.sealed()) : stay(next),
+  );
 }
+
+/** The remote's word about its heads; a hub's is a confirmation, too. */
+const onHeads = (state: SessionState, heads: readonly ChainHead[], view: LocalView): Step =>
+  andThen(appliedThere(hear(state, heads, view), heads), (next) => pull(next, view));
 
 /** What was asked for in vain may be asked for again. */
 const unstick = (state: SessionState): SessionState =>
@@ -129,9 +141,9 @@ function onMessage(state: SessionState, message: SyncMessage, view: LocalView): 
     case "digest":
       return onDigests(state, message, view);
     case "heads":
-      return pull(unstick(hear(state, message.heads, view)), view);
+      return onHeads(unstick(state), message.heads, view);
     case "have":
-      return pull(hear(state, message.heads, view), view);
+      return onHeads(state, message.heads, view);
     case "pull":
       return stay(state, { type: "serve", spans: message.spans });
     case "batches":
@@ -156,6 +168,9 @@ function onMessage(state: SessionState, message: SyncMessage, view: LocalView): 
             { ...state, wants: state.wants - 1 },
             { type: "add-headers", headers: message.headers },
           );
+    case "stored":
+    case "sealed":
+      return onVouch(state, message);
   }
 }
 
@@ -204,11 +219,17 @@ const withNews = (state: SessionState, chains: readonly Chain[]): SessionState =
   news: new Map([...state.news, ...keyed(chains)]),
 });
 
-function onApplied(state: SessionState, event: SessionEvent & { readonly type: "applied" }): Step {
+function onApplied(
+  state: SessionState,
+  event: SessionEvent & { readonly type: "applied" },
+  view: LocalView,
+): Step {
   const { head } = event;
   const known = knownSeq(state, chainKey(head));
-  if (known >= head.seq) return stay(state);
-  if (event.how === "brought") return stay(reach(state, [head]));
+  if (known >= head.seq || event.how === "brought") {
+    const next = known >= head.seq ? state : reach(state, [head]);
+    return view.vouches ? vouch(next, "stored", [head]) : stay(next);
+  }
   // A push over a gap would only be held; `have` lets the remote pull it all in order.
   if (event.how === "tell" || known !== head.seq - 1) return stay(withNews(state, [head]));
   return stay(reach(state, [head]), send({ type: "push", batch: event.batch }));
@@ -242,7 +263,10 @@ function tellNews(state: SessionState, view: LocalView): Step {
   const heads = [...state.news.values()].map((chain) => view.headOf(chain) ?? noHead(chain));
   const news = heads.filter((head) => isNews(state, head, view));
   const told: SessionState = { ...state, news: new Map<string, Chain>() };
-  return news.length === 0 ? stay(told) : tell(told, "have", news);
+  const telling = news.length === 0 ? stay(told) : tell(told, "have", news);
+  if (!view.vouches || news.length === heads.length) return telling;
+  const heard = heads.filter((head) => head.seq > 0 && !isNews(state, head, view));
+  return andThen(telling, (next) => vouch(next, "stored", heard));
 }
 
 /** Compares digests when it is time. */
@@ -280,7 +304,7 @@ function onOpen(state: SessionState, event: SessionEvent, view: LocalView): Step
     case "message":
       return stay(state);
     case "applied":
-      return onApplied(state, event);
+      return onApplied(state, event, view);
     case "served":
       return stay(reach(state, event.heads));
     case "delivered":
@@ -293,6 +317,10 @@ function onOpen(state: SessionState, event: SessionEvent, view: LocalView): Step
       return andThen(onRecordsAdded(state, event, view), (next) => pull(next, view));
     case "missing":
       return onMissing(state, event);
+    case "sealed":
+      return view.vouches ? vouch(state, "sealed", event.heads) : stay(state);
+    case "vouched":
+      return onVouched(state);
     case "tick":
       return onTick(state, event.nowMs, view);
   }

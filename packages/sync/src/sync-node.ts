@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { decodeBatch } from "@ctxmesh/codec";
 import type { Channel, Clock, Logger, PeerStatus, ReceiveOutcome } from "@ctxmesh/model";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
+import { Confirmations } from "./confirmations.ts";
 import { decodeMessage } from "./messages.ts";
+import type { Chain, ChainHead } from "./messages.ts";
 import { LiveSession } from "./live-session.ts";
 import { Peering } from "./peering.ts";
 import { Quotas, costOf } from "./quota.ts";
@@ -10,7 +13,7 @@ import type { Refused } from "./refusal-log.ts";
 import { isInSync } from "./session-heads.ts";
 import type { SessionEvent } from "./session-state.ts";
 import { ReplicaView } from "./sync-replica.ts";
-import type { RecordIds, Records, SyncReplica, SyncedBatch } from "./sync-replica.ts";
+import type { RecordIds, Records, ReplicaHead, SyncReplica, SyncedBatch } from "./sync-replica.ts";
 
 /** A one-to-many fast path beside the sessions, such as gossipsub. */
 export interface Broadcast {
@@ -24,7 +27,10 @@ export interface SyncNodeOptions {
   readonly replica: SyncReplica;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Whether batches of others are pushed on at once (hub) or only told about (agent, whose peers hear the writer themselves). */
+  /**
+   * Whether batches of others are pushed on at once (hub) or only told about (agent, whose peers hear the writer themselves).
+   * Who pushes on also says what is durable here, and sealed.
+   */
   readonly relay: "push" | "tell";
   /** Whether a device (hex key) may be connected now; looked at when records change and about once a second. */
   readonly admits: (device: string) => boolean;
@@ -55,6 +61,8 @@ const sizeOf = (items: readonly Uint8Array[]): number =>
  * carries out its effects. Call {@link tick} every 50 ms or so; nothing here has a timer.
  */
 export class SyncNode {
+  /** What is known to be at a hub, and sealed. */
+  readonly confirmations: Confirmations;
   readonly #options: SyncNodeOptions;
   readonly #view: ReplicaView;
   readonly #peering: Peering;
@@ -71,8 +79,10 @@ export class SyncNode {
 
   constructor(options: SyncNodeOptions) {
     this.#options = options;
-    const { replica, clock, logger } = options;
-    this.#view = new ReplicaView(replica);
+    const { replica, clock, logger, relay } = options;
+    this.#view = new ReplicaView(replica, relay === "push");
+    const headOf = (chain: Chain): ChainHead | undefined => this.#view.headOf(chain);
+    this.confirmations = new Confirmations({ replica, headOf, clock });
     this.#quotas = new Quotas(clock.now());
     this.#refusals = new RefusalLog(logger);
     this.#lookedMs = clock.now();
@@ -80,9 +90,10 @@ export class SyncNode {
     this.#peering = new Peering({
       replica,
       view: this.#view,
-      outcome: (session, outcome) => {
-        this.#judge(session, outcome);
+      outcome: (session, outcome, batch) => {
+        this.#judge(session, outcome, batch);
       },
+      confirm: async (level, heads) => this.confirmations.claim(level, heads),
       refusedRecord: (session, { code, message }) => {
         // Whether we have room for it is not the sender's doing.
         const blamed = code !== "LIMIT_EXCEEDED";
@@ -152,6 +163,16 @@ export class SyncNode {
     }
     if (Math.abs(nowMs - this.#lookedMs) >= LOOK_EVERY_MS) this.#look(nowMs);
     for (const session of this.#sessions) this.#fire(session, { type: "tick", nowMs });
+    this.confirmations.tick();
+  }
+
+  /** A hub has made a seal with this frontier, or had it when it started; those connected hear what is new in it. */
+  sealed(frontier: readonly ReplicaHead[]): void {
+    const heads = this.#view.seal(frontier);
+    for (const session of this.#sessions) this.#fire(session, { type: "sealed", heads });
+    this.confirmations.claim("sealed", heads).catch((error: unknown) => {
+      this.#options.logger.warn("seal.unread", { error: toMeshError(error).message });
+    });
   }
 
   /** What is looked at now and then. */
@@ -214,6 +235,7 @@ export class SyncNode {
   /** Sends what is new to every peer and closes all sessions. Idempotent. */
   async stop(): Promise<void> {
     for (const stop of this.#stopListening) stop();
+    this.confirmations.endWaits();
     this.tick();
     await Promise.all(
       [...this.#sessions].map(async (session) => {
@@ -233,6 +255,8 @@ export class SyncNode {
       });
     }
     const head = this.#view.applied(applied.head);
+    const { source } = applied;
+    this.confirmations.applied(head, source instanceof LiveSession && source.isHub);
     for (const session of this.#sessions) {
       const covered = broadcasting && session.channel.remote.role === "agent";
       const push =
@@ -248,6 +272,7 @@ export class SyncNode {
   #announceRecords(): void {
     const { replica, clock } = this.#options;
     this.#view.recordsChanged();
+    this.confirmations.recordsChanged();
     const fresh = replica.readRecords(this.#announced);
     this.#announced = replica.recordIds();
     const few = sizeOf(fresh.acts) + sizeOf(fresh.proofs) <= LIMITS.syncChunkBytes;
@@ -284,7 +309,11 @@ export class SyncNode {
     });
   }
 
-  #judge(session: LiveSession, outcome: ReceiveOutcome): void {
+  #judge(session: LiveSession, outcome: ReceiveOutcome, batch: Uint8Array): void {
+    // Our own batch, for one, which others brought it. So it has it, too.
+    if (outcome.kind === "duplicate" && session.isHub) {
+      this.confirmations.echoed(decodeBatch(batch).header);
+    }
     if (outcome.kind === "held" && (outcome.reason === "missing" || outcome.reason === "epoch")) {
       this.#fire(session, { type: "held", nowMs: this.#options.clock.now() });
     }

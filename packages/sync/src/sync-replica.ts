@@ -4,7 +4,7 @@ import type { DeviceKey, HeaderHash, IncarnationId, ReceiveOutcome, SpaceId } fr
 import type { ChainSpan } from "@ctxmesh/replica";
 import { DIGEST_BYTES } from "./messages.ts";
 import type { Chain, ChainHead, ChainSeq } from "./messages.ts";
-import { chainKey } from "./chain-map.ts";
+import { chainKey, isSameHead } from "./chain-map.ts";
 import type { LocalView } from "./session-state.ts";
 
 /** Which records a replica has: ids of acts, hex, and for each forked chain the first position that does not count. */
@@ -46,6 +46,12 @@ export interface SyncReplica {
   heads(): readonly ReplicaHead[];
   frontierDigest(): Uint8Array;
   limitOf(replica: DeviceKey, incarnation: IncarnationId): number;
+  /** The header at a chain position, hex, if that is here. */
+  hashAt(
+    replica: DeviceKey,
+    incarnation: IncarnationId,
+    seq: number,
+  ): Promise<HeaderHash | undefined>;
   receive(batch: Uint8Array, source?: object): Promise<ReceiveOutcome>;
   read(spans: readonly ChainSpan[]): AsyncIterable<ChainSeq & { readonly bytes: Uint8Array }>;
   onApplied(listener: (applied: SyncedBatch) => void): () => void;
@@ -73,12 +79,28 @@ export const headToTell = ({ replica, incarnation, seq, hash }: ReplicaHead): Ch
 /** The replica as sessions see it: the replica's own heads, indexed, since sessions look up one chain at a time. */
 export class ReplicaView implements LocalView {
   readonly space: SpaceId;
+  readonly vouches: boolean;
   readonly #replica: SyncReplica;
   #heads: Map<string, ChainHead> | undefined;
+  /** The frontier of the newest seal, by chain. */
+  #sealed = new Map<string, ChainHead>();
 
-  constructor(replica: SyncReplica) {
+  constructor(replica: SyncReplica, vouches: boolean) {
     this.space = replica.space.id;
     this.#replica = replica;
+    this.vouches = vouches;
+  }
+
+  sealed(): readonly ChainHead[] {
+    return [...this.#sealed.values()];
+  }
+
+  /** There is a new seal with this frontier; returns what of it has moved since the one before. */
+  seal(frontier: readonly ReplicaHead[]): readonly ChainHead[] {
+    const before = this.#sealed;
+    const heads = frontier.map(headToTell);
+    this.#sealed = new Map(heads.map((head) => [chainKey(head), head]));
+    return heads.filter((head) => !isSameHead(head, before.get(chainKey(head))));
   }
 
   /** A batch moved a head; what sessions are to be told. */

@@ -114,6 +114,8 @@ test("a peer that names chains without end is remembered up to a bound, and what
     headOf: () => undefined,
     limitOf: () => Number.POSITIVE_INFINITY,
     recordsDigest: () => digest,
+    vouches: false,
+    sealed: () => [],
     recordIds: () => ({ acts: [], forks: [] }),
   };
   const hello = message({ type: "hello", space: view.space, digest, records: digest });

@@ -70,6 +70,8 @@ describe("a peer that breaks the protocol is closed at once and named once", () 
       true,
       encodeCbor([9, Array.from({ length: 65 }, () => digest)]),
     ],
+    ["an agent's word for what is stored", true, encodeMessage({ type: "stored", heads: [] })],
+    ["an agent's word for what is sealed", true, encodeMessage({ type: "sealed", heads: [] })],
     ["batches that nobody pulled", true, encodeMessage({ type: "batches", batches: [zeros(300)] })],
     [
       "more batches than an answer has",

@@ -36,6 +36,8 @@ export interface ViewOptions {
   readonly acts?: readonly number[];
   readonly limits?: Readonly<Record<number, number>>;
   readonly branch?: number;
+  /** Whether it is a hub, with a seal over these chains. */
+  readonly sealed?: Readonly<Record<number, number>>;
 }
 
 const numberOf = ({ replica }: Pick<ChainHead, "replica">): number => Number.parseInt(replica, 16);
@@ -43,7 +45,7 @@ const numberOf = ({ replica }: Pick<ChainHead, "replica">): number => Number.par
 /** A local replica with chains as given by number and length; its digest is derived from them. */
 export function viewOf(
   chains: Readonly<Record<number, number>> = {},
-  { acts = [], limits = {}, branch = 1 }: ViewOptions = {},
+  { acts = [], limits = {}, branch = 1, sealed }: ViewOptions = {},
 ): LocalView {
   const heads = Object.entries(chains).map(([n, seq]) => head(Number(n), seq, branch));
   return {
@@ -54,6 +56,8 @@ export function viewOf(
     limitOf: (chain) => limits[numberOf(chain)] ?? Number.POSITIVE_INFINITY,
     recordsDigest: () => recordsOf(acts),
     recordIds: () => idsOf(acts),
+    vouches: sealed !== undefined,
+    sealed: () => Object.entries(sealed ?? {}).map(([n, seq]) => head(Number(n), seq, branch)),
   };
 }
 

@@ -15,7 +15,7 @@ import {
   createSeededRandom,
   createVirtualClock,
 } from "@ctxmesh/testing";
-import type { LogEntry, VirtualClock } from "@ctxmesh/testing";
+import type { LogEntry, MemoryStore, VirtualClock } from "@ctxmesh/testing";
 
 export const START_MS: number = Date.UTC(2026, 0, 1);
 export const TICK_MS = 50;
@@ -63,15 +63,16 @@ export interface NodeOptions {
   readonly broadcast?: Broadcast;
   /** Where its incarnations come from. */
   readonly random?: RandomSource;
+  readonly store?: MemoryStore;
 }
 
 /** Opens node `n`; agents tell, hubs push on. */
 export async function createNode(n: number, options: NodeOptions): Promise<Node> {
-  const { role = "agent", space, clock, broadcast } = options;
+  const { role = "agent", space, clock, broadcast, store = createMemoryStore() } = options;
   const { random = createSeededRandom(1_000 + n) } = options;
   const logger = createRecordingLogger();
   const replica = await Replica.open({
-    store: createMemoryStore(),
+    store,
     space,
     signer: deviceOf(n).signer,
     verifier,

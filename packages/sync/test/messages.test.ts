@@ -90,6 +90,8 @@ const MESSAGES: Readonly<Record<SyncMessage["type"], fc.Arbitrary<SyncMessage>>>
     )
     .map((hashes) => ({ type: "want", hashes })),
   headers: fc.array(batch, { maxLength: 8 }).map((headers) => ({ type: "headers", headers })),
+  stored: heads.map((all) => ({ type: "stored", heads: all.filter((one) => one.seq > 0) })),
+  sealed: heads.map((all) => ({ type: "sealed", heads: all.filter((one) => one.seq > 0) })),
 };
 
 /** `decoded`, the code of the error that the decoder throws, or what else it threw. */
@@ -201,7 +203,12 @@ describe("limits", () => {
     ],
     ["the version before", [0, 1, zeros(32), zeros(32)], "PROTOCOL_VIOLATION"],
     ["another version", [0, 3, zeros(32), zeros(32), zeros(32)], "PROTOCOL_VIOLATION"],
-    ["an unknown type", [11, zeros(32)], "PROTOCOL_VIOLATION"],
+    ["as many stored heads as allowed", [11, fill(MAX_HEADS, head(1))], "decoded"],
+    ["one stored head more", [11, fill(MAX_HEADS + 1, head(1))], "PROTOCOL_VIOLATION"],
+    ["one sealed head more", [12, fill(MAX_HEADS + 1, head(1))], "PROTOCOL_VIOLATION"],
+    ["nothing stored of a chain", [11, [head(0)]], "PROTOCOL_VIOLATION"],
+    ["nothing sealed of a chain", [12, [head(0)]], "PROTOCOL_VIOLATION"],
+    ["an unknown type", [13, zeros(32)], "PROTOCOL_VIOLATION"],
     ["a part too many", [6, zeros(32), zeros(32), 0], "PROTOCOL_VIOLATION"],
     ["a part too few", [6], "PROTOCOL_VIOLATION"],
     ["a short digest", [6, zeros(31), zeros(32)], "PROTOCOL_VIOLATION"],
@@ -223,6 +230,8 @@ describe("limits", () => {
   const { hash: _, ...largestFork } = largest;
   test.each<SyncMessage>([
     { type: "heads", heads: Array.from({ length: MAX_HEADS }, () => largest) },
+    { type: "stored", heads: Array.from({ length: MAX_HEADS }, () => largest) },
+    { type: "sealed", heads: Array.from({ length: MAX_HEADS }, () => largest) },
     {
       type: "records",
       acts: Array.from({ length: LIMITS.acts }, () => "ff".repeat(32)),

@@ -106,6 +106,8 @@ describe("what a message costs", () => {
     [{ type: "want", hashes: [hash] }, 0],
     [{ type: "records", acts: [], forks: [] }, 0],
     [{ type: "digest", digest: bytes, records: bytes }, 0],
+    [{ type: "stored", heads: [] }, 0],
+    [{ type: "sealed", heads: [] }, 0],
   ])("is a check for each signature: $type", (message, checks) => {
     const cost = costOf(message, 77);
     expect(cost).toMatchObject({ checks, bytes: 77 });

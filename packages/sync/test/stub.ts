@@ -25,6 +25,7 @@ export async function faceStub(parts: Partial<SyncReplica>): Promise<Faced> {
     heads: () => real.heads(),
     frontierDigest: () => real.frontierDigest(),
     limitOf: (device, incarnation) => real.limitOf(device, incarnation),
+    hashAt: async (device, incarnation, seq) => real.hashAt(device, incarnation, seq),
     receive: async (batch, source) => real.receive(batch, source),
     read: (spans) => real.read(spans),
     onApplied: (listener) => real.onApplied(listener),

@@ -24,6 +24,8 @@ const viewOf = (heads: readonly ChainHead[]): LocalView => ({
   limitOf: () => Number.POSITIVE_INFINITY,
   recordsDigest: () => records,
   recordIds: () => ({ acts: [], forks: [] }),
+  vouches: false,
+  sealed: () => [],
 });
 
 function receive(
