@@ -42,6 +42,7 @@ export function checkContext(view: CheckView): CheckContext {
     waitFor: async (hash) => waitFor(hash, view),
     hashAt: async (replica, incarnation, seq) =>
       group.hashAt(replica, incarnation, seq) ?? (await log.hashAt(replica, incarnation, seq)),
+    prunedSeq: (replica, incarnation) => log.prunedSeq(replica, incarnation),
     stored: async (hash) => group.batch(hash) ?? (await log.byHash(hash)),
     bytesOf: (doc) => state.documents.bytesOf(doc),
     openRich: state.documents.openRich(chainView(records, group)),

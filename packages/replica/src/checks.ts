@@ -58,7 +58,9 @@ export interface CheckContext {
     incarnation: IncarnationId,
     seq: number,
   ): Promise<HeaderHash | undefined>;
-  /** A stored header with its signature. */
+  /** The highest seq of a chain that was pruned, as was all before it; 0 when nothing of it was. */
+  prunedSeq(replica: DeviceKey, incarnation: IncarnationId): number;
+  /** A stored header with its signature; none of a pruned batch. */
   stored(hash: HeaderHash): Promise<SignedHeader | undefined>;
   /** Whether a batch is applied, or will be earlier in the same group. */
   has(hash: HeaderHash): Promise<boolean>;
@@ -149,11 +151,11 @@ const refuseSignature = (): CheckResult =>
 /** The chain's owner signed both headers; the later one has to be verified still. */
 async function refuseFork(
   { batch, context, verified }: Examination,
-  otherHash: HeaderHash,
+  otherHash: HeaderHash | undefined,
   detail: string,
 ): Promise<CheckResult> {
   if (!verified && !isSigned(batch, context.verifier)) return refuseSignature();
-  const other = await context.stored(otherHash);
+  const other = otherHash === undefined ? undefined : await context.stored(otherHash);
   return refused("equivocation", detail, other && encodeProof(other, batch));
 }
 
@@ -162,9 +164,12 @@ const checkKnown: Stage = async (examination) => {
   const { batch, context } = examination;
   const { replica, incarnation, seq } = batch.header;
   if (context.isHeld(batch.hash)) return { kind: "duplicate" };
+  const isPruned = seq <= context.prunedSeq(replica, incarnation);
   const other = await context.hashAt(replica, incarnation, seq);
-  if (other === undefined) return undefined;
-  if (other === batch.hash) return { kind: "duplicate" };
+  if (other === undefined && !isPruned) return undefined;
+  // Of what is pruned the hash alone is known.
+  if (other === batch.hash || (isPruned && (await context.has(batch.hash))))
+    return { kind: "duplicate" };
   return seq > context.records.limitOf(replica, incarnation)
     ? undefined
     : refuseFork(examination, other, `another header stands at seq ${String(seq)} of this chain`);

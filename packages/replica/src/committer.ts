@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Header } from "@ctxmesh/codec";
 import { HlcClock } from "@ctxmesh/facts";
 import { LIMITS, MeshError, parseIncarnationId, toHex } from "@ctxmesh/model";
 import type {
@@ -13,14 +12,14 @@ import type {
 import { checkBatch } from "./checks.ts";
 import type { CheckResult, CheckedBatch, ParsedBatch } from "./checks.ts";
 import { checkContext } from "./check-context.ts";
+import { Checkpointer } from "./checkpointer.ts";
 import type { Core } from "./core.ts";
 import { OutcomeCounters } from "./counters.ts";
 import type { ChangedKey } from "./documents.ts";
-import { encodeSignedHeader, isSigned } from "./evidence.ts";
 import type { ParsedHeader } from "./evidence.ts";
 import { Group } from "./group.ts";
 import { HoldBuffer } from "./hold.ts";
-import { chainKey, expectationMet, incarnationChange, voidHeaderChange } from "./layout.ts";
+import { expectationMet, incarnationChange } from "./layout.ts";
 import { LocalWriter } from "./local-writer.ts";
 import type { LocalWrite } from "./local-writer.ts";
 import { headOf } from "./log.ts";
@@ -28,10 +27,12 @@ import { rebuildState } from "./open.ts";
 import type { OpenState } from "./open.ts";
 import { clientOf } from "./parts.ts";
 import { RebuildPause } from "./rebuild-pause.ts";
-import type { RecordBytes, Records } from "./records.ts";
+import type { RecordBytes } from "./records.ts";
+import { RecordsQueue } from "./records-queue.ts";
 import type { ReplicaOptions } from "./replica.ts";
 import { restatementsOf } from "./restate.ts";
 import { changesWhatCounts } from "./state.ts";
+import { takeAll } from "./take-records.ts";
 import { settleWrites } from "./tasks.ts";
 import type {
   AppliedBatch,
@@ -41,7 +42,6 @@ import type {
   RecordsTask,
   WriteTask,
 } from "./tasks.ts";
-import { isVoid } from "./void-headers.ts";
 import { WorkQueue } from "./work-queue.ts";
 
 const ignore = (): void => undefined;
@@ -65,10 +65,10 @@ export class Committer {
   readonly recordListeners: Set<(change: RecordsChange) => void> = new Set();
   readonly #writes = new WorkQueue<WriteTask>();
   readonly #receives = new WorkQueue<ReceiveTask>();
-  readonly #records: RecordsTask[] = [];
-  /** The seqs of batches whose proofs are in there, by chain. */
-  readonly #provenSeqs = new Map<string, number>();
+  readonly #records = new RecordsQueue();
   readonly #pause: RebuildPause;
+  /** Makes checkpoints and prunes the log, between the groups. */
+  readonly checkpointer: Checkpointer;
   #incarnation: IncarnationId;
   #writer: LocalWriter;
   /** Somebody else writes in our incarnation. */
@@ -80,10 +80,21 @@ export class Committer {
   #failure: MeshError | undefined;
 
   constructor(options: ReplicaOptions, device: DeviceKey, opened: OpenState, inc: IncarnationId) {
-    const { log, records, state, voidHeaders, expected } = opened;
+    const { log, checkpoints, records, state, voidHeaders, expected } = opened;
     this.#options = options;
     this.#device = device;
-    this.#core = { log, records, state, voidHeaders, expected };
+    this.#core = { log, checkpoints, records, state, voidHeaders, expected };
+    this.checkpointer = new Checkpointer({
+      ...options,
+      core: this.#core,
+      self: device,
+      failed: (error) => {
+        this.#fail(error, []);
+      },
+      idle: () => {
+        if (this.#hasWork()) this.#drain();
+      },
+    });
     this.#pause = new RebuildPause(options.clock);
     this.#hlc = new HlcClock(options.clock, state.maxHlc);
     this.#hold = new HoldBuffer(() => {
@@ -157,11 +168,13 @@ export class Committer {
     return promise;
   }
 
-  /** States again what an earlier life wrote in chains that are void now. Call once, after opening. */
+  /** Goes on with what an earlier life left: states again what it wrote in chains that are void now, prunes, makes a checkpoint that is due. Call once, after opening. */
   resume(): void {
-    if (this.#core.state.ownVoid.length === 0) return;
-    this.#queueRecords({ acts: [], proofs: [] });
-    this.#drain();
+    if (this.#core.state.ownVoid.length > 0) this.#records.pushOwn({ acts: [], proofs: [] });
+    if (this.#hasWork()) this.#drain();
+    this.checkpointer.resume().catch((error: unknown) => {
+      this.#fail(error, []);
+    });
   }
 
   /** Forgets the heads that a damaged store had. */
@@ -182,24 +195,20 @@ export class Committer {
     return this.#hold.missing(sinceMs, most);
   }
 
-  /** Of the forks of one chain that are found before they take effect, the lowest is enough. */
-  #queueProof({ replica, incarnation, seq }: Header, proof: Uint8Array): void {
-    const chain = chainKey(replica, incarnation);
-    if (seq >= (this.#provenSeqs.get(chain) ?? Number.POSITIVE_INFINITY)) return;
-    this.#provenSeqs.set(chain, seq);
-    this.#queueRecords({ acts: [], proofs: [proof] });
-  }
-
-  #queueRecords(records: RecordBytes): void {
-    this.#records.push({ ...records, headers: [], resolve: ignore, reject: ignore });
-  }
-
   #isRecordsTurn(): boolean {
     return this.#records.length > 0 && this.#pause.isOver();
   }
 
   #hasWork(): boolean {
-    return this.#isRecordsTurn() || this.#writes.length + this.#receives.length > 0;
+    return (
+      this.#isRecordsTurn() ||
+      this.#writes.length + this.#receives.length > 0 ||
+      this.#isCheckpointWanted()
+    );
+  }
+
+  #isCheckpointWanted(): boolean {
+    return this.#failure === undefined && this.checkpointer.isWanted();
   }
 
   #drain(): void {
@@ -214,7 +223,8 @@ export class Committer {
     // One turn of the queue gathers what the same tick enqueued.
     await Promise.resolve();
     while (this.#hasWork()) {
-      const records = this.#isRecordsTurn() ? this.#records.splice(0) : [];
+      if (this.#isCheckpointWanted()) this.checkpointer.begin();
+      const records = this.#isRecordsTurn() ? this.#records.takeAll() : [];
       const receives = this.#receives.take(LIMITS.batchesPerGroup);
       const writes = this.#writes.take(LIMITS.writesPerGroup);
       if (this.#failure !== undefined) {
@@ -237,6 +247,7 @@ export class Committer {
         ? error
         : new MeshError("INTERNAL", "the replica stopped on an unexpected error", { cause: error });
     this.#options.logger.error("replica.failed", { error: this.#failure });
+    this.checkpointer.giveUp();
     for (const task of tasks) task.reject(this.#failure);
   }
 
@@ -264,7 +275,12 @@ export class Committer {
       for (const batch of group.batches) this.#apply(batch);
       for (const settle of accepted) settle();
     }
-    settleWrites(writes, results, this.#core.state.frontier.maxHlc);
+    const { frontier } = this.#core.state;
+    settleWrites(writes, results, {
+      hlc: frontier.maxHlc,
+      incarnation: this.#incarnation,
+      seq: frontier.head(this.#device, this.#incarnation)?.seq ?? 0,
+    });
   }
 
   async #checkReceived({ batch, released }: ReceiveTask, group: Group): Promise<ReceiveOutcome> {
@@ -303,15 +319,18 @@ export class Committer {
       case "duplicate":
         return result;
       case "refused":
-        if (result.proof !== undefined) this.#queueProof(batch.header, result.proof);
+        if (result.proof !== undefined) this.#records.pushProof(batch.header, result.proof);
         return { kind: "refused", reason: result.reason, detail: result.detail };
     }
   }
 
   /** A durable batch becomes visible; what waited for it goes back into the queue. */
   #apply(batch: CheckedBatch): void {
-    const { frontier, documents, waitingFor } = this.#core.state;
+    const { voidHeaders, state } = this.#core;
+    const { frontier, documents, waitingFor } = state;
     const head = headOf(batch);
+    this.checkpointer.beforeApply(batch);
+    if (voidHeaders.get(batch.hash) !== undefined) state.arrived.add(batch.hash);
     const origin = head.incarnation === this.#incarnation ? "local" : "remote";
     frontier.advance(head, batch.header.deps);
     const records = batch.parts.flatMap((part) =>
@@ -329,7 +348,7 @@ export class Committer {
     this.#requeue(this.#hold.takeWaitingFor(batch.hash));
     if (waitingFor.has(batch.hash)) {
       this.#stale = true;
-      this.#queueRecords({ acts: [], proofs: [] });
+      this.#records.pushOwn({ acts: [], proofs: [] });
     }
     for (const listener of this.batchListeners) this.#announce(listener, applied);
   }
@@ -354,46 +373,24 @@ export class Committer {
   /** Takes records and void headers; when they change what counts, everything is worked out anew. */
   async #takeRecords(tasks: readonly RecordsTask[]): Promise<void> {
     const { store, verifier, clock } = this.#options;
-    const before = this.#core.records;
-    this.#provenSeqs.clear();
-    const results = tasks.map((task) => {
-      const update = this.#core.records.with(task, verifier, clock.now());
-      this.#core.records = update.records;
-      return update;
-    });
-    const headers = tasks.flatMap((task) => this.#takeHeaders(task.headers));
-    const changes = [
-      ...results.flatMap((result) => result.changes),
-      ...headers.map((header) => voidHeaderChange(header.hash, encodeSignedHeader(header))),
-    ];
-    if (changes.length > 0) await store.write(changes);
+    const { records: before, voidHeaders, state } = this.#core;
+    const context = { core: this.#core, hold: this.#hold, verifier, nowMs: clock.now() };
+    const { records, results, headers, changes } = takeAll(tasks, context);
+    this.#core.records = records;
+    if (records !== before) voidHeaders.recordsChanged();
+    const rebuild = this.#stale || changesWhatCounts(before, records, state);
+    const also = rebuild || records !== before ? this.checkpointer.recordsChange(rebuild) : [];
+    if (changes.length + also.length > 0) await store.write([...changes, ...also]);
     for (const header of headers) this.#useHeader(header);
-    const changed = await this.#reconsider(before);
+    const changed = rebuild ? await this.#rebuild() : [];
+    // What was held for a grant may be covered now, what was held for a device may be void.
+    if (rebuild || records !== before) this.#requeue(this.#hold.takeAll());
+    await this.#restate();
     for (const [i, { resolve }] of tasks.entries()) {
       resolve({ added: results[i]?.added ?? 0, refused: results[i]?.refused ?? [] });
     }
-    if (this.#core.records === before) return;
+    if (records === before) return;
     for (const listener of this.recordListeners) this.#announce(listener, { changed });
-  }
-
-  /**
-   * Takes well-signed headers of void batches that held ones wait for, or that other such headers name;
-   * returns what is to be stored of them.
-   */
-  #takeHeaders(headers: readonly ParsedHeader[]): readonly ParsedHeader[] {
-    const { records, voidHeaders } = this.#core;
-    return headers.filter((header) => {
-      const wanted = this.#hold.isMissing(header.hash) || voidHeaders.names(header.hash);
-      const taken =
-        wanted &&
-        voidHeaders.size < LIMITS.voidHeaders &&
-        voidHeaders.get(header.hash) === undefined &&
-        header.header.space === records.space.id &&
-        isVoid(records, header) &&
-        isSigned(header, this.#options.verifier);
-      if (taken) voidHeaders.add(header);
-      return taken;
-    });
   }
 
   #useHeader({ header, hash }: ParsedHeader): void {
@@ -403,24 +400,13 @@ export class Committer {
     this.#requeue(this.#hold.takeWaitingFor(hash));
   }
 
-  /** Brings the state in line with the records; returns the keys whose answer is another one now. */
-  async #reconsider(before: Records): Promise<readonly ChangedKey[]> {
-    const { records, state } = this.#core;
-    if (records !== before) this.#core.voidHeaders.recordsChanged();
-    const rebuild = this.#stale || changesWhatCounts(before, records, state);
-    const changed = rebuild ? await this.#rebuild() : [];
-    // What was held for a grant may be covered now, what was held for a device may be void.
-    if (rebuild || records !== before) this.#requeue(this.#hold.takeAll());
-    await this.#restate();
-    return changed;
-  }
-
   async #rebuild(): Promise<readonly ChangedKey[]> {
     const { clock, logger } = this.#options;
-    const { log, records, voidHeaders, state: old } = this.#core;
+    const { state: old } = this.#core;
     const startedMs = clock.now();
     this.#stale = false;
-    this.#core.state = await rebuildState(log, records, this.#device, voidHeaders);
+    this.#core.state = await rebuildState(this.#core, this.#device);
+    this.checkpointer.rebuilt();
     const tookMs = this.#pause.begin(startedMs);
     const voids = [...this.#core.state.voids.values()];
     logger.info("replica.rebuilt", {
@@ -471,6 +457,7 @@ export class Committer {
     this.#closed = true;
     while (this.#draining !== undefined) await this.#draining;
     const error = new MeshError("CLOSED", "the replica is closed");
-    for (const task of this.#records.splice(0)) task.reject(error);
+    for (const task of this.#records.takeAll()) task.reject(error);
+    await this.checkpointer.close(this.#failure === undefined);
   }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Checkpoints } from "./checkpoints.ts";
 import type { BatchLog } from "./log.ts";
 import type { ExpectedHead } from "./open.ts";
 import type { Records } from "./records.ts";
@@ -8,6 +9,7 @@ import type { VoidHeaders } from "./void-headers.ts";
 /** What a replica has at a moment; the committer alone changes it. */
 export interface Core {
   readonly log: BatchLog;
+  readonly checkpoints: Checkpoints;
   readonly voidHeaders: VoidHeaders;
   readonly records: Records;
   readonly state: State;

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { canonicalJson } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
-import { SlotStore, counting, expiryMs, isNewer, resolve, undominatedOf } from "@ctxmesh/facts";
+import {
+  SlotStore,
+  counting,
+  decodeState,
+  encodeState,
+  expiryMs,
+  isNewer,
+  resolve,
+  undominatedOf,
+} from "@ctxmesh/facts";
 import type {
   ChainId,
   FactFrame,
@@ -50,7 +59,7 @@ function versionOf({ undominated }: Resolution): string {
 }
 
 /** What a slot says, in plain data. */
-function contentOf(slot: Slot): Omit<Candidate, "standing" | "retraction"> {
+export function contentOf(slot: Slot): Omit<Candidate, "standing" | "retraction"> {
   const { valueJson, confidence, source, ttlMs, tags, basis } = slot;
   return {
     writer: slot.writer,
@@ -93,12 +102,19 @@ interface Answer {
 export class DocumentFacts {
   readonly #doc: DocumentName;
   readonly #resolvers: Resolvers;
-  readonly #store = new SlotStore();
+  readonly #store: SlotStore;
   readonly #answers = new Map<string, Answer>();
 
-  constructor(doc: DocumentName, resolvers: Resolvers) {
+  /** Empty, or with what {@link encode} made. Throws `FORMAT_INVALID`. */
+  constructor(doc: DocumentName, resolvers: Resolvers, state?: Uint8Array) {
     this.#doc = doc;
     this.#resolvers = resolvers;
+    this.#store = state === undefined ? new SlotStore() : decodeState(state);
+  }
+
+  /** The whole state, for this replica's own storage. */
+  encode(): Uint8Array {
+    return encodeState(this.#store);
   }
 
   /** About the encoded size. */
@@ -152,6 +168,17 @@ export class DocumentFacts {
   visible(key: string, nowMs: number): VisibleFact | undefined {
     const { fact, writtenMs } = this.#answer(key, nowMs);
     return fact === undefined ? undefined : { ...fact, ageMs: Math.max(0, nowMs - writtenMs) };
+  }
+
+  /** The visible facts of a query in key order, at most so many. */
+  list(query: ListQuery, nowMs: number, most: number): readonly VisibleFact[] {
+    const found: VisibleFact[] = [];
+    for (const key of this.keys(query)) {
+      if (found.length >= most) break;
+      const fact = this.visible(key, nowMs);
+      if (fact !== undefined) found.push(fact);
+    }
+    return found;
   }
 
   /** Every writer's candidate, newest first, each with its standing. */

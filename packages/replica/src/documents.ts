@@ -14,9 +14,11 @@ import type {
 } from "@ctxmesh/model";
 import { RichDocument } from "@ctxmesh/rich";
 import type { RichContent, RichRoots, RichUpdate } from "@ctxmesh/rich";
+import type { DocumentState } from "./checkpoint-format.ts";
 import type { CheckedBatch } from "./checks.ts";
 import { DocumentFacts } from "./document-facts.ts";
 import type { OpenRich } from "./parts.ts";
+import { Shelf } from "./shelf.ts";
 import { VoidContent } from "./void-content.ts";
 import type { ChainView } from "./void-content.ts";
 
@@ -26,13 +28,16 @@ export interface ChangedKey {
   readonly key: string;
 }
 
-const DEFAULT_LIST_LIMIT = 1000;
+/** Facts of a list without a limit. */
+export const DEFAULT_LIST_LIMIT = 1_000;
 
 /** All documents of one space. */
 export class Documents {
-  readonly #factsByDoc = new Map<DocumentName, DocumentFacts>();
-  readonly #richByDoc = new Map<DocumentName, RichDocument>();
+  readonly #factsByDoc = new Shelf((doc, state) => new DocumentFacts(doc, this.#resolvers, state));
+  readonly #richByDoc = new Shelf((_, state) => RichDocument.fromState(state));
   readonly #resolvers: Resolvers;
+  /** Those that changed since they were last written to the store. */
+  #dirty = new Set<DocumentName>();
   /** Rich operations that never come. */
   readonly voids: VoidContent = new VoidContent();
 
@@ -42,7 +47,35 @@ export class Documents {
 
   /** Number of documents. */
   get size(): number {
-    return new Set([...this.#factsByDoc.keys(), ...this.#richByDoc.keys()]).size;
+    return new Set([...this.#factsByDoc.docs(), ...this.#richByDoc.docs()]).size;
+  }
+
+  /** Takes a document as it was encoded. */
+  load(doc: DocumentName, { facts, rich }: DocumentState): void {
+    if (facts !== undefined) this.#factsByDoc.put(doc, facts);
+    if (rich !== undefined) this.#richByDoc.put(doc, rich);
+  }
+
+  /** A document as it is applied, without what is only staged. */
+  encode(doc: DocumentName): DocumentState {
+    return {
+      facts: this.#factsByDoc.get(doc)?.encode(),
+      rich: this.#richByDoc.get(doc)?.encodeState(),
+    };
+  }
+
+  /** The documents that changed since they were last taken here. */
+  takeDirty(): Set<DocumentName> {
+    const dirty = this.#dirty;
+    this.#dirty = new Set();
+    return dirty;
+  }
+
+  /** About the encoded size of all documents that changed. */
+  dirtyBytes(): number {
+    let bytes = 0;
+    for (const doc of this.#dirty) bytes += this.bytesOf(doc);
+    return bytes;
   }
 
   /** About the encoded size of a document. */
@@ -51,21 +84,11 @@ export class Documents {
   }
 
   #facts(doc: DocumentName): DocumentFacts {
-    let facts = this.#factsByDoc.get(doc);
-    if (facts === undefined) {
-      facts = new DocumentFacts(doc, this.#resolvers);
-      this.#factsByDoc.set(doc, facts);
-    }
-    return facts;
+    return this.#factsByDoc.getOrMake(doc, () => new DocumentFacts(doc, this.#resolvers));
   }
 
   #rich(doc: DocumentName): RichDocument {
-    let rich = this.#richByDoc.get(doc);
-    if (rich === undefined) {
-      rich = new RichDocument();
-      this.#richByDoc.set(doc, rich);
-    }
-    return rich;
+    return this.#richByDoc.getOrMake(doc, () => new RichDocument());
   }
 
   /** Checks rich updates against what is staged; changes nothing. */
@@ -104,6 +127,7 @@ export class Documents {
     for (const part of parts) {
       const { doc } = part;
       if (part.kind === "void") continue;
+      this.#dirty.add(doc);
       if (part.kind === "rich") {
         this.#rich(doc).apply(part.update);
         continue;
@@ -147,14 +171,12 @@ export class Documents {
   list(query: ListQuery, nowMs: number): readonly VisibleFact[] {
     const limit = query.limit ?? DEFAULT_LIST_LIMIT;
     const found: VisibleFact[] = [];
-    const docs = [...this.#factsByDoc].toSorted(([a], [b]) => (a < b ? -1 : 1));
-    for (const [doc, facts] of docs) {
-      if (query.doc !== undefined && query.doc !== doc) continue;
-      for (const key of facts.keys(query)) {
-        if (found.length >= limit) return found;
-        const fact = facts.visible(key, nowMs);
-        if (fact !== undefined) found.push(fact);
-      }
+    const docs =
+      query.doc === undefined ? this.#factsByDoc.docs().toSorted() : [query.doc as DocumentName];
+    for (const doc of docs) {
+      if (found.length >= limit) break;
+      const facts = this.#factsByDoc.get(doc);
+      if (facts !== undefined) found.push(...facts.list(query, nowMs, limit - found.length));
     }
     return found;
   }
@@ -162,7 +184,7 @@ export class Documents {
   /** The version of each key's answer now, by document and key. */
   versions(nowMs: number): Map<string, ChangedKey & { readonly version: string }> {
     const versions = new Map<string, ChangedKey & { readonly version: string }>();
-    for (const [doc, facts] of this.#factsByDoc) {
+    for (const [doc, facts] of this.#factsByDoc.entries()) {
       for (const key of facts.keys({})) {
         const version = facts.visible(key, nowMs)?.version;
         if (version !== undefined) versions.set(`${doc}\n${key}`, { doc, key, version });
@@ -187,7 +209,7 @@ export class Documents {
   count(nowMs: number): { facts: number; contested: number } {
     let facts = 0;
     let contested = 0;
-    for (const document of this.#factsByDoc.values()) {
+    for (const [, document] of this.#factsByDoc.entries()) {
       const count = document.count(nowMs);
       facts += count.facts;
       contested += count.contested;
@@ -200,10 +222,10 @@ export class Documents {
    * of every rich root, sorted: a function of the applied batches and the policy alone when `asOf` is the frontier's own time.
    */
   leaves(asOf: Hlc): readonly string[] {
-    const facts = [...this.#factsByDoc.values()].flatMap((each) => each.leaves(hlcToMs(asOf)));
-    const rich = [...this.#richByDoc].flatMap(([doc, each]) =>
-      each.content().map((root) => canonicalJson({ doc, ...root })),
-    );
+    const facts = this.#factsByDoc.entries().flatMap(([, each]) => each.leaves(hlcToMs(asOf)));
+    const rich = this.#richByDoc
+      .entries()
+      .flatMap(([doc, each]) => each.content().map((root) => canonicalJson({ doc, ...root })));
     return [...facts, ...rich].toSorted((a, b) => (a < b ? -1 : 1));
   }
 }

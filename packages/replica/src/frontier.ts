@@ -46,6 +46,19 @@ export class Frontier {
     return new Map(this.#unnamed);
   }
 
+  /** The frontier with these heads, of which no header names the `unnamed` ones, oldest first. */
+  static of(heads: readonly Head[], unnamed: readonly Head[]): Frontier {
+    const frontier = new Frontier();
+    for (const head of heads) {
+      frontier.#heads.set(chainKey(head.replica, head.incarnation), head);
+      if (head.hlc > frontier.#maxHlc) frontier.#maxHlc = head.hlc;
+    }
+    for (const { replica, incarnation, hash } of unnamed) {
+      frontier.#unnamed.set(chainKey(replica, incarnation), hash);
+    }
+    return frontier;
+  }
+
   /** Moves a chain's head to its next batch, which names `deps`. */
   advance(head: Head, deps: readonly HeaderHash[]): void {
     const chain = chainKey(head.replica, head.incarnation);

@@ -14,14 +14,23 @@
  * | 0x07 | replica(32) inc(16)         | proof that the chain forks              |
  * | 0x08 | header hash(32)             | CBOR [header, signature] of a void batch whose body is not here |
  * | 0x09 | replica(32) inc(16)         | as 0x05: a head that a damaged store had, and this one has to reach |
+ * | 0x0a | 0x01 or 0x02                | a checkpoint: see checkpoint-format.ts. 0x01: the base, 0x02: the newest |
+ * | 0x0a | 0x03                        | digest(32) of what the newest one was judged by |
+ * | 0x0a | 0x04                        | nothing: batches up to the base's position are being removed |
+ * | 0x0b | position(u64) document name | a document's state as of that log position, sealed |
  *
  * One write adds to all of 0x02 to 0x05, so they never disagree; on opening, the log is walked and must
  * lead to exactly the recorded heads. The log's order is a causal order. It also holds the batches that
  * became void: what counts is worked out from 0x06 and 0x07 when the log is read.
+ *
+ * Up to the base's position 0x02 and 0x03 have only the batches that were void when it was made; what the others came to is in the
+ * base. 0x04 keeps all of them, so that what is gone is still known.
  */
+import { utf8Decode, utf8Encode } from "@ctxmesh/codec";
 import {
   fromHex,
   parseDeviceKey,
+  parseDocumentName,
   parseHeaderHash,
   parseIncarnationId,
   toHex,
@@ -29,6 +38,7 @@ import {
 import type {
   ActId,
   DeviceKey,
+  DocumentName,
   HeaderHash,
   Hlc,
   IncarnationId,
@@ -46,6 +56,8 @@ const TAG = {
   proof: 7,
   voidHeader: 8,
   expected: 9,
+  checkpoint: 10,
+  document: 11,
 } as const;
 /** From here on records are not the replica's own. */
 const FIRST_FOREIGN_TAG = 0x10;
@@ -122,6 +134,9 @@ export const readChainEntry = (value: Uint8Array): { position: number; hash: Hea
   position: readU64(value, 0),
   hash: parseHeaderHash(toHex(value.subarray(U64))),
 });
+
+/** The log positions of all header hashes. */
+export const hashRange: StoreRange = { gte: pack(TAG.hash), lt: pack(TAG.hash + 1) };
 
 /** The log position under a header hash. */
 export const readHashEntry = (value: Uint8Array): number => readU64(value, 0);
@@ -228,6 +243,32 @@ export const readExpected = (
   replica: parseDeviceKey(toHex(key.subarray(1, 33))),
   incarnation: parseIncarnationId(toHex(key.subarray(33))),
   seq: readU64(value, 0),
+});
+
+/** The checkpoint that stands for the pruned part of the log. */
+export const baseKey: Uint8Array = Uint8Array.of(TAG.checkpoint, 1);
+/** That key alone. */
+export const baseRange: StoreRange = { gte: baseKey, lt: Uint8Array.of(TAG.checkpoint, 2) };
+/** The newest checkpoint. */
+export const latestKey: Uint8Array = Uint8Array.of(TAG.checkpoint, 2);
+/** The digest of what the newest checkpoint was judged by. */
+export const judgedKey: Uint8Array = Uint8Array.of(TAG.checkpoint, 3);
+/** There while batches that the base stands for are being removed. */
+export const pruningKey: Uint8Array = Uint8Array.of(TAG.checkpoint, 4);
+
+/** All states of documents. */
+export const documentRange: StoreRange = { gte: pack(TAG.document), lt: pack(TAG.document + 1) };
+
+/** The key of a document's state as of a log position. */
+export const documentKey = (doc: DocumentName, position: number): Uint8Array =>
+  pack(TAG.document, position, utf8Encode(doc));
+
+/** What a key of {@link documentRange} names. */
+export const readDocumentKey = (
+  key: Uint8Array,
+): { readonly doc: DocumentName; readonly position: number } => ({
+  doc: parseDocumentName(utf8Decode(key.subarray(1 + U64))),
+  position: readU64(key, 1),
 });
 
 /** Whether a key is a batch's. */

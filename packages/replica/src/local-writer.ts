@@ -34,6 +34,13 @@ export interface LocalEdit {
   readonly edit: (roots: RichRoots) => void;
 }
 
+/** When a write was made, by the HLC of its last fact, and the batch that carries it. */
+export interface WriteStamp {
+  readonly hlc: Hlc;
+  readonly incarnation: IncarnationId;
+  readonly seq: number;
+}
+
 const isReady = (write: PreparedWrite | Error | undefined): write is PreparedWrite =>
   write !== undefined && !(write instanceof Error);
 
@@ -50,10 +57,10 @@ export class LocalWriter {
   }
 
   /**
-   * Adds the batches of the writes to a group. Returns for each write the HLC of its last fact, undefined
-   * when it changed nothing, or the error of an edit that threw.
+   * Adds the batches of the writes to a group. Returns for each write its stamp, undefined when it changed
+   * nothing, or the error of an edit that threw.
    */
-  build(writes: readonly LocalWrite[], group: Group): readonly (Hlc | Error | undefined)[] {
+  build(writes: readonly LocalWrite[], group: Group): readonly (WriteStamp | Error | undefined)[] {
     const prepared = writes.map((write) => this.#prepare(write));
     const ready = prepared.filter(isReady);
     const stamps = this.#buildBatches(ready, group).values();
@@ -75,7 +82,7 @@ export class LocalWriter {
     }
   }
 
-  #buildBatches(writes: readonly PreparedWrite[], group: Group): readonly Hlc[] {
+  #buildBatches(writes: readonly PreparedWrite[], group: Group): readonly WriteStamp[] {
     const { core, device, incarnation, signer, clock, hlc } = this.#options;
     const { space } = core.records;
     const { documents } = core.state;
@@ -97,7 +104,7 @@ export class LocalWriter {
       };
       const { batch, stamps } = buildBatch(pack, position, this.#seqs, tools);
       group.add(batch);
-      return stamps;
+      return stamps.map((at) => ({ hlc: at, incarnation, seq: position.seq }));
     });
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The replica's log of accepted batches in the store: opened and verified, extended, and read back. Some may have become void. */
-import { MeshError, toHex } from "@ctxmesh/model";
+import { decodeBatch } from "@ctxmesh/codec";
+import { LIMITS, MeshError, toHex } from "@ctxmesh/model";
 import type {
   DeviceKey,
   HeaderHash,
@@ -26,7 +27,7 @@ import {
   readU64,
 } from "./layout.ts";
 import type { Head } from "./layout.ts";
-import { decodeStored, encodeStored } from "./stored-batch.ts";
+import { STORED_BYTES, decodeStored, encodeStored } from "./stored-batch.ts";
 
 /** Refuses the log. */
 export const corrupt = (problem: string, cause?: unknown): never => {
@@ -55,6 +56,32 @@ function readStored(stored: Uint8Array, position: number, vault: Vault | undefin
   }
 }
 
+const hole = (position: number): never => corrupt(`has a hole at position ${String(position)}`);
+
+/** The header of a batch of our own log; its bodies stay as they are. */
+function parseStored(stored: Uint8Array, position: number): ReturnType<typeof decodeBatch> {
+  try {
+    return decodeBatch(stored, STORED_BYTES);
+  } catch (error) {
+    return corrupt(`has no batch at position ${String(position)}`, error);
+  }
+}
+
+/** Whether a batch at a position up to the pruned one is gone for good, or to go: it counted. */
+const isPruned = (
+  heads: ReadonlyMap<string, Head>,
+  { header: { replica, incarnation, seq } }: Pick<ParsedBatch, "header">,
+): boolean => seq <= (heads.get(chainKey(replica, incarnation))?.seq ?? 0);
+
+/** The next batch of a log continues its chain. */
+function link(heads: Map<string, Head>, batch: ParsedBatch, position: number): void {
+  const chain = chainKey(batch.header.replica, batch.header.incarnation);
+  if ((heads.get(chain)?.hash ?? null) !== batch.header.prev) {
+    corrupt(`breaks a chain at position ${String(position)}`);
+  }
+  heads.set(chain, headOf(batch));
+}
+
 const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
   a !== undefined && b !== undefined && toHex(a) === toHex(b);
 
@@ -74,43 +101,74 @@ export interface StoredBatch {
   readonly bytes: Uint8Array;
 }
 
+/** The part of the log that is gone, but for the batches of it that did not count. */
+export interface Pruned {
+  /** Its last position; 0 when nothing is gone. */
+  readonly position: number;
+  /** The newest batch of each chain that is gone, by chain; so is all before it. */
+  readonly heads: ReadonlyMap<string, Head>;
+}
+
+/** Where reading begins. */
+export interface LogStart {
+  readonly pruned: Pruned;
+  /** Everything up to there is known already, which may be more than what was pruned; 0 to read all that there is. */
+  readonly position: number;
+  /** The newest stored batch of each chain up to there. */
+  readonly heads: Iterable<Head>;
+}
+
+type Placed = readonly [batch: ParsedBatch, position: number];
+
+const indexed = (heads: Iterable<Head>): Map<string, Head> =>
+  new Map([...heads].map((head) => [chainKey(head.replica, head.incarnation), head]));
+
+/** What a base checkpoint stands for. */
+export const prunedBy = (
+  base: { readonly position: number; readonly heads: readonly Head[] } | undefined,
+): Pruned => ({ position: base?.position ?? 0, heads: indexed(base?.heads ?? []) });
+
 /** The accepted batches of one space in one store. */
 export class BatchLog {
   readonly #store: Store;
   readonly #vault: Vault | undefined;
   /** The newest batch of each chain, whether it counts or not. */
-  readonly #heads = new Map<string, Head>();
-  #count = 0;
+  readonly #heads: Map<string, Head>;
+  #pruned: Pruned;
+  /** The position of the newest batch. */
+  #position: number;
 
-  private constructor(store: Store, vault: Vault | undefined) {
+  private constructor(store: Store, vault: Vault | undefined, { pruned, ...start }: LogStart) {
     this.#store = store;
     this.#vault = vault;
+    this.#pruned = pruned;
+    this.#position = Math.max(start.position, pruned.position);
+    this.#heads = indexed(start.heads);
   }
 
   /**
-   * Opens the log and hands every stored batch to `replay` in order. Throws `STORE_CORRUPT` when a
+   * Opens the log and hands every stored batch behind the start to `replay` in order. Throws `STORE_CORRUPT` when a
    * position is missing, a chain does not link, or the recorded heads disagree; `KEY_INVALID` when the vault can't open a body.
    */
   static async open(
     store: Store,
     vault: Vault | undefined,
+    start: LogStart,
     replay: (batch: ParsedBatch, position: number) => void,
   ): Promise<BatchLog> {
-    const log = new BatchLog(store, vault);
-    const heads = log.#heads;
-    for await (const [key, value] of store.scan(logRange(1))) {
-      log.#count++;
-      if (readU64(key, 1) !== log.#count) corrupt(`has a hole at position ${String(log.#count)}`);
-      const batch = readStored(value, log.#count, vault);
-      const chain = chainKey(batch.header.replica, batch.header.incarnation);
-      if ((heads.get(chain)?.hash ?? null) !== batch.header.prev) {
-        corrupt(`breaks a chain at position ${String(log.#count)}`);
-      }
-      heads.set(chain, headOf(batch));
-      replay(batch, log.#count);
+    const log = new BatchLog(store, vault, start);
+    for await (const [batch, position] of log.#walk(start.position)) {
+      link(log.#heads, batch, position);
+      log.#position = Math.max(log.#position, position);
+      replay(batch, position);
     }
+    await log.#compareHeads(log.#heads);
+    return log;
+  }
+
+  async #compareHeads(heads: ReadonlyMap<string, Head>): Promise<void> {
     let recorded = 0;
-    for await (const [key, value] of store.scan(headRange)) {
+    for await (const [key, value] of this.#store.scan(headRange)) {
       recorded++;
       const head = heads.get(chainOfHeadKey(key));
       if (head === undefined || !sameBytes(value, headChange(head).value)) {
@@ -118,15 +176,82 @@ export class BatchLog {
       }
     }
     if (recorded !== heads.size) corrupt("does not lead to its recorded heads");
-    return log;
+  }
+
+  /** Reads all stored batches once more, link by link. Throws as {@link open}. */
+  async verify(): Promise<void> {
+    const last = this.#position;
+    const expected = new Map(this.#heads);
+    const heads = new Map(this.#pruned.heads);
+    for await (const [batch, position] of this.#walk(0)) {
+      if (position > last) break;
+      link(heads, batch, position);
+    }
+    const leads = [...expected].every(([chain, { hash }]) => heads.get(chain)?.hash === hash);
+    if (!leads) corrupt("does not lead to its recorded heads");
+  }
+
+  /** The position of the newest batch. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** What is gone. */
+  get pruned(): Pruned {
+    return this.#pruned;
+  }
+
+  /** The stored batches behind a position, in order; up to what was pruned, those that are left for good. */
+  async *#walk(after: number): AsyncGenerator<Placed> {
+    const { position: gone, heads } = this.#pruned;
+    let last = Math.max(after, gone);
+    for await (const [key, value] of this.#store.scan(logRange(after + 1))) {
+      const position = readU64(key, 1);
+      if (position > gone && position !== ++last) corrupt(`has a hole at position ${String(last)}`);
+      const batch = readStored(value, position, this.#vault);
+      if (position > gone || !isPruned(heads, batch)) yield [batch, position];
+    }
   }
 
   /** All stored batches in order. */
-  async *batches(): AsyncGenerator<readonly [batch: ParsedBatch, position: number]> {
+  batches(): AsyncGenerator<Placed> {
+    return this.#walk(0);
+  }
+
+  /**
+   * What is pruned is another part now, which a base in the store stands for. It is as good as gone; {@link remove}
+   * takes it out of the store.
+   */
+  prune(pruned: Pruned): void {
+    this.#pruned = pruned;
+  }
+
+  /**
+   * Takes what is pruned out of the store, in writes of `LIMITS.prunesPerWrite` batches; its hashes stay. May end early,
+   * when it is not wanted any more, and be begun again.
+   */
+  async remove(isWanted: () => boolean): Promise<{ batches: number; bytes: number; all: boolean }> {
+    const { position: gone, heads } = this.#pruned;
+    const removed = { batches: 0, bytes: 0, all: false };
+    let changes: StoreChange[] = [];
+    const flush = async (): Promise<void> => {
+      if (changes.length > 0) await this.#store.write(changes);
+      changes = [];
+    };
     for await (const [key, value] of this.#store.scan(logRange(1))) {
+      if (!isWanted()) return removed;
       const position = readU64(key, 1);
-      yield [readStored(value, position, this.#vault), position];
+      if (position > gone) break;
+      const { header } = parseStored(value, position);
+      if (!isPruned(heads, { header })) continue;
+      const { replica, incarnation, seq } = header;
+      changes.push({ key }, { key: chainEntryKey(replica, incarnation, seq) });
+      removed.batches++;
+      removed.bytes += value.length;
+      if (changes.length >= 2 * LIMITS.prunesPerWrite) await flush();
     }
+    await flush();
+    return { ...removed, all: true };
   }
 
   /** The chains, each with its newest stored batch. */
@@ -143,7 +268,7 @@ export class BatchLog {
   changesFor(batches: readonly ParsedBatch[]): readonly StoreChange[] {
     const changes: StoreChange[] = [];
     const heads = new Map<string, Head>();
-    let position = this.#count;
+    let position = this.#position;
     for (const batch of batches) {
       const head = headOf(batch);
       position++;
@@ -157,7 +282,7 @@ export class BatchLog {
 
   /** The batches of {@link changesFor} are on disk. */
   appended(batches: readonly ParsedBatch[]): void {
-    this.#count += batches.length;
+    this.#position += batches.length;
     for (const batch of batches) {
       const { replica, incarnation } = batch.header;
       this.#heads.set(chainKey(replica, incarnation), headOf(batch));
@@ -169,23 +294,33 @@ export class BatchLog {
     return (await this.#store.get(hashKey(hash))) !== undefined;
   }
 
-  /** The batch under a header hash. */
+  /** The batch under a header hash; undefined when it was never here, or is pruned. */
   async byHash(hash: HeaderHash): Promise<ParsedBatch | undefined> {
     const entry = await this.#store.get(hashKey(hash));
-    return entry === undefined ? undefined : this.at(readHashEntry(entry));
+    if (entry === undefined) return undefined;
+    const position = readHashEntry(entry);
+    const stored = await this.#bytesAt(position);
+    return stored === undefined ? undefined : readStored(stored, position, this.#vault);
   }
 
-  /** The batch at a position. */
+  /** The batch at a position, which is not pruned. */
   async at(position: number): Promise<ParsedBatch> {
-    return readStored(await this.#bytesAt(position), position, this.#vault);
+    const stored = await this.#bytesAt(position);
+    return readStored(stored ?? hole(position), position, this.#vault);
   }
 
-  async #bytesAt(position: number): Promise<Uint8Array> {
+  /** What is at a position; undefined when it is pruned. */
+  async #bytesAt(position: number): Promise<Uint8Array | undefined> {
     const stored = await this.#store.get(logKey(position));
-    return stored ?? corrupt(`has a hole at position ${String(position)}`);
+    return stored === undefined && position > this.#pruned.position ? hole(position) : stored;
   }
 
-  /** The header at a chain position, whether it counts or not; a position that no chain has reached costs no look at the store. */
+  /** The highest seq of a chain that is pruned, as is all before it; 0 when nothing of it is. */
+  prunedSeq(replica: DeviceKey, incarnation: IncarnationId): number {
+    return this.#pruned.heads.get(chainKey(replica, incarnation))?.seq ?? 0;
+  }
+
+  /** The header at a chain position, whether it counts or not, unless it is pruned; a position that no chain has reached costs no look at the store. */
   async hashAt(
     replica: DeviceKey,
     incarnation: IncarnationId,
@@ -198,12 +333,16 @@ export class BatchLog {
     return value === undefined ? undefined : readChainEntry(value).hash;
   }
 
-  /** The batches of the spans in log order, hence in causal order: a lazy merge of the chains. */
+  /**
+   * The batches of the spans in log order, hence in causal order: a lazy merge of the chains. Nothing of a span that begins
+   * with what is pruned: whoever wants that can't use what comes behind it.
+   */
   async *read(spans: readonly ChainSpan[]): AsyncGenerator<StoredBatch> {
     const cursors: Cursor[] = [];
     try {
       for (const span of spans) {
         const { replica, incarnation, from, to } = span;
+        if (from <= this.prunedSeq(replica, incarnation)) continue;
         const entries = this.#store.scan(chainRange(replica, incarnation, from, to));
         const cursor = new Cursor(span, entries[Symbol.asyncIterator]());
         cursors.push(cursor);
@@ -214,7 +353,12 @@ export class BatchLog {
         const [first, ...rest] = live;
         if (first === undefined) return;
         const next = rest.reduce((a, b) => ((a.position ?? 0) < (b.position ?? 0) ? a : b), first);
-        yield await this.#storedAt(next);
+        const stored = await this.#storedAt(next);
+        if (stored === undefined) {
+          await next.close();
+          continue;
+        }
+        yield stored;
         await next.advance();
       }
     } finally {
@@ -222,9 +366,11 @@ export class BatchLog {
     }
   }
 
-  async #storedAt({ span, seq, position = 0 }: Cursor): Promise<StoredBatch> {
+  /** What a cursor points at; undefined when it was pruned meanwhile. */
+  async #storedAt({ span, seq, position = 0 }: Cursor): Promise<StoredBatch | undefined> {
     const { replica, incarnation } = span;
     const stored = await this.#bytesAt(position);
+    if (stored === undefined) return undefined;
     const bytes =
       this.#vault === undefined ? stored : readStored(stored, position, this.#vault).bytes;
     return { replica, incarnation, seq, bytes };
@@ -252,6 +398,7 @@ class Cursor {
   }
 
   async close(): Promise<void> {
+    this.position = undefined;
     await this.#entries.return?.();
   }
 }

@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Space } from "@ctxmesh/membership";
-import { MeshError } from "@ctxmesh/model";
-import type { DeviceKey, SignatureVerifier, Store, StoreChange, Vault } from "@ctxmesh/model";
+import { MeshError, toMeshError } from "@ctxmesh/model";
+import type {
+  DeviceKey,
+  Logger,
+  SignatureVerifier,
+  Store,
+  StoreChange,
+  Vault,
+} from "@ctxmesh/model";
+import type { Checkpoint } from "./checkpoint-format.ts";
+import { Checkpoints, judgedBy } from "./checkpoints.ts";
+import type { Core } from "./core.ts";
 import { decodeSignedHeader } from "./evidence.ts";
 import { expectedRange, readExpected, voidHeaderRange } from "./layout.ts";
-import { BatchLog } from "./log.ts";
+import type { Head } from "./layout.ts";
+import { BatchLog, prunedBy } from "./log.ts";
 import { Records } from "./records.ts";
 import { StateBuilder } from "./state.ts";
-import type { State } from "./state.ts";
+import type { State, StateStart } from "./state.ts";
 import { VoidHeaders } from "./void-headers.ts";
 
 /** What a store holds, rebuilt. */
@@ -15,10 +26,11 @@ export interface OpenState {
   readonly log: BatchLog;
   readonly records: Records;
   readonly voidHeaders: VoidHeaders;
+  readonly checkpoints: Checkpoints;
   readonly state: State;
   /** Heads that a damaged store had and this one has to reach. */
   readonly expected: readonly ExpectedHead[];
-  /** Records of the space file, for the store to have them as well. */
+  /** Records of the space file, for the store to have them as well; and without a checkpoint that is not true any more. */
   readonly changes: readonly StoreChange[];
 }
 
@@ -33,18 +45,59 @@ export interface OpenContext {
   readonly space: Space;
   readonly self: DeviceKey;
   readonly verifier: SignatureVerifier;
+  readonly logger: Logger;
 }
 
-/** Rebuilds the state of a space from its store. Throws `STORE_CORRUPT`, and `STORE_FORMAT` for a store of another space. */
+/** Where the state begins: at the newest checkpoint, or else at the base. */
+async function startOf(
+  checkpoints: Checkpoints,
+  records: Records,
+  logger: Logger,
+): Promise<StateStart> {
+  const { latest } = checkpoints;
+  if (latest !== undefined) {
+    try {
+      const documents = await checkpoints.documents(latest, records.space.policy);
+      return { checkpoint: latest, documents };
+    } catch (error) {
+      const { code, message } = toMeshError(error);
+      if (code !== "STORE_CORRUPT") throw error;
+      logger.warn("replica.checkpoint-unusable", { reason: message });
+      checkpoints.dropLatest();
+    }
+  }
+  const { base } = checkpoints;
+  const documents = await checkpoints.documents(base, records.space.policy);
+  return { checkpoint: base, documents };
+}
+
+/** The newest stored batch of each chain at a checkpoint. */
+const storedHeads = (checkpoint: Checkpoint | undefined): readonly Head[] => [
+  ...(checkpoint?.heads ?? []),
+  ...(checkpoint?.voids ?? []).map(({ head }) => head),
+];
+
+/**
+ * Rebuilds the state of a space from its store: from the newest checkpoint and the log behind it. Throws `STORE_CORRUPT`,
+ * and `STORE_FORMAT` for a store of another space.
+ */
 export async function openState(context: OpenContext): Promise<OpenState> {
-  const { store, vault, space, self, verifier } = context;
+  const { store, vault, space, self, verifier, logger } = context;
   const { records, changes } = await Records.load(store, space, verifier);
   const voidHeaders = new VoidHeaders();
   for await (const [, value] of store.scan(voidHeaderRange)) {
     voidHeaders.add(decodeSignedHeader(value));
   }
-  const builder = new StateBuilder(records, self, voidHeaders);
-  const log = await BatchLog.open(store, vault, (batch, position) => {
+  const { checkpoints, problem } = await Checkpoints.load(store, vault, judgedBy(records, self));
+  if (problem !== undefined) logger.warn("replica.checkpoint-unusable", { reason: problem });
+  const start = await startOf(checkpoints, records, logger);
+  const builder = new StateBuilder(records, self, voidHeaders, start);
+  const logStart = {
+    pruned: prunedBy(checkpoints.base),
+    position: checkpoints.latest?.position ?? 0,
+    heads: storedHeads(start.checkpoint),
+  };
+  const log = await BatchLog.open(store, vault, logStart, (batch, position) => {
     if (batch.header.space !== space.id) {
       throw new MeshError("STORE_FORMAT", `the store holds the space ${batch.header.space}`, {
         field: "store",
@@ -57,17 +110,32 @@ export async function openState(context: OpenContext): Promise<OpenState> {
   for await (const [key, value] of store.scan(expectedRange)) {
     expected.push(readExpected(key, value));
   }
-  return { log, records, voidHeaders, state: builder.finish(), expected, changes };
+  const dropped = checkpoints.latest === undefined ? checkpoints.dropLatest() : [];
+  const state = builder.finish();
+  return {
+    log,
+    records,
+    voidHeaders,
+    checkpoints,
+    state,
+    expected,
+    changes: [...changes, ...dropped],
+  };
 }
 
 /** Works out anew what the log amounts to. */
 export async function rebuildState(
-  log: BatchLog,
-  records: Records,
+  {
+    log,
+    checkpoints,
+    records,
+    voidHeaders,
+  }: Pick<Core, "log" | "checkpoints" | "records" | "voidHeaders">,
   self: DeviceKey,
-  voidHeaders: VoidHeaders,
 ): Promise<State> {
-  const builder = new StateBuilder(records, self, voidHeaders);
+  const { base } = checkpoints;
+  const documents = await checkpoints.documents(base, records.space.policy);
+  const builder = new StateBuilder(records, self, voidHeaders, { checkpoint: base, documents });
   for await (const [batch, position] of log.batches()) builder.add(batch, position);
   return builder.finish();
 }

@@ -225,7 +225,10 @@ export class Records {
   }
 
   /** What a header is worth; `hash` is its own. */
-  standing(header: Header, hash: string): Standing {
+  standing(
+    header: Pick<Header, "replica" | "incarnation" | "seq" | "hlc">,
+    hash: string,
+  ): Standing {
     const { replica, incarnation, seq } = header;
     const revocation = this.space.revocations.get(replica);
     if (revocation !== undefined) {

@@ -11,6 +11,7 @@ import {
   toHex,
 } from "@ctxmesh/model";
 import type {
+  CallOff,
   Candidate,
   Clock,
   DeviceKey,
@@ -18,8 +19,10 @@ import type {
   DocumentName,
   FactInput,
   HeaderHash,
+  HistoryQuery,
   Hlc,
   IncarnationId,
+  KeyHistory,
   ListQuery,
   Logger,
   RandomSource,
@@ -33,15 +36,19 @@ import type {
 } from "@ctxmesh/model";
 import type { RichContent, RichRoots } from "@ctxmesh/rich";
 import { parseBatch } from "./checks.ts";
+import type { Retention } from "./checkpointer.ts";
 import { Committer } from "./committer.ts";
+import { DEFAULT_LIST_LIMIT } from "./documents.ts";
 import { decodeSignedHeader, encodeSignedHeader } from "./evidence.ts";
 import type { Fork, ParsedHeader } from "./evidence.ts";
+import { History } from "./history.ts";
 import { incarnationChange } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { prepareDelete, preparePut, prepareRetract } from "./local-batch.ts";
 import type { LocalWrite } from "./local-writer.ts";
 import type { ChainSpan, StoredBatch } from "./log.ts";
 import { openState } from "./open.ts";
+import type { PruneOptions, PruneReport, StaleChain } from "./prune.ts";
 import type { RecordBytes, RecordIds } from "./records.ts";
 import type { VoidReason } from "./state.ts";
 import type { AppliedBatch, RecordsChange, RecordsOutcome } from "./tasks.ts";
@@ -75,14 +82,20 @@ export interface ChainStatus {
   readonly reason?: VoidReason;
 }
 
-/** A chain that has not come as far again as a damaged store had it. */
-export interface DegradedChain {
-  readonly replica: DeviceKey;
-  readonly incarnation: IncarnationId;
-  /** Batches that are here. */
-  readonly seq: number;
-  readonly expected: number;
-}
+/**
+ * A chain that is not as it should be. `behind`: it has not come as far again as a damaged store had it. `stale`: more
+ * of it was pruned than the records let count now, and can't be taken back.
+ */
+export type DegradedChain =
+  | {
+      readonly kind: "behind";
+      readonly replica: DeviceKey;
+      readonly incarnation: IncarnationId;
+      /** Batches that are here. */
+      readonly seq: number;
+      readonly expected: number;
+    }
+  | ({ readonly kind: "stale" } & StaleChain);
 
 const MAX_LIST = 10_000;
 /** What a rich edit counts for before its size is known. */
@@ -92,6 +105,13 @@ const MAX_MISSING = 64;
 /** Headers in one answer of {@link Replica.signedHeaders}. */
 const MAX_HEADERS = 1_024;
 
+function checkList({ limit }: ListQuery): void {
+  if (limit === undefined || (Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIST)) return;
+  throw new MeshError("INPUT_INVALID", `limit must be 1 to ${String(MAX_LIST)}`, {
+    field: "limit",
+  });
+}
+
 /**
  * One party's copy of a space: local writes, the one way in for foreign batches and records, and reads. See
  * {@link Committer} for how they are brought in order.
@@ -100,15 +120,17 @@ export class Replica {
   readonly device: DeviceKey;
   readonly #options: ReplicaOptions;
   readonly #committer: Committer;
+  readonly #history: History;
 
   private constructor(options: ReplicaOptions, device: DeviceKey, committer: Committer) {
     this.#options = options;
     this.device = device;
     this.#committer = committer;
+    this.#history = new History({ ...options, core: () => committer.core });
   }
 
   /**
-   * Opens the replica in a store: walks and verifies the log, rebuilds the documents, and records a
+   * Opens the replica in a store: reads the newest checkpoint, walks and verifies the log behind it, and records a
    * fresh incarnation durably. Throws `STORE_CORRUPT`, `STORE_FAILED`, and `STORE_FORMAT` for a store of another space.
    */
   static async open(options: ReplicaOptions): Promise<Replica> {
@@ -263,6 +285,15 @@ export class Replica {
     return this.#committer.core.records.limitOf(replica, incarnation);
   }
 
+  /** The header at a chain position, whether it counts or not; undefined when it is not here. */
+  async hashAt(
+    replica: DeviceKey,
+    incarnation: IncarnationId,
+    seq: number,
+  ): Promise<HeaderHash | undefined> {
+    return this.#committer.core.log.hashAt(replica, incarnation, seq);
+  }
+
   /** Hashes that held batches have waited for at least that long, oldest first, 64 at most. */
   missing(olderThanMs: number): readonly HeaderHash[] {
     return this.#committer.missing(this.#options.clock.now() - olderThanMs, MAX_MISSING);
@@ -323,15 +354,51 @@ export class Replica {
 
   /**
    * Chains that are behind what a damaged store had of them: the replica is degraded until anti-entropy has
-   * brought the rest. What does not count any more is not waited for.
+   * brought the rest. What does not count any more is not waited for. And chains whose pruned part counts for more than it should:
+   * only a new store, which peers fill, mends that.
    */
   degraded(): readonly DegradedChain[] {
     const { log, records, expected } = this.#committer.core;
-    return expected.flatMap(({ replica, incarnation, seq }) => {
+    const behind = expected.flatMap(({ replica, incarnation, seq }): DegradedChain[] => {
       const wanted = Math.min(seq, records.limitOf(replica, incarnation));
       const here = log.head(replica, incarnation)?.seq ?? 0;
-      return here < wanted ? [{ replica, incarnation, seq: here, expected: wanted }] : [];
+      return here < wanted
+        ? [{ kind: "behind", replica, incarnation, seq: here, expected: wanted }]
+        : [];
     });
+    const stale = this.#committer.checkpointer.stale();
+    return [...behind, ...stale.map((chain) => ({ kind: "stale" as const, ...chain }))];
+  }
+
+  /**
+   * Writes what the log amounts to now into the store, so that the next opening begins there; this is done now and then
+   * anyway. Nothing is written while a stored batch waits for one that is not here. Rejects like {@link receive}.
+   */
+  async checkpoint(): Promise<void> {
+    this.#committer.assertWritable();
+    await this.#committer.checkpointer.request();
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  /**
+   * Removes batches from the start of the log: as far as each of them is at most at the seq that `upTo` says of its chain, and
+   * was written before `beforeMs`. What they amount to stays, and so do their hashes and the void ones among them; their content
+   * can't be served to peers any more. Ends early, and may be called again, when it is closed or records change what counts.
+   * Rejects like {@link receive}.
+   */
+  async prune(options: PruneOptions): Promise<PruneReport> {
+    this.#committer.assertWritable();
+    return this.#committer.checkpointer.prune(options);
+  }
+
+  /** How far back the log reaches, and what of the rest is not true any more. */
+  retention(): Retention {
+    return this.#committer.checkpointer.retention();
+  }
+
+  /** Reads the whole log once more and follows every chain through it; opening begins at a checkpoint. Throws `STORE_CORRUPT`, `STORE_FAILED`, `CLOSED`. */
+  async verify(): Promise<void> {
+    await this.#committer.core.log.verify();
   }
 
   /** Gives up what {@link degraded} waits for. Rejects like {@link receive}. */
@@ -370,13 +437,43 @@ export class Replica {
 
   /** Visible facts in document and key order. Throws `INPUT_INVALID` for a bad limit. */
   list(query: ListQuery): readonly VisibleFact[] {
-    const { limit } = query;
-    if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIST)) {
-      throw new MeshError("INPUT_INVALID", `limit must be 1 to ${String(MAX_LIST)}`, {
-        field: "limit",
-      });
-    }
+    checkList(query);
     return this.#documents.list(query, this.#options.clock.now());
+  }
+
+  /**
+   * The answer to reading a key at a moment (Unix milliseconds): of what had been said by then, is known here and
+   * counts now, judged by now's policy and that moment's clock. Throws `INPUT_INVALID` for a moment to come,
+   * `HISTORY_PRUNED` for one before what is kept, `ABORTED`, `STORE_CORRUPT`, `STORE_FAILED`, `CLOSED`.
+   */
+  async getAt(
+    doc: DocumentName,
+    key: string,
+    atMs: number,
+    options?: CallOff,
+  ): Promise<VisibleFact | undefined> {
+    return (await this.#history.factsAt(doc, key, atMs, options)).visible(key, atMs);
+  }
+
+  /** As {@link list} of one document, at a moment. Errors as {@link getAt}. */
+  async listAt(
+    query: ListQuery & { readonly doc: DocumentName },
+    atMs: number,
+    options?: CallOff,
+  ): Promise<readonly VisibleFact[]> {
+    checkList(query);
+    const facts = await this.#history.factsAt(query.doc, undefined, atMs, options);
+    return facts.list(query, atMs, query.limit ?? DEFAULT_LIST_LIMIT);
+  }
+
+  /** What was said about a key, whether it counts or not, newest first. Throws as {@link getAt}. */
+  async history(
+    doc: DocumentName,
+    key: string,
+    query: HistoryQuery = {},
+    options?: CallOff,
+  ): Promise<KeyHistory> {
+    return this.#history.page(doc, key, query, options);
   }
 
   /** Calls `listener` for each batch once it is durable and visible, in order. Returns how to stop. */

@@ -3,16 +3,27 @@
  * What can be saved of a damaged store. Its records are read one by one, those that still verify; they go
  * into a new store: keys and records as they are, batches through the checks that every foreign batch goes
  * through. The heads that the old store had recorded are kept as what is expected: until the mesh has brought
- * every chain that far, the replica is degraded.
+ * every chain that far, the replica is degraded. Checkpoints are made anew from the batches; but for the base, which
+ * stands for batches that are gone: it is taken over when all of it is readable, and else is lost with them.
  */
 import { toHex, toMeshError } from "@ctxmesh/model";
-import type { Logger, ReceiveOutcome, Store, StoreChange, Vault } from "@ctxmesh/model";
+import type { Logger, ReceiveOutcome, Store, StoreChange, StoreRange, Vault } from "@ctxmesh/model";
+import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-format.ts";
+import type { Checkpoint } from "./checkpoint-format.ts";
+import { openDocument } from "./checkpoints.ts";
 import {
+  baseKey,
+  baseRange,
+  documentRange,
   expectedChange,
+  hashRange,
+  headChange,
   isBatchKey,
   isExpectedKey,
   isHeadKey,
   isKeptAsIs,
+  readDocumentKey,
+  readHashEntry,
   readU64,
 } from "./layout.ts";
 import { decodeStored } from "./stored-batch.ts";
@@ -25,6 +36,11 @@ export interface SalvageReport {
   readonly batches: number;
   /** Batches that were readable and not accepted, for whatever reason. */
   readonly rejected: number;
+}
+
+/** What can be read of a damaged store. */
+export interface DamagedEntries {
+  scan(range: StoreRange): AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>;
 }
 
 type Entries = AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>;
@@ -62,6 +78,78 @@ export async function salvageRecords(damaged: Entries, store: Store): Promise<nu
   changes.push(...expected.values());
   await flush();
   return records;
+}
+
+async function readBase(damaged: DamagedEntries): Promise<Checkpoint | undefined> {
+  for await (const [, value] of damaged.scan(baseRange)) {
+    try {
+      return decodeCheckpoint(value);
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
+}
+
+/** The states of the documents that a checkpoint names. */
+async function* statesOf(damaged: DamagedEntries, { documents }: Checkpoint): Entries {
+  for await (const [key, value] of damaged.scan(documentRange)) {
+    const { doc, position } = readDocumentKey(key);
+    if (documents.get(doc) === position) yield [key, value];
+  }
+}
+
+/** Where batches up to the base are, or were. */
+async function* hashesOf(damaged: DamagedEntries, { position }: Checkpoint): Entries {
+  for await (const [key, value] of damaged.scan(hashRange)) {
+    if (readHashEntry(value) <= position) yield [key, value];
+  }
+}
+
+async function isWhole(
+  damaged: DamagedEntries,
+  base: Checkpoint,
+  vault: Vault | undefined,
+): Promise<boolean> {
+  let documents = 0;
+  for await (const [key, sealed] of statesOf(damaged, base)) {
+    try {
+      openDocument(readDocumentKey(key).doc, key, sealed, vault);
+    } catch {
+      return false;
+    }
+    documents++;
+  }
+  let hashes = 0;
+  for await (const _ of hashesOf(damaged, base)) hashes++;
+  const batches = base.heads.reduce((sum, { seq }) => sum + seq, 0);
+  return documents === base.documents.size && hashes >= batches;
+}
+
+/**
+ * Between the halves: what stands for the pruned part of the log, if there is one and all of it is readable. Call it
+ * before the replica of the new store is opened; its vault is opened when it is needed. Returns whether it was taken over.
+ */
+export async function salvageBase(
+  damaged: DamagedEntries,
+  store: Store,
+  openVault: () => Promise<Vault | undefined>,
+): Promise<boolean> {
+  const base = await readBase(damaged);
+  if (base === undefined || !(await isWhole(damaged, base, await openVault()))) return false;
+  let changes: StoreChange[] = [];
+  for (const entries of [statesOf(damaged, base), hashesOf(damaged, base)]) {
+    for await (const [key, value] of entries) {
+      changes.push({ key, value });
+      if (changes.length < GROUP) continue;
+      await store.write(changes);
+      changes = [];
+    }
+  }
+  // The log begins behind it.
+  changes.push({ key: baseKey, value: encodeCheckpoint(base) }, ...base.heads.map(headChange));
+  await store.write(changes);
+  return true;
 }
 
 /** Second half: the batches, through `receive` of the replica that was opened on the new store. */

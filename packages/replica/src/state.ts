@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What the log amounts to under the records: the part of each chain that counts, and the documents that it
- * makes. Made anew, from the whole log, when records change what counts.
+ * makes. Made anew, from the whole log or the base and what is behind it, when records change what counts.
  */
-import type { DeviceKey, HeaderHash, Hlc } from "@ctxmesh/model";
+import type { DeviceKey, DocumentName, HeaderHash, Hlc } from "@ctxmesh/model";
+import type { Checkpoint } from "./checkpoint-format.ts";
 import { lackedRole } from "./checks.ts";
 import type { ParsedBatch } from "./checks.ts";
-import { Documents } from "./documents.ts";
+import type { Documents } from "./documents.ts";
 import { Frontier } from "./frontier.ts";
 import { chainKey } from "./layout.ts";
+import type { Head } from "./layout.ts";
 import { corrupt, headOf } from "./log.ts";
 import { clientOf, openParts } from "./parts.ts";
 import type { Part } from "./parts.ts";
@@ -27,6 +29,13 @@ export interface VoidChain extends Chain {
   readonly batches: number;
 }
 
+/** Where a builder begins: at the start of the log, or at a checkpoint. */
+export interface StateStart {
+  readonly checkpoint: Checkpoint | undefined;
+  /** Those of the checkpoint; the builder takes them over. */
+  readonly documents: Documents;
+}
+
 /** The replica's memory: what its log amounts to. */
 export interface State {
   readonly frontier: Frontier;
@@ -39,8 +48,12 @@ export interface State {
   readonly waitingFor: ReadonlySet<HeaderHash>;
   /** Log positions of this device's own void batches, in order. */
   readonly ownVoid: readonly number[];
+  /** Hashes of batches that count though their header alone was here once; whoever applies another one adds it. */
+  readonly arrived: Set<HeaderHash>;
   /** The highest clock in the log, counting or not. */
   readonly maxHlc: Hlc;
+  /** What was read of the log. */
+  readonly replayed: { readonly batches: number; readonly bytes: number };
 }
 
 /** What the records and the heads of what counts say of chains. */
@@ -75,34 +88,91 @@ export function changesWhatCounts(before: Records, after: Records, state: State)
   });
 }
 
+/** A state as a checkpoint at a log position, with the newest stored batch of each chain, and where the documents' states are. */
+export function checkpointOf(
+  { frontier, documents, voids, ownVoid, arrived }: Omit<State, "replayed">,
+  log: { readonly position: number; head(chain: Chain): Head | undefined },
+  states: ReadonlyMap<DocumentName, number>,
+): Checkpoint {
+  const unnamed = [...frontier.unnamedHeads().keys()];
+  const heads = frontier.heads();
+  const byChain = new Map(heads.map((head) => [chainKey(head.replica, head.incarnation), head]));
+  return {
+    position: log.position,
+    heads,
+    unnamed: unnamed.flatMap((chain) => byChain.get(chain) ?? []),
+    voids: [...voids.values()].flatMap(({ reason, batches, ...chain }) => {
+      const head = log.head(chain);
+      return head === undefined ? [] : [{ reason, batches, head }];
+    }),
+    ownVoid,
+    voidParts: documents.voids.parts(),
+    arrived: [...arrived],
+    documents: states,
+  };
+}
+
 /** Takes the batches of a log in order and works out what they amount to. */
 export class StateBuilder {
   readonly #records: Records;
   readonly #self: DeviceKey;
   readonly #headers: VoidHeaders;
-  readonly #frontier = new Frontier();
+  readonly #frontier: Frontier;
   readonly #documents: Documents;
   readonly #voids = new Map<string, VoidChain>();
   /** Batches behind one that was void when they came, and counts now; with their positions. */
   #waiting = new Map<HeaderHash, readonly [batch: ParsedBatch, position: number]>();
   readonly #waitingFor = new Set<HeaderHash>();
   /** Batches that count though their header alone was here once. */
-  readonly #arrived = new Set<HeaderHash>();
-  readonly #ownVoid: number[] = [];
+  readonly #arrived: Set<HeaderHash>;
+  readonly #ownVoid: number[];
   #maxHlc = 0 as Hlc;
+  #batches = 0;
+  #bytes = 0;
 
-  constructor(records: Records, self: DeviceKey, headers: VoidHeaders) {
+  constructor(
+    records: Records,
+    self: DeviceKey,
+    headers: VoidHeaders,
+    { checkpoint, documents }: StateStart,
+  ) {
     this.#records = records;
     this.#self = self;
     this.#headers = headers;
-    this.#documents = new Documents(records.space.policy);
+    this.#documents = documents;
+    this.#frontier = Frontier.of(checkpoint?.heads ?? [], checkpoint?.unnamed ?? []);
+    this.#arrived = new Set(checkpoint?.arrived);
+    this.#ownVoid = [...(checkpoint?.ownVoid ?? [])];
     for (const { header } of headers.values()) this.#addClient(header);
+    for (const { reason, batches, head } of checkpoint?.voids ?? []) {
+      const { replica, incarnation } = head;
+      this.#voids.set(chainKey(replica, incarnation), { replica, incarnation, reason, batches });
+      this.#addClient(head);
+      this.#observe(head.hlc);
+    }
+    this.#observe(this.#frontier.maxHlc);
+  }
+
+  #observe(hlc: Hlc): void {
+    if (hlc > this.#maxHlc) this.#maxHlc = hlc;
+  }
+
+  /** Whether no batch so far waits for one that is not here. */
+  isSettled(): boolean {
+    this.#retryWaiting();
+    return this.#waiting.size === 0;
   }
 
   /** The next batch of the log. Throws `STORE_CORRUPT` when it can't be applied though it counts. */
   add(batch: ParsedBatch, position: number): void {
+    this.#batches++;
+    this.#bytes += batch.bytes.length;
+    this.#observe(batch.header.hlc);
+    this.#place(batch, position);
+  }
+
+  #place(batch: ParsedBatch, position: number): void {
     const { header } = batch;
-    if (header.hlc > this.#maxHlc) this.#maxHlc = header.hlc;
     const reason = this.#reasonAgainst(batch);
     if (reason !== undefined) {
       this.#skip(batch, position, reason);
@@ -130,7 +200,7 @@ export class StateBuilder {
       for (const [{ header }] of waiting.values()) {
         this.#voids.delete(chainKey(header.replica, header.incarnation));
       }
-      for (const [batch, position] of waiting.values()) this.add(batch, position);
+      for (const [batch, position] of waiting.values()) this.#place(batch, position);
       if (this.#waiting.size === waiting.size) return;
     }
   }
@@ -145,7 +215,9 @@ export class StateBuilder {
       waiting: new Set(this.#waiting.keys()),
       waitingFor: this.#waitingFor,
       ownVoid: this.#ownVoid,
+      arrived: this.#arrived,
       maxHlc: this.#maxHlc,
+      replayed: { batches: this.#batches, bytes: this.#bytes },
     };
   }
 

@@ -8,16 +8,18 @@
  * place  = replica(32) inc(16) seq(u64) section(u32)
  * ```
  */
-import { decodeBatch, encodeBatch } from "@ctxmesh/codec";
+import { decodeBatch, decodeBody, encodeBatch } from "@ctxmesh/codec";
 import type { Batch, Header } from "@ctxmesh/codec";
+import { decodeFrame } from "@ctxmesh/facts";
+import type { FactFrame } from "@ctxmesh/facts";
 import { LIMITS, fromHex } from "@ctxmesh/model";
-import type { Vault } from "@ctxmesh/model";
+import type { DocumentName, HeaderHash, Vault } from "@ctxmesh/model";
 import type { ParsedBatch } from "./checks.ts";
 import { hashOfHeader } from "./evidence.ts";
 
 const PLACE_BYTES = 60;
-/** Room for what sealing adds to each body. */
-const STORED_BYTES = LIMITS.batchBytes + 64 * LIMITS.sectionsPerBatch;
+/** A batch as it is stored, at most: with room for what sealing adds to each body. */
+export const STORED_BYTES: number = LIMITS.batchBytes + 64 * LIMITS.sectionsPerBatch;
 
 function placeOf({ replica, incarnation, seq }: Header, section: number): Uint8Array {
   const place = new Uint8Array(PLACE_BYTES);
@@ -56,4 +58,29 @@ export function decodeStored(stored: Uint8Array, vault: Vault | undefined): Pars
   );
   const original = { ...batch, bodies };
   return { ...original, bytes: encodeBatch(original), hash };
+}
+
+/** The facts of one document in a stored batch. */
+export interface StoredFacts {
+  readonly header: Header;
+  readonly hash: HeaderHash;
+  readonly frame: FactFrame;
+}
+
+/**
+ * The facts of one document in stored bytes, undefined where there are none; no other body is opened. Throws like
+ * {@link decodeStored}.
+ */
+export function decodeStoredFacts(
+  stored: Uint8Array,
+  doc: DocumentName,
+  vault: Vault | undefined,
+): StoredFacts | undefined {
+  const { header, headerBytes, bodies } = decodeBatch(stored, STORED_BYTES);
+  const index = header.sections.findIndex((each) => each.kind === "facts" && each.doc === doc);
+  const section = header.sections[index];
+  if (section === undefined) return undefined;
+  const sealed = bodies[index] ?? new Uint8Array();
+  const body = vault === undefined ? sealed : vault.open(section, placeOf(header, index), sealed);
+  return { header, hash: hashOfHeader(headerBytes), frame: decodeFrame(decodeBody(body)) };
 }

@@ -5,7 +5,7 @@ import type { ParsedBatch } from "./checks.ts";
 import type { ChangedKey } from "./documents.ts";
 import type { ParsedHeader } from "./evidence.ts";
 import type { Head } from "./layout.ts";
-import type { LocalWrite } from "./local-writer.ts";
+import type { LocalWrite, WriteStamp } from "./local-writer.ts";
 import type { RecordBytes, RefusedRecord } from "./records.ts";
 import type { Sized } from "./work-queue.ts";
 
@@ -57,17 +57,16 @@ export interface RecordsTask extends RecordBytes {
   readonly reject: (error: unknown) => void;
 }
 
-/** Tells the writers what became of their writes: stamped, failed, or (undefined) without any change, at `nowHlc`. */
+/** Tells the writers what became of their writes: stamped, failed, or (undefined) without any change, as of `now`. */
 export function settleWrites(
   writes: readonly WriteTask[],
-  results: readonly (Hlc | Error | undefined)[],
-  nowHlc: Hlc,
+  results: readonly (WriteStamp | Error | undefined)[],
+  now: WriteStamp,
 ): void {
   for (const [i, { write, resolve, reject }] of writes.entries()) {
     const result = results[i];
-    const hlc = typeof result === "number" ? result : nowHlc;
     const facts = "drafts" in write ? write.drafts.length : 0;
     if (result instanceof Error) reject(result);
-    else resolve({ acknowledged: "local", hlc, facts });
+    else resolve({ acknowledged: "local", facts, ...(result ?? now) });
   }
 }

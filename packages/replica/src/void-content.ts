@@ -15,6 +15,13 @@ export interface ChainView {
   forkOf(client: number): Chain | undefined;
 }
 
+/** A part of a batch that counts, void from a clock of its client on. */
+export interface VoidPart {
+  readonly doc: DocumentName;
+  readonly client: number;
+  readonly clock: number;
+}
+
 /**
  * Rich operations that will never be here, because their batches are void. What builds on them is void,
  * too, part by part; without this it would wait for them for ever.
@@ -22,8 +29,8 @@ export interface ChainView {
 export class VoidContent {
   /** Chains with void batches, by their Yjs client id. */
   readonly #chains = new Map<number, Chain>();
-  /** The first void clock by document and client. */
-  readonly #clocks = new Map<string, number>();
+  /** The first void part by document and client. */
+  readonly #parts = new Map<string, VoidPart>();
 
   /** A chain has void batches: what is not here of its client, once the part that counts is, never comes. */
   addChain(client: number, chain: Chain): void {
@@ -33,17 +40,24 @@ export class VoidContent {
   /** A part of a batch that counts is void from this clock on. */
   addPart(doc: DocumentName, client: number, clock: number): void {
     const name = `${String(client)} ${doc}`;
-    this.#clocks.set(name, Math.min(clock, this.#clocks.get(name) ?? clock));
+    const known = this.#parts.get(name);
+    if (known === undefined || clock < known.clock) this.#parts.set(name, { doc, client, clock });
+  }
+
+  /** The first void part of each client in each document. */
+  parts(): readonly VoidPart[] {
+    return [...this.#parts.values()];
   }
 
   /** Whether a client's part at `clock` follows one that is void. */
   follows(doc: DocumentName, client: number, clock: number): boolean {
-    return (this.#clocks.get(`${String(client)} ${doc}`) ?? Number.POSITIVE_INFINITY) <= clock;
+    const part = this.#parts.get(`${String(client)} ${doc}`);
+    return part !== undefined && part.clock <= clock;
   }
 
   /** Whether a part of this client is void. */
   hasPartOf(client: number): boolean {
-    return [...this.#clocks.keys()].some((name) => name.startsWith(`${String(client)} `));
+    return this.parts().some((part) => part.client === client);
   }
 
   /** Whether an operation that is not here never comes. */

@@ -25,6 +25,7 @@ import type {
   ReceiveCounters,
   SignatureVerifier,
   Store,
+  Vault,
 } from "@ctxmesh/model";
 import { createSpace, issueGrant } from "@ctxmesh/membership";
 import { Replica } from "@ctxmesh/replica";
@@ -95,6 +96,7 @@ export interface OpenOptions {
   readonly clock?: VirtualClock;
   readonly random?: RandomSource;
   readonly logger?: Logger;
+  readonly vault?: Vault;
 }
 
 let opened = 0;
@@ -109,6 +111,7 @@ export const open = (options: OpenOptions = {}): Promise<Replica> =>
     clock: options.clock ?? createVirtualClock(START_MS),
     random: options.random ?? createSeededRandom(++opened),
     logger: options.logger ?? silentLogger,
+    ...(options.vault === undefined ? {} : { vault: options.vault }),
   });
 
 /** The batches that a replica applies from now on, as bytes. */
