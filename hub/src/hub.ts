@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHealthServer } from "@ctxmesh/api";
 import type { Channel, ContextService, MembershipService, SealingService } from "@ctxmesh/model";
-import type { Replica } from "@ctxmesh/replica";
 import { LiveMembership, openReplica, serve, startSync } from "@ctxmesh/service";
-import type { NodeDeps, NodeOptions } from "@ctxmesh/service";
+import type { NodeDeps, NodeOptions, NodeService } from "@ctxmesh/service";
 import { createWsServer } from "@ctxmesh/transport-ws";
 import { Sealer } from "./sealer.ts";
 import type { SealKeys } from "./sealer.ts";
@@ -35,15 +34,15 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   const { space } = options;
   // The port first, so that a busy one leaves no store behind; until the hub is
   // complete, probes say so and agents try again.
-  let complete: Replica | undefined;
-  const ready = (): boolean =>
-    complete !== undefined && complete.failure === undefined && complete.degraded().length === 0;
+  let complete: NodeService | undefined;
+  const ready = (): boolean => complete?.ready === true;
   const health = createHealthServer({ ...deps, ready });
   starting.defer(async () => health.close());
   await health.listen(options.listen.host, options.listen.port);
 
-  const { store, replica, device, verifier } = await openReplica(options, deps, starting);
-  const sealer = await Sealer.open({ ...options.seal, ...deps, store, replica });
+  const parts = await openReplica(options, deps, starting);
+  const { store, vault, replica, device, verifier } = parts;
+  const sealer = await Sealer.open({ ...options.seal, ...deps, store, vault, replica });
   starting.defer(async () => sealer.close());
   const membership = new LiveMembership(space, deps.clock);
   const door = createWsServer({
@@ -59,6 +58,9 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
     admits: (remote) => membership.welcomes(remote),
   });
   membership.follow(replica, sync);
+  sealer.onSealed((frontier) => {
+    sync.sealed(frontier);
+  });
   starting.defer(async () => door.stop());
   starting.defer(stop);
   const addresses = (): readonly string[] => door.addresses();
@@ -68,8 +70,8 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
     starting,
     {
       service: "hub",
-      store,
-      replica,
+      parts,
+      confirmations: sync.confirmations,
       peers: () => sync.peers(),
       addresses,
       seals: () => sealer.count,
@@ -78,7 +80,7 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   );
   // Last, so that nobody syncs with a hub that is not complete.
   await door.start((channel: Channel) => void sync.run(channel));
-  complete = replica;
+  complete = service;
   const running = starting.move();
   let stopping: Promise<void> | undefined;
   return {

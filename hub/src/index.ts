@@ -2,4 +2,5 @@
 /** The hub: a replica with a door for agents, a sealer and a log. */
 export { createHub } from "./hub.ts";
 export type { Hub, HubOptions } from "./hub.ts";
-export type { SealKeys } from "./sealer.ts";
+export { Sealer } from "./sealer.ts";
+export type { SealKeys, SealerOptions } from "./sealer.ts";

@@ -2,8 +2,8 @@
 /**
  * Seals the hub's state and keeps the bundles.
  *
- * Store keys of the hub beside the replica's (tags 0x01 to 0x05): 0x20 the log, 0x21 + sequence(u64) the
- * bundle of a seal. A seal's log entry, checkpoint and bundle are one atomic write, so there is never
+ * Store keys of the hub beside the replica's: 0x20 the log, 0x21 the bundles (bundle-store.ts), 0x22 there while
+ * seals may be missing. A seal's log entry, checkpoint and bundle are one atomic write, so there is never
  * one without the others, and nobody hears of a seal that a crash could take back.
  */
 import { decodeBatch } from "@ctxmesh/codec";
@@ -11,19 +11,29 @@ import type { Signer } from "@ctxmesh/crypto";
 import {
   buildSnapshot,
   encodeBundle,
+  envelopeFrontier,
   envelopeHash,
   openLog,
   parseBundle,
   sealSnapshot,
+  sealedEnvelopeHash,
   snapshotEntry,
 } from "@ctxmesh/ledger";
-import type { Log, LogSigners, SignedHeader } from "@ctxmesh/ledger";
-import { MeshError, toHex } from "@ctxmesh/model";
-import type { Clock, RandomSource, SealReceipt, SealingService, Store } from "@ctxmesh/model";
+import type { FrontierHead, Log, LogSigners, SignedHeader } from "@ctxmesh/ledger";
+import { MeshError, toHex, toMeshError } from "@ctxmesh/model";
+import type {
+  Clock,
+  RandomSource,
+  SealReceipt,
+  SealingService,
+  Store,
+  Vault,
+} from "@ctxmesh/model";
 import type { Head, Replica } from "@ctxmesh/replica";
+import { SEALS_UNCERTAIN } from "@ctxmesh/service";
+import { bundleChanges, readBundle } from "./bundle-store.ts";
 
 const LOG_PREFIX = new Uint8Array([0x20]);
-const SEAL_TAG = 0x21;
 
 /** The keys of a hub besides its device key. */
 export interface SealKeys {
@@ -36,20 +46,19 @@ export interface SealKeys {
 /** What a sealer is made of. */
 export interface SealerOptions extends SealKeys {
   readonly store: Store;
+  /** Encrypts the bundles; without one they are stored as they are. */
+  readonly vault?: Vault;
   readonly replica: Replica;
   readonly clock: Clock;
   readonly random: RandomSource;
 }
 
-function sealKey(sequence: number): Uint8Array {
-  const key = new Uint8Array(9);
-  key[0] = SEAL_TAG;
-  new DataView(key.buffer).setBigUint64(1, BigInt(sequence));
-  return key;
-}
+const seals = (count: number): string => `${String(count)} ${count === 1 ? "seal" : "seals"}`;
 
-const sequenceOf = (key: Uint8Array): number =>
-  Number(new DataView(key.buffer, key.byteOffset, key.byteLength).getBigUint64(1));
+/** A healed store whose key was lost has bundles that nobody can open any more; sealing can go on. */
+function unlessKeyIsLost(error: unknown): undefined {
+  if (toMeshError(error).code !== "KEY_INVALID") throw error;
+}
 
 /** The sealing service of a hub. */
 export class Sealer implements SealingService {
@@ -58,6 +67,11 @@ export class Sealer implements SealingService {
   /** Number of seals made; the newest one's sequence. */
   #count = 0;
   #previous: string | null = null;
+  /** Of the newest seal. */
+  #frontier: readonly FrontierHead[] = [];
+  #listener: (frontier: readonly FrontierHead[]) => void = () => undefined;
+  /** The store was restored or healed: the hub may have published seals that are not in it. */
+  #isUncertain = false;
   #queue: Promise<unknown> = Promise.resolve();
 
   private constructor(options: SealerOptions, log: Log) {
@@ -67,19 +81,16 @@ export class Sealer implements SealingService {
 
   /** Opens the log and the seals. Throws `STORE_CORRUPT`. */
   static async open(options: SealerOptions): Promise<Sealer> {
-    const { store, clock, log } = options;
+    const { store, clock, log, vault } = options;
     const opened = await openLog({ store, prefix: LOG_PREFIX, clock, ...log });
     const sealer = new Sealer(options, opened);
-    const newest = store.scan({
-      gte: new Uint8Array([SEAL_TAG]),
-      lt: new Uint8Array([SEAL_TAG + 1]),
-      reverse: true,
-      limit: 1,
-    });
-    for await (const [key, value] of newest) {
-      sealer.#count = sequenceOf(key);
-      sealer.#previous = envelopeHash(parseBundle(value).envelope);
-    }
+    sealer.#isUncertain = (await store.get(SEALS_UNCERTAIN.key)) !== undefined;
+    // Each seal is one entry of the log, which has the hash of its envelope.
+    const entry = await opened.entry(opened.size - 1);
+    sealer.#count = opened.size;
+    sealer.#previous = (entry && sealedEnvelopeHash(entry)) ?? null;
+    const bundle = await readBundle(store, sealer.#count, vault).catch(unlessKeyIsLost);
+    if (bundle !== undefined) sealer.#frontier = envelopeFrontier(parseBundle(bundle).envelope);
     return sealer;
   }
 
@@ -88,10 +99,57 @@ export class Sealer implements SealingService {
     return this.#count;
   }
 
-  async seal(): Promise<SealReceipt> {
-    const sealing = this.#queue.then(async () => this.#seal());
+  /** Calls `listener` with the frontier of the newest seal, now and after each further one. */
+  onSealed(listener: (frontier: readonly FrontierHead[]) => void): void {
+    this.#listener = listener;
+    listener(this.#frontier);
+  }
+
+  async seal(options: { readonly after?: number } = {}): Promise<SealReceipt> {
+    const sealing = this.#queue.then(async () => {
+      this.#refuseFork(options.after);
+      return this.#seal();
+    });
     this.#queue = sealing.catch(() => undefined);
     return sealing;
+  }
+
+  /** A second seal with a number, or a log that was cut back, is what auditors rightly call a fork. */
+  #refuseFork(after: number | undefined): void {
+    const made = this.#count;
+    const degraded = this.#options.replica.degraded();
+    if (degraded.length > 0) {
+      const isBehind = degraded.some(({ kind }) => kind === "behind");
+      throw new MeshError("SEALING_UNSAFE", "the store does not hold exactly what counts", {
+        remedy: isBehind
+          ? "it was damaged: let the hub reach agents that have the rest (ctxmesh status); if none has, start it once with --accept-loss"
+          : "ctxmesh status says what to do",
+      });
+    }
+    if (after === undefined && this.#isUncertain) {
+      throw new MeshError(
+        "SEALING_UNSAFE",
+        `the store was restored or healed: it has ${seals(made)}, and there may have been more`,
+        {
+          remedy:
+            "find the newest seal that anybody has, and give its number: ctxmesh seal --after N",
+        },
+      );
+    }
+    if (after !== undefined && after > made) {
+      throw new MeshError(
+        "SEALING_UNSAFE",
+        `there are ${String(after)} seals, and this store has ${seals(made)}: going on would fork the log`,
+        {
+          remedy:
+            "restore a backup that has them all, or start a new log: new log keys, another origin, a trust root that names them, an empty store",
+        },
+      );
+    }
+    if (after !== undefined && after < made) {
+      const message = `seal ${String(after)} is not the newest: this store has ${seals(made)}`;
+      throw new MeshError("INPUT_INVALID", message, { field: "after" });
+    }
   }
 
   async #seal(): Promise<SealReceipt> {
@@ -118,14 +176,16 @@ export class Sealer implements SealingService {
       sealedAt,
     });
     const headers = await this.#headersOf(heads);
-    const { index } = await this.#log.append(snapshotEntry(envelope), ({ proof }) => [
-      {
-        key: sealKey(sequence),
-        value: encodeBundle({ leaves: snapshot.leaves, envelope, proof, headers }),
-      },
-    ]);
+    const { index } = await this.#log.append(snapshotEntry(envelope), ({ proof }) => {
+      const bundle = encodeBundle({ leaves: snapshot.leaves, envelope, proof, headers });
+      const changes = bundleChanges(sequence, bundle, this.#options.vault);
+      return this.#isUncertain ? [...changes, { key: SEALS_UNCERTAIN.key }] : changes;
+    });
+    this.#isUncertain = false;
     this.#count = sequence;
     this.#previous = envelopeHash(envelope);
+    this.#frontier = heads;
+    this.#listener(heads);
     return {
       sequence,
       root: toHex(snapshot.root),
@@ -150,18 +210,18 @@ export class Sealer implements SealingService {
   }
 
   async bundle(sequence: number = this.#count): Promise<Uint8Array> {
-    const value =
-      sequence >= 1 && Number.isSafeInteger(sequence)
-        ? await this.#options.store.get(sealKey(sequence))
-        : undefined;
-    if (value === undefined) {
-      const made = `${String(this.#count)} ${this.#count === 1 ? "seal has" : "seals have"} been made`;
-      throw new MeshError("NOT_FOUND", `there is no seal ${String(sequence)}; ${made}`, {
-        field: "sequence",
-        ...(this.#count === 0 ? { remedy: "make one with: ctxmesh seal" } : {}),
-      });
-    }
-    return value;
+    const isMade = Number.isSafeInteger(sequence) && sequence >= 1 && sequence <= this.#count;
+    const { store, vault } = this.#options;
+    const bundle = isMade ? await readBundle(store, sequence, vault) : undefined;
+    if (bundle !== undefined) return bundle;
+    const made = `${seals(this.#count)} ${this.#count === 1 ? "has" : "have"} been made`;
+    const message = isMade
+      ? `the bundle of seal ${String(sequence)} was lost with a damaged store`
+      : `there is no seal ${String(sequence)}; ${made}`;
+    throw new MeshError("NOT_FOUND", message, {
+      field: "sequence",
+      ...(this.#count === 0 ? { remedy: "make one with: ctxmesh seal" } : {}),
+    });
   }
 
   /** Waits for a seal under way. */

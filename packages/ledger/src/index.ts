@@ -2,7 +2,7 @@
 /** Snapshots, seals, the transparency log, bundles, the trust root, and the verification of all of them. */
 export { encodeBundle, parseBundle } from "./bundle.ts";
 export type { Bundle, SignedHeader } from "./bundle.ts";
-export { openLog, snapshotEntry } from "./log.ts";
+export { openLog, sealedEnvelopeHash, snapshotEntry } from "./log.ts";
 export type { AlsoWrite, Appended, Log } from "./log.ts";
 export type { LogOptions } from "./log-store.ts";
 export {
@@ -17,7 +17,13 @@ export {
 export type { ConsistencyClaim, InclusionClaim } from "./merkle.ts";
 export { parseCheckpoint } from "./note.ts";
 export type { Checkpoint, LogSigners, Note, NoteSignature, TreeHead } from "./note.ts";
-export { buildSnapshot, contentRoot, envelopeHash, sealSnapshot } from "./snapshot.ts";
+export {
+  buildSnapshot,
+  contentRoot,
+  envelopeFrontier,
+  envelopeHash,
+  sealSnapshot,
+} from "./snapshot.ts";
 export type { CanonicalLeaf, SealInput, Snapshot, SnapshotLeaf } from "./snapshot.ts";
 export { sortFrontier } from "./statement.ts";
 export type { FrontierHead, SnapshotStatement } from "./statement.ts";

@@ -4,9 +4,9 @@
  * new checkpoint, before anything of it leaves this module: so no published checkpoint can be
  * forgotten by a crash, and no two can disagree.
  */
-import { toBase64, utf8Encode } from "@ctxmesh/codec";
+import { fromBase64, toBase64, utf8Decode, utf8Encode } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
-import { MeshError } from "@ctxmesh/model";
+import { MeshError, toHex } from "@ctxmesh/model";
 import type { StoreChange } from "@ctxmesh/model";
 import { corrupt, hashRanges, layout, loadLog, rangeHash } from "./log-store.ts";
 import type { LogLayout, LogOptions, ReadNode } from "./log-store.ts";
@@ -30,6 +30,13 @@ const MAX_ENTRY_BYTES = 65_535;
 /** The log entry of an envelope: `"ctxmesh.dev/snapshot/v1\n" + base64(SHA-256(envelope)) + "\n"`. No content, so a log can be public. */
 export const snapshotEntry = (envelope: Uint8Array): Uint8Array =>
   utf8Encode(`${ENTRY_TAG}${toBase64(sha256(envelope))}\n`);
+
+/** The SHA-256 of the envelope that an entry of {@link snapshotEntry} is of, in hex; undefined for another entry. Throws `FORMAT_INVALID`. */
+export function sealedEnvelopeHash(entry: Uint8Array): string | undefined {
+  const text = utf8Decode(entry);
+  if (!text.startsWith(ENTRY_TAG)) return undefined;
+  return toHex(fromBase64(text.slice(ENTRY_TAG.length, -1)));
+}
 
 /** The answer to an append. */
 export interface Appended {
@@ -55,6 +62,8 @@ export interface Log {
    * `LIMIT_EXCEEDED`, or what the store throws: then only a reopen can tell whether it was appended.
    */
   append(entry: Uint8Array, also?: AlsoWrite): Promise<Appended>;
+  /** The bytes of an entry; undefined for an index that is not there. */
+  entry(index: number): Promise<Uint8Array | undefined>;
   /** The tlog-proof of an entry under the newest checkpoint. Throws `INPUT_INVALID` for an index that is not there. */
   proof(index: number): Promise<string>;
   /** The consistency proof from `size1` to the newest checkpoint. Throws `INPUT_INVALID`. */
@@ -114,6 +123,10 @@ class StoredLog implements Log {
     this.#edge = edge;
     this.#checkpoint = checkpoint;
     return appended;
+  }
+
+  async entry(index: number): Promise<Uint8Array | undefined> {
+    return index < this.size ? this.#options.store.get(this.#keys.entry(index)) : undefined;
   }
 
   async proof(index: number): Promise<string> {

@@ -5,11 +5,11 @@ import { sha256 } from "@ctxmesh/crypto";
 import type { Signer } from "@ctxmesh/crypto";
 import { LIMITS, MeshError, isHlc, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
 import type { JsonValue, RandomSource } from "@ctxmesh/model";
-import { signEnvelope } from "./dsse.ts";
+import { parseEnvelope, signEnvelope } from "./dsse.ts";
 import { leafHash, merkleRoot } from "./merkle.ts";
 import { malformed, readMembers, readText } from "./read.ts";
 import { STATEMENT_PAYLOAD_TYPE, encodeStatement, parseStatement } from "./statement.ts";
-import type { SnapshotStatement } from "./statement.ts";
+import type { FrontierHead, SnapshotStatement } from "./statement.ts";
 
 /**
  * One fact candidate as RFC 8785 text: an object with `doc`, `key` and the members of `Candidate`
@@ -113,3 +113,7 @@ export function sealSnapshot({ signer, snapshot, ...input }: SealInput): Uint8Ar
 
 /** The SHA-256 of an envelope's bytes in hex: the next seal's `previous`. */
 export const envelopeHash = (envelope: Uint8Array): string => toHex(sha256(envelope));
+
+/** The frontier that the envelope of a seal names, without a look at its signature: for whoever made it. Throws `FORMAT_INVALID`. */
+export const envelopeFrontier = (envelope: Uint8Array): readonly FrontierHead[] =>
+  parseStatement(parseEnvelope(envelope).payload).frontier;

@@ -147,6 +147,7 @@ async function walk(
   const [signer, verifier] = [createDeviceSigner(deviceSeed), createDeviceVerifier()];
   const replica = await Replica.open({ ...deps, store, vault, space, signer, verifier });
   stack.defer(async () => replica.close());
+  await replica.verify();
   let records = 0;
   for await (const _ of store.scan(EVERYTHING)) records++;
   const chains = reportChains(replica.chains(), replica.heads());
@@ -156,7 +157,9 @@ async function walk(
     records,
     chains: chains.length,
     batches: chains.reduce((sum, { seq }) => sum + seq, 0),
-    missing: replica.degraded().reduce((sum, { seq, expected }) => sum + expected - seq, 0),
+    missing: replica
+      .degraded()
+      .reduce((sum, chain) => sum + (chain.kind === "behind" ? chain.expected - chain.seq : 0), 0),
     facts: replica.count().facts,
     ...(times.length === 0 ? {} : { newestMs: Math.max(...times) }),
     membership: reportMembership(replica.space, { digest, chains }, deps.clock.now()),

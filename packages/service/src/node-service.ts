@@ -5,20 +5,30 @@ import { encodeSpaceFile } from "@ctxmesh/membership";
 import { MeshError, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
 import type {
   ActsReceipt,
+  CallOff,
   ChangeEvent,
   Clock,
   ContextService,
   EvidenceReport,
   FactInput,
+  HistoryQuery,
+  HistoryService,
+  KeyHistory,
   ListQuery,
   MembershipReport,
   MembershipService,
   NodeStatus,
   PeerStatus,
+  ScrubReport,
+  VisibleFact,
   WatchQuery,
+  WriteOptions,
   WriteReceipt,
 } from "@ctxmesh/model";
 import type { AppliedBatch, ChangedKey, Replica } from "@ctxmesh/replica";
+import type { Confirmations } from "@ctxmesh/sync";
+import { AckReporter } from "./ack-summary.ts";
+import { writeAcknowledged } from "./acknowledge.ts";
 import { LatencyWindow } from "./latency-window.ts";
 import { reportChains, reportMembership, summarizeMembership } from "./membership-report.ts";
 
@@ -28,11 +38,19 @@ export interface NodeServiceOptions {
   readonly version: string;
   readonly replica: Replica;
   readonly clock: Clock;
+  /** Of the node's sync; without it no write gets further than `local`. */
+  readonly confirmations?: Confirmations;
   readonly peers: () => readonly PeerStatus[];
   readonly addresses: () => readonly string[];
+  /** Batches of this device's earlier lives that peers brought. */
+  readonly recovered?: () => number;
+  /** How the checks of the store stand. */
+  readonly scrub?: () => ScrubReport;
   /** Hub only: number of seals made. */
   readonly seals?: () => number;
 }
+
+const unscrubbed = (): ScrubReport => ({ findings: [] });
 
 interface Watcher {
   readonly query: WatchQuery;
@@ -40,9 +58,10 @@ interface Watcher {
 }
 
 /** The operations of a node over its replica; the same for agent and hub. */
-export class NodeService implements ContextService, MembershipService {
+export class NodeService implements ContextService, HistoryService, MembershipService {
   readonly #options: NodeServiceOptions;
   readonly #startedAt: number;
+  readonly #acks: AckReporter | undefined;
   readonly #propagation = new LatencyWindow();
   readonly #watchers = new Set<Watcher>();
   readonly #stopListening: () => void;
@@ -52,6 +71,10 @@ export class NodeService implements ContextService, MembershipService {
   constructor(options: NodeServiceOptions) {
     this.#options = options;
     this.#startedAt = options.clock.now();
+    const { service, replica, confirmations } = options;
+    if (service === "agent" && confirmations !== undefined) {
+      this.#acks = new AckReporter(replica, confirmations);
+    }
     const stops = [
       options.replica.onApplied((applied) => {
         this.#onApplied(applied);
@@ -95,24 +118,46 @@ export class NodeService implements ContextService, MembershipService {
     return { doc, key, origin, ...(fact === undefined ? {} : { fact }) };
   }
 
-  async put(doc: string, facts: readonly FactInput[]): Promise<WriteReceipt> {
-    this.#assertAgent();
-    return this.#options.replica.put(parseDocumentName(doc), facts);
+  async put(
+    doc: string,
+    facts: readonly FactInput[],
+    options: WriteOptions = {},
+  ): Promise<WriteReceipt> {
+    return this.#write(options, (replica) => replica.put(parseDocumentName(doc), facts));
   }
 
-  async delete(doc: string, keys: readonly string[]): Promise<WriteReceipt> {
-    this.#assertAgent();
-    return this.#options.replica.delete(parseDocumentName(doc), keys);
+  async delete(
+    doc: string,
+    keys: readonly string[],
+    options: WriteOptions = {},
+  ): Promise<WriteReceipt> {
+    return this.#write(options, (replica) => replica.delete(parseDocumentName(doc), keys));
   }
 
-  async retract(doc: string, key: string, writer: string, reason: string): Promise<WriteReceipt> {
-    this.#assertAgent();
-    return this.#options.replica.retract(
-      parseDocumentName(doc),
-      key,
-      parseDeviceKey(writer),
-      reason,
+  async retract(
+    doc: string,
+    key: string,
+    writer: string,
+    reason: string,
+    options: WriteOptions = {},
+  ): Promise<WriteReceipt> {
+    return this.#write(options, (replica) =>
+      replica.retract(parseDocumentName(doc), key, parseDeviceKey(writer), reason),
     );
+  }
+
+  async #write(
+    options: WriteOptions,
+    write: (replica: Replica) => Promise<WriteReceipt>,
+  ): Promise<WriteReceipt> {
+    this.#assertAgent();
+    const { replica, confirmations } = this.#options;
+    return writeAcknowledged(confirmations, replica.device, options, async () => write(replica));
+  }
+
+  /** Ends what waits for a hub or a seal with `CLOSED`. */
+  endWaits(): void {
+    this.#options.confirmations?.endWaits();
   }
 
   #assertAgent(): void {
@@ -138,6 +183,32 @@ export class NodeService implements ContextService, MembershipService {
     return this.#options.replica.list(query);
   }
 
+  async getAt(
+    doc: string,
+    key: string,
+    atMs: number,
+    options?: CallOff,
+  ): Promise<VisibleFact | undefined> {
+    return this.#options.replica.getAt(parseDocumentName(doc), key, atMs, options);
+  }
+
+  async listAt(query: ListQuery, atMs: number, options?: CallOff): Promise<readonly VisibleFact[]> {
+    if (query.doc === undefined) {
+      throw new MeshError("INPUT_INVALID", "at needs doc", { field: "at" });
+    }
+    const doc = parseDocumentName(query.doc);
+    return this.#options.replica.listAt({ ...query, doc }, atMs, options);
+  }
+
+  async history(
+    doc: string,
+    key: string,
+    query?: HistoryQuery,
+    options?: CallOff,
+  ): Promise<KeyHistory> {
+    return this.#options.replica.history(parseDocumentName(doc), key, query, options);
+  }
+
   watch(query: WatchQuery, listener: (event: ChangeEvent) => void): () => void {
     if (query.doc !== undefined) parseDocumentName(query.doc);
     const watcher = { query, listener };
@@ -145,10 +216,23 @@ export class NodeService implements ContextService, MembershipService {
     return () => this.#watchers.delete(watcher);
   }
 
+  /** Whether the node takes writes, has all that it ever had, and no damage was found in its store. */
+  get ready(): boolean {
+    const { replica, scrub = unscrubbed } = this.#options;
+    return (
+      replica.failure === undefined &&
+      replica.degraded().length === 0 &&
+      scrub().findings.length === 0
+    );
+  }
+
   async status(options: { readonly digest?: boolean } = {}): Promise<NodeStatus> {
     const { service, version, replica, clock, peers, addresses, seals } = this.#options;
+    const { recovered = () => 0, scrub = unscrubbed } = this.#options;
+    const acknowledged = await this.#acks?.summary();
     const degraded = replica.degraded();
-    return Promise.resolve({
+    const { prunedBatches, prunedBeforeMs } = replica.retention();
+    return {
       service,
       version,
       space: replica.space.id,
@@ -157,13 +241,20 @@ export class NodeService implements ContextService, MembershipService {
       device: replica.device,
       incarnation: replica.incarnation,
       startedAt: this.#startedAt,
-      ready: replica.failure === undefined && degraded.length === 0,
+      ready: this.ready,
       degraded: degraded.map(({ replica: device, ...chain }) => ({ device, ...chain })),
+      recovered: recovered(),
+      pruned: {
+        batches: prunedBatches,
+        ...(prunedBeforeMs === undefined ? {} : { beforeMs: prunedBeforeMs }),
+      },
+      scrub: scrub(),
       addresses: addresses(),
       peers: peers(),
       ...replica.count(),
       written: this.#written,
       applied: this.#applied,
+      ...(acknowledged === undefined ? {} : { acknowledged }),
       batches: replica.counters(),
       propagation: this.#propagation.summary(),
       chains: replica.heads().length,
@@ -180,7 +271,7 @@ export class NodeService implements ContextService, MembershipService {
         clock.now(),
       ),
       ...(seals === undefined ? {} : { seals: seals() }),
-    });
+    };
   }
 
   membership(): MembershipReport {

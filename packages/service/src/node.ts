@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The parts that an agent and a hub share, in the order in which both start them. */
 import { createControlServer } from "@ctxmesh/api";
-import type { Clock, Logger, RandomSource, SealingService } from "@ctxmesh/model";
+import type { Clock, Logger, RandomSource, ScrubReport, SealingService } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import { SyncNode } from "@ctxmesh/sync";
 import type { Broadcast } from "@ctxmesh/sync";
 import { backUp } from "./backup.ts";
+import { NodeCare } from "./node-care.ts";
 import { NodeService } from "./node-service.ts";
 import type { NodeServiceOptions } from "./node-service.ts";
 import type { OpenReplica, StoreOptions } from "./open-replica.ts";
+import { Scrubber } from "./scrubber.ts";
 
 /** How often peers hear what is new, in milliseconds. */
 const TICK_MS = 50;
@@ -69,11 +71,21 @@ export async function serve(
   options: NodeOptions,
   deps: NodeDeps,
   stack: AsyncDisposableStack,
-  { store, ...node }: Omit<NodeServiceOptions, "version" | "clock"> & Pick<OpenReplica, "store">,
+  node: Omit<NodeServiceOptions, "version" | "clock" | "scrub" | "recovered" | "replica"> & {
+    readonly parts: OpenReplica;
+  },
   sealing?: SealingService,
 ): Promise<NodeService> {
   const { version, socketPath } = options;
-  const service = new NodeService({ ...node, version, clock: deps.clock });
+  const { store, keys, replica, recovered } = node.parts;
+  const scrubber = new Scrubber({ ...deps, store });
+  stack.defer(() => {
+    scrubber.stop();
+  });
+  scrubber.start();
+  const scrub = (): ScrubReport => scrubber.report();
+  const known = { replica, recovered, scrub, version, clock: deps.clock };
+  const service = new NodeService({ ...node, ...known });
   stack.defer(() => {
     service.close();
   });
@@ -81,16 +93,21 @@ export async function serve(
     service,
     backup: () =>
       backUp(store, {
-        space: node.replica.space.id,
-        device: node.replica.device,
+        space: replica.space.id,
+        device: replica.device,
         service: node.service,
         takenAt: deps.clock.now(),
       }),
+    care: new NodeCare({ store, keys, scrubber }),
     version,
     logger: deps.logger,
     ...(sealing === undefined ? {} : { sealing }),
   });
-  stack.defer(async () => control.close());
+  stack.defer(async () => {
+    // First, since the API waits for requests under way.
+    service.endWaits();
+    await control.close();
+  });
   await control.listenUnix(socketPath);
   return service;
 }

@@ -5,26 +5,30 @@
  * every chain as far as the old store had it.
  *
  * ```
- * store            damaged; read only                     -> renamed to store.damaged-<n>
- * store.healing    made anew, all records but the batches -> renamed to store
+ * store                      damaged; read only                     -> renamed to store.damaged-<n>
+ * store.healing-unfinished   made anew, all records but the batches -> when complete, renamed to store.healing
+ * store.healing              complete                               -> renamed to store
  * ```
  *
  * The new store knows which heads are expected before it takes the name, so that a crash at any moment leaves
- * either the damaged store, or one that knows what it lacks.
+ * either the damaged store, or one that knows what it lacks. Only `store.healing` is ever taken over.
  */
 import { existsSync } from "node:fs";
-import { readdir, rename, rm } from "node:fs/promises";
+import { open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
 import type { Space } from "@ctxmesh/membership";
 import { MeshError, toMeshError } from "@ctxmesh/model";
-import type { DeviceSigner, SignatureVerifier, Store, StoreRange, Vault } from "@ctxmesh/model";
-import { Replica, salvageBatches, salvageRecords } from "@ctxmesh/replica";
+import type { DeviceSigner, SignatureVerifier, StoreRange, Vault } from "@ctxmesh/model";
+import { Replica, salvageBase, salvageBatches, salvageRecords } from "@ctxmesh/replica";
+import type { DegradedChain } from "@ctxmesh/replica";
 import { openDamaged, openLevelStore } from "@ctxmesh/store-level";
-import type { DamagedStore } from "@ctxmesh/store-level";
+import type { DamagedStore, LevelStore } from "@ctxmesh/store-level";
 import { createPlainVault, openVault } from "@ctxmesh/vault";
-import type { KeyProvider } from "@ctxmesh/vault";
+import type { KeyProvider, StoreVault } from "@ctxmesh/vault";
 import type { NodeDeps } from "./node.ts";
+import { countRecovered } from "./recovered.ts";
+import { SEALS_UNCERTAIN } from "./seals-uncertain.ts";
 
 /** What is opened. */
 export interface StoreOptions {
@@ -38,14 +42,23 @@ export interface StoreOptions {
   readonly keyProvider?: KeyProvider;
   /** Gives up what a damaged store had and no peer has. */
   readonly acceptLoss?: boolean;
+  /** Encrypts from now on a store that was written without encryption; what is in it stays as it is. */
+  readonly acceptPlain?: boolean;
 }
 
 /** A store, its replica, and the keys at work. */
-export interface OpenReplica {
+export interface OpenReplica extends OpenStore {
+  /** Batches of this device's earlier lives that peers brought, since the opening. */
+  readonly recovered: () => number;
+}
+
+interface OpenStore {
   readonly device: DeviceSigner;
   readonly verifier: SignatureVerifier;
-  readonly store: Store;
+  readonly store: LevelStore;
   readonly vault: Vault;
+  /** The same vault, for the care of its keys; undefined without encryption. */
+  readonly keys: StoreVault | undefined;
   readonly replica: Replica;
 }
 
@@ -55,24 +68,26 @@ const STORE_KEYS: StoreRange = { gte: Uint8Array.of(0x31), lt: Uint8Array.of(0x3
 const DATA_KEY_TAG = 0x30;
 
 const healingPath = (path: string): string => `${path}.healing`;
+const unfinishedPath = (path: string): string => `${path}.healing-unfinished`;
 
 async function attempt(
   options: StoreOptions,
   deps: NodeDeps,
   stack: AsyncDisposableStack,
-): Promise<OpenReplica> {
+): Promise<OpenStore> {
   await using opening = new AsyncDisposableStack();
-  const { storePath: path, keyProvider: provider, space } = options;
+  const { storePath: path, keyProvider: provider, space, acceptPlain = false } = options;
   const device = createDeviceSigner(options.deviceSeed);
   const verifier = createDeviceVerifier();
   const store = await openLevelStore({ path, logger: deps.logger });
   opening.defer(async () => store.close());
-  const vault =
-    provider === undefined ? createPlainVault() : await openVault({ ...deps, store, provider });
+  const keys =
+    provider === undefined ? undefined : await openVault({ ...deps, store, provider, acceptPlain });
+  const vault = keys ?? createPlainVault();
   const replica = await Replica.open({ ...deps, store, vault, space, signer: device, verifier });
   opening.defer(async () => replica.close());
   stack.use(opening.move());
-  return { device, verifier, store, vault, replica };
+  return { device, verifier, store, vault, keys, replica };
 }
 
 /**
@@ -88,7 +103,7 @@ export async function openReplica(
   const { logger } = deps;
   // A crash between the two renames of an earlier healing.
   if (!existsSync(path) && existsSync(healingPath(path))) await rename(healingPath(path), path);
-  let opened: OpenReplica;
+  let opened: OpenStore;
   try {
     opened = await attempt(options, deps, stack);
   } catch (error) {
@@ -97,10 +112,14 @@ export async function openReplica(
     await heal(options, deps);
     opened = await attempt(options, deps, stack);
   }
+  // The store is open, so nobody is healing it; what another healing left must not be taken over later.
+  for (const left of [healingPath(path), unfinishedPath(path)]) {
+    await rm(left, { recursive: true, force: true });
+  }
   const { replica, vault } = opened;
   await salvage(path, vault, replica, deps);
   if (options.acceptLoss === true) await replica.acceptLoss();
-  const missing = replica.degraded();
+  const missing = behind(replica);
   if (missing.length > 0) {
     logger.warn("store.degraded", {
       chains: missing.length,
@@ -108,35 +127,66 @@ export async function openReplica(
       remedy: "connect to peers or a hub that have them; if none has, start with --accept-loss",
     });
   }
-  return opened;
+  return { ...opened, recovered: countRecovered(replica, logger) };
 }
 
+/** The chains that are behind what a damaged store had of them. */
+const behind = (replica: Replica): readonly (DegradedChain & { readonly kind: "behind" })[] =>
+  replica.degraded().filter((chain) => chain.kind === "behind");
+
 /** Makes a new store of the readable records of the damaged one, and lets it take its place. */
-async function heal({ storePath: path, keyProvider }: StoreOptions, deps: NodeDeps): Promise<void> {
-  const healing = healingPath(path);
+async function heal(options: StoreOptions, deps: NodeDeps): Promise<void> {
+  const { storePath: path } = options;
+  const [unfinished, healing] = [unfinishedPath(path), healingPath(path)];
+  await rm(unfinished, { recursive: true, force: true });
   await rm(healing, { recursive: true, force: true });
+  await salvageInto(unfinished, options, deps);
+  // The name is what says that it is complete.
+  await renameDurably(unfinished, healing);
+  const aside = await freeName(path);
+  await renameDurably(path, aside);
+  await renameDurably(healing, path);
+  deps.logger.warn("store.moved-aside", { path, aside });
+}
+
+/** Fills a new store with the readable records of the damaged one. */
+async function salvageInto(
+  target: string,
+  { storePath: path, keyProvider: provider, acceptPlain = false }: StoreOptions,
+  deps: NodeDeps,
+): Promise<void> {
   const damaged = await openDamaged(path);
   try {
-    const store = await openLevelStore({ path: healing, logger: deps.logger });
+    const store = await openLevelStore({ path: target, logger: deps.logger });
     try {
       const hasKey = await hasStoreKey(damaged);
       // Without its wrapping the data keys are of no use, and the vault makes new ones in an empty store.
-      if (!hasKey && keyProvider !== undefined) {
-        await openVault({ ...deps, store, provider: keyProvider });
+      if (!hasKey && provider !== undefined && !acceptPlain) {
+        await openVault({ ...deps, store, provider });
       }
       const entries = damaged.scan(EVERYTHING);
       const records = await salvageRecords(hasKey ? entries : withoutKeys(entries), store);
-      deps.logger.warn("store.salvaged", { path, records, unreadable: damaged.unreadable });
+      // Of a hub: the newest of its seals may be among what is lost.
+      await store.write([SEALS_UNCERTAIN]);
+      const hasBase = await salvageBase(damaged, store, async () =>
+        provider === undefined
+          ? createPlainVault()
+          : openVault({ ...deps, store, provider, acceptPlain }),
+      );
+      const { unreadable } = damaged;
+      deps.logger.warn("store.salvaged", { path, records, unreadable, hasBase });
     } finally {
       await store.close();
     }
   } finally {
     await damaged.close();
   }
-  const aside = await freeName(path);
-  await rename(path, aside);
-  await rename(healing, path);
-  deps.logger.warn("store.moved-aside", { path, aside });
+}
+
+async function renameDurably(from: string, to: string): Promise<void> {
+  await rename(from, to);
+  const folder = await open(dirname(to), "r");
+  await folder.sync().finally(async () => folder.close());
 }
 
 async function hasStoreKey(damaged: DamagedStore): Promise<boolean> {
@@ -158,7 +208,7 @@ async function salvage(
   { logger }: NodeDeps,
 ): Promise<void> {
   for (const name of (await movedAside(path)).toReversed()) {
-    if (replica.degraded().length === 0) return;
+    if (behind(replica).length === 0) return;
     const damaged = await openDamaged(join(dirname(path), name));
     try {
       const report = await salvageBatches(

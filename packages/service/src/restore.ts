@@ -8,6 +8,7 @@ import { openLevelStore } from "@ctxmesh/store-level";
 import type { BackupRecord } from "./backup-format.ts";
 import { readBackup } from "./backup-reader.ts";
 import type { BackupSummary } from "./backup-reader.ts";
+import { SEALS_UNCERTAIN } from "./seals-uncertain.ts";
 
 const CHUNK_BYTES = 1_048_576;
 
@@ -21,7 +22,7 @@ export interface RestoreProgress {
 /**
  * Makes a store in the folder `path`, which must be absent or empty, of the backup in `file`. All of the file is
  * verified before anything is written; the store is written beside `path`, synced, and renamed into place, so
- * that `path` has all of it or nothing. A replica that opens it begins an incarnation of its own, as at every start.
+ * that `path` has all of it or nothing. That of a hub is marked: it may lack seals ({@link SEALS_UNCERTAIN}). A replica that opens it begins an incarnation of its own, as at every start.
  *
  * Throws `FILE_UNAVAILABLE` when the file can't be read or the folder is in the way or can't be written, what
  * {@link readBackup} throws with the file's name, and `STORE_FAILED`.
@@ -115,7 +116,9 @@ async function fill(
     const write = track("writing", onProgress, async (records) =>
       store.write(records.map(([key, value]) => ({ key, value }))),
     );
-    return await read(file, handle, write);
+    const summary = await read(file, handle, write);
+    if (summary.service === "hub") await store.write([SEALS_UNCERTAIN]);
+    return summary;
   } finally {
     await store.close();
   }

@@ -284,6 +284,21 @@ describe("refusals", () => {
     expect(call).toThrow(expect.objectContaining({ code: "INPUT_INVALID" }) as Error);
   });
 
+  test("of a bad question about the past come as rejections", async () => {
+    const { service } = here;
+    for (const [call, field] of [
+      [() => service.getAt("a//b", "k", START_MS), "doc"],
+      [() => service.listAt({ doc: "/" }, START_MS), "doc"],
+      [() => service.history("", "k"), "doc"],
+      [() => service.listAt({}, START_MS), "at"],
+      [() => service.listAt({ doc: "a", limit: 10_001 }, START_MS), "limit"],
+      [() => service.getAt("a", "k", clock.now() + 1), "at"],
+      [() => service.history("a", "k", { before: "x" }), "before"],
+    ] as const) {
+      await expect(call()).rejects.toMatchObject({ code: "INPUT_INVALID", field });
+    }
+  });
+
   test("of a bad write come as rejections, and nothing is written", async () => {
     const { service } = here;
     for (const write of [

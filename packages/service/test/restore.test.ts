@@ -196,7 +196,8 @@ describe("a restored node", () => {
   }
 
   function connect(a: Node, b: Node): void {
-    const remote = { address: "memory", role: "agent" } as const;
+    // All of them push on, as hubs do.
+    const remote = { address: "memory", role: "hub" } as const;
     const pair = createChannelPair({
       a: { ...remote, device: b.replica.device, direction: "inbound" },
       b: { ...remote, device: a.replica.device, direction: "outbound" },

@@ -11,13 +11,27 @@ export async function openDatabase(
   path: string,
   { create }: { create: boolean },
 ): Promise<Database> {
-  const database: Database = new Level(path, { keyEncoding: "view", valueEncoding: "view" });
+  const options = { keyEncoding: "view", valueEncoding: "view" };
+  const database: Database = new Level(path, options);
   try {
     await database.open({ createIfMissing: create, errorIfExists: create });
     return database;
   } catch (error) {
     throw openError(path, error);
   }
+}
+
+/** Has LevelDB rewrite the tables that have keys from `start` to `end`. */
+export async function compactRange(
+  database: Database,
+  start: Uint8Array,
+  end: Uint8Array,
+): Promise<void> {
+  // Of the binding for Node.js (classic-level): `level` declares only what browsers have, too.
+  const native = database as Database & {
+    compactRange(start: Uint8Array, end: Uint8Array): Promise<void>;
+  };
+  await native.compactRange(start, end);
 }
 
 /** `STORE_LOCKED`, `STORE_CORRUPT` or `STORE_FAILED` for an error of opening `path`. */

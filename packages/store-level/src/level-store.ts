@@ -4,8 +4,9 @@ import type { Logger, Store, StoreChange, StoreRange } from "@ctxmesh/model";
 import { MeshError } from "@ctxmesh/model";
 import type { AnchorKeeper } from "./anchor.ts";
 import type { Database } from "./database.ts";
-import { closedError, operationError, textOf } from "./database.ts";
+import { closedError, compactRange, operationError, textOf } from "./database.ts";
 import type { Markers, Operation } from "./markers.ts";
+import { writeDamageMark } from "./damage-mark.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import type { ScrubReport } from "./scrub.ts";
 import { scrub } from "./scrub.ts";
@@ -15,12 +16,15 @@ type Entry = readonly [key: Uint8Array, value: Uint8Array];
 /** A `Store` that can look for damage in what nobody has read for long. */
 export interface LevelStore extends Store {
   /**
-   * Checks every table and every record in the background, at a fifth of one core's time, and
-   * reports what is damaged. It runs beside reads and writes, and ends early, with what it found,
-   * when the store is closed. Damage found here is in the store still: open it anew to heal it.
-   * Throws `CLOSED` after `close`, `STORE_FAILED` on I/O errors.
+   * Checks every table and every record in the background, at a twenty-fifth of one core's time, and
+   * reports what is damaged, or can't be read from the disk. It runs beside reads and writes, and ends
+   * early, with what it found, when the store is closed. Damage found here is in the store still; it is
+   * marked (damage-mark.ts), so that the next opening is refused with `STORE_CORRUPT`, to be healed.
+   * Throws `CLOSED` after `close`, `STORE_FAILED` on other I/O errors.
    */
   scrub(): Promise<ScrubReport>;
+  /** Rewrites what is under the keys `gte <= key <= lt` without what was overwritten or deleted there. Throws `CLOSED`, `STORE_FAILED`. */
+  compact(range: Pick<StoreRange, "gte" | "lt">): Promise<void>;
 }
 
 /** What an {@link OpenStore} is made of. */
@@ -133,7 +137,18 @@ export class OpenStore implements LevelStore {
 
   async scrub(): Promise<ScrubReport> {
     this.#checkOpen();
-    return await scrub(this.#path, this.#database, () => this.#closing !== undefined);
+    const report = await scrub(this.#path, this.#database, () => this.#closing !== undefined);
+    if (report.damaged > 0) await writeDamageMark(this.#path, report.findings);
+    return report;
+  }
+
+  async compact({ gte, lt }: Pick<StoreRange, "gte" | "lt">): Promise<void> {
+    this.#checkOpen();
+    try {
+      await compactRange(this.#database, gte.slice(), lt.slice());
+    } catch (error) {
+      throw operationError(this.#path, error);
+    }
   }
 
   close(): Promise<void> {

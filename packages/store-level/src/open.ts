@@ -18,6 +18,7 @@ import {
   operationError,
   textOf,
 } from "./database.ts";
+import { refuseMarked } from "./damage-mark.ts";
 import { checkFiles, sync } from "./files.ts";
 import { checkFormat } from "./format.ts";
 import type { LevelStore } from "./level-store.ts";
@@ -56,6 +57,9 @@ export async function openLevelStore(options: {
   const path = resolve(options.path);
   if ((await contentOf(path)) === "nothing") await createStore(path, logger);
   await syncLeftovers(path);
+  await refuseMarked(path).catch((error: unknown) => {
+    throw damagedError(path, error);
+  });
   await checkBeforeOpening(path);
   const database = await openDatabase(path, { create: false });
   try {

@@ -81,7 +81,11 @@ test("another program's database is refused and stays openable", async () => {
 const ID = "0123456789abcdef0123456789abcdef";
 
 test.each([
-  ["that needs a newer reader", `{"major":3,"minor":0,"minReader":3,"id":"${ID}"}`],
+  ["of the next major number", `{"major":3,"minor":0,"minReader":3,"id":"${ID}"}`],
+  ["of the next major number for any reader", `{"major":3,"minor":0,"minReader":2,"id":"${ID}"}`],
+  ["two minor numbers ahead", `{"major":2,"minor":2,"minReader":"2.1","id":"${ID}"}`],
+  ["that needs a newer reader", `{"major":2,"minor":1,"minReader":3,"id":"${ID}"}`],
+  ["whose reader is no version", `{"major":2,"minor":1,"minReader":"two","id":"${ID}"}`],
   ["of an older, unreleased format", `{"major":1,"minor":9,"minReader":1,"id":"${ID}"}`],
   ["that is not JSON", "ctxmesh"],
   ["without its numbers", `{"major":2,"minor":"0","id":"${ID}"}`],
@@ -96,13 +100,25 @@ test.each([
   });
 });
 
-test("a newer format that still allows this reader is opened", async () => {
+test.each([
+  `{"major":2,"minor":1,"minReader":2,"id":"${ID}","more":true}`,
+  `{"major":2,"minor":1,"minReader":"2.0","id":"${ID}"}`,
+])("the format one minor number ahead is opened, written and opened again: %s", async (payload) => {
   await using dir = await tempDir();
-  const payload = `{"major":3,"minor":3,"minReader":2,"id":"${ID}","more":true}`;
   await makeDatabase(dir.path, formatRecord(payload));
   const store = await openLevelStore({ path: dir.path });
-  expect(await store.get(Uint8Array.of(2))).toBeUndefined();
+  await store.write([{ key: Uint8Array.of(2), value: Uint8Array.of(3) }]);
   await store.close();
+  const raw = new Level<Uint8Array, Uint8Array>(dir.path, {
+    keyEncoding: "view",
+    valueEncoding: "view",
+  });
+  // The newer program finds what it wrote.
+  expect(new Uint8Array((await raw.get(FORMAT_KEY)) ?? [])).toEqual(formatRecord(payload));
+  await raw.close();
+  const again = await openLevelStore({ path: dir.path });
+  expect(await again.get(Uint8Array.of(2))).toEqual(Uint8Array.of(3));
+  await again.close();
 });
 
 test("a format record that does not match its hash is refused with STORE_CORRUPT", async () => {

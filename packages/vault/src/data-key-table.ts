@@ -154,6 +154,21 @@ export class DataKeyTable {
     return lacking > 0 ? "changed" : "recorded";
   }
 
+  /** Ends the epoch of the newest data key of a document and generation: nothing more is sealed with it. False when it has ended already. */
+  spend(current: CurrentKey): boolean {
+    const at = current.row * ROW_BYTES + PORTIONS_AT;
+    const isSpent = this.#bytes[at] === PORTIONS && current.seals < 1;
+    this.#bytes[at] = PORTIONS;
+    current.seals = 0;
+    current.bytes = 0;
+    return !isSpent;
+  }
+
+  /** The newest data key of each document and generation, as of each step. */
+  *currents(): Generator<CurrentKey, void, undefined> {
+    yield* this.#current.values();
+  }
+
   /** What a data key is for; views of the table, to be used at once. */
   nameOf(row: number): DataKeyName {
     const at = row * ROW_BYTES;

@@ -24,6 +24,18 @@ import type { StoreKeys } from "./store-key.ts";
 const MAX_GEN = 0xffff_ffff;
 const NO_CHANGES: readonly StoreChange[] = [];
 
+/** How the data keys of a store stand. Times are Unix milliseconds, absent without a data key. */
+export interface DataKeySummary {
+  readonly dataKeys: number;
+  /** Documents, and generations of them, that have data keys. */
+  readonly documents: number;
+  /** The most epochs that one of them has had. */
+  readonly epochs: number;
+  /** Of those that seal now: when the oldest and the newest were made. */
+  readonly oldestMs?: number;
+  readonly newestMs?: number;
+}
+
 /** A data key that seals, with what may still be sealed with it. */
 interface Sealer {
   readonly dataKey: DataKey;
@@ -194,6 +206,27 @@ export class DataKeys {
     this.#table.rewrap(row, number, wrapKey(current, key));
     key.fill(0);
     return this.#table.change(row);
+  }
+
+  /** Ends the epoch of every data key that seals, one for each step: the next seal makes a new one. Gives the change to write. */
+  *endEpochs(): Generator<StoreChange, void, undefined> {
+    for (const current of this.#table.currents()) {
+      if (this.#table.spend(current)) yield this.#table.change(current.row);
+    }
+  }
+
+  /** Figures of the data keys. Reads all of them. */
+  summary(): DataKeySummary {
+    let [documents, epochs, oldestMs, newestMs] = [0, 0, Number.POSITIVE_INFINITY, 0];
+    for (const { row } of this.#table.currents()) {
+      const madeMs = this.#table.madeMs(row);
+      documents += 1;
+      epochs = Math.max(epochs, this.#table.nameOf(row).epoch + 1);
+      oldestMs = Math.min(oldestMs, madeMs);
+      newestMs = Math.max(newestMs, madeMs);
+    }
+    const ages = documents === 0 ? {} : { oldestMs, newestMs };
+    return { dataKeys: this.size, documents, epochs, ...ages };
   }
 
   /** Removes the data keys of a document and generation. Returns the changes to write. */

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Encryption at rest: the `Vault` port over the keys of a store, and providers of the key that protects them. The only importer of koffi. */
+export { keyProviderAt, parseKeyLocation } from "./key-location.ts";
+export type { KeyLocation } from "./key-location.ts";
 export {
   credentialKeyProvider,
   environmentKeyProvider,

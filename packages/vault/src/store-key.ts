@@ -4,8 +4,8 @@
  * provider is asked once for each opening. The record in the store, under the key 0x31, numbers
  * big-endian:
  *
- *     version u8 (1) || flags u8 || number u32 || length u16, provider id || length u16, wrapped store key ||
- *     length u8 (0 or 40), the store key before this one, wrapped by this one || check (32)
+ *     version u8 (2) || flags u8 || number u32 || made at, Unix ms u64 || length u16, provider id ||
+ *     length u16, wrapped store key || length u8 (0 or 40), the store key before this one, wrapped by this one || check (32)
  *
  * check = HMAC-SHA-256(store key, "ctxmesh/store-key/v1\n" || all before it): nobody without the
  * provider's key can change a flag. Flag 1: bytes that are not encrypted may be opened. The store
@@ -21,7 +21,7 @@ import type { KeyProvider } from "./provider.ts";
 /** Where the record is in the store. */
 export const STORE_KEY_KEY: Uint8Array = Uint8Array.of(0x31);
 
-const VERSION = 1;
+const VERSION = 2;
 const ACCEPTS_PLAIN = 1;
 const CHECK_BYTES = 32;
 const CHECK_LABEL = "ctxmesh/store-key/v1\n";
@@ -34,6 +34,8 @@ const LOST =
 interface Fields {
   /** 1 for the first store key, one more for each rotation. */
   readonly number: number;
+  /** When the store key was made, Unix milliseconds. */
+  readonly madeMs: number;
   readonly acceptsPlain: boolean;
   readonly providerId: string;
   readonly wrapped: Uint8Array;
@@ -51,7 +53,7 @@ export interface StoreKeys extends Omit<Fields, "wrappedPrevious"> {
 export async function makeStoreKeys(
   provider: KeyProvider,
   random: RandomSource,
-  rest: Pick<StoreKeys, "number" | "acceptsPlain" | "previous">,
+  rest: Pick<StoreKeys, "number" | "madeMs" | "acceptsPlain" | "previous">,
 ): Promise<StoreKeys> {
   const key = random.bytes(KEY_BYTES);
   try {
@@ -130,6 +132,7 @@ export function storeKeyChange(keys: StoreKeys): StoreChange {
   const body = Buffer.concat([
     Uint8Array.of(VERSION, keys.acceptsPlain ? ACCEPTS_PLAIN : 0),
     u32(keys.number),
+    u64(keys.madeMs),
     u32(id.length).subarray(2),
     id,
     u32(wrapped.length).subarray(2),
@@ -150,7 +153,7 @@ function wrapPrevious(current: KeyObject, previous: KeyObject): Uint8Array {
 
 function decode(record: Uint8Array): Fields {
   const view = Buffer.from(record.buffer, record.byteOffset, record.length);
-  let at = 6;
+  let at = 14;
   const take = (length: number): Buffer => {
     if (at + length + CHECK_BYTES > view.length) throw corrupt();
     at += length;
@@ -164,6 +167,7 @@ function decode(record: Uint8Array): Fields {
   if (at + CHECK_BYTES !== view.length) throw corrupt();
   return {
     number: view.readUInt32BE(2),
+    madeMs: Number(view.readBigUInt64BE(6)),
     acceptsPlain: view[1] === ACCEPTS_PLAIN,
     providerId,
     wrapped,
@@ -182,5 +186,11 @@ const corrupt = (): MeshError =>
 function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+function u64(value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64BE(BigInt(Math.max(0, Math.floor(value))));
   return bytes;
 }

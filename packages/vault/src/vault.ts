@@ -16,6 +16,7 @@ import type {
 import { LIMITS, MeshError, toMeshError } from "@ctxmesh/model";
 import { DATA_KEY_TAG, DataKeyTable } from "./data-key-table.ts";
 import { DataKeys } from "./data-keys.ts";
+import type { DataKeySummary } from "./data-keys.ts";
 import type { KeyProvider } from "./provider.ts";
 import type { StoreKeys } from "./store-key.ts";
 import {
@@ -51,6 +52,12 @@ export interface StoreVault extends Vault {
    * of the vault goes on with it. Throws what the provider throws, `STORE_FAILED`.
    */
   rotateStoreKey(): Promise<RotationReport>;
+  /**
+   * Ends the epoch of every data key that seals: what is sealed from now on gets new ones. Keys and payloads that
+   * are there stay as they are. In writes of `LIMITS.rewrapsPerWrite` records; resolves with the number of epochs
+   * that ended. Throws `STORE_FAILED`.
+   */
+  rotateDataKeys(): Promise<number>;
   /** Removes every data key of a document and generation, in one write: what they sealed can't be opened again, here. Throws `STORE_FAILED`. */
   destroy(scope: VaultScope): Promise<void>;
   /** How it stands. */
@@ -66,15 +73,15 @@ export interface RotationReport {
 }
 
 /** Figures of a vault. */
-export interface VaultStats {
+export interface VaultStats extends DataKeySummary {
   /** The provider that wraps the store key. */
   readonly provider: string;
   /** Number of the store key: 1, and one more for each rotation of it. */
   readonly storeKey: number;
+  /** When the store key was made, Unix milliseconds. */
+  readonly storeKeyMadeMs: number;
   /** A rotation of the store key was begun and is not finished. */
   readonly rotating: boolean;
-  /** Data keys in the store, or about to be written. */
-  readonly dataKeys: number;
   /** Whether bytes that are not encrypted are opened. */
   readonly acceptsPlain: boolean;
 }
@@ -105,13 +112,13 @@ export async function openVault(options: VaultOptions): Promise<StoreVault> {
   const table = new DataKeyTable();
   for await (const [key, value] of options.store.scan(DATA_KEYS)) table.load(key, value);
   const dataKeys = new DataKeys(table, keys, options.clock, random);
-  const vault = new StoreVaultImpl(options.store, options.provider, random, dataKeys);
+  const vault = new StoreVaultImpl(options, random, dataKeys);
   await vault.finishRotation().catch(ignoreStoreFailure);
   return vault;
 }
 
 async function makeFirstKeys(
-  { store, provider, acceptPlain = false }: VaultOptions,
+  { store, provider, clock, acceptPlain = false }: VaultOptions,
   random: RandomSource,
 ): Promise<StoreKeys> {
   const hasRecords = !(await isEmpty(store));
@@ -121,11 +128,16 @@ async function makeFirstKeys(
       "the store has records but no key: it was written without encryption, or its key was removed",
       {
         remedy:
-          "if it was written without encryption, say so when you switch encryption on; else restore a backup, or move it aside and start with an empty one",
+          "if it was written without encryption, start once with --accept-plain: what is written from then on is encrypted; else restore a backup, or move it aside and start with an empty one",
       },
     );
   }
-  const first = { number: 1, acceptsPlain: hasRecords, previous: undefined };
+  const first = {
+    number: 1,
+    madeMs: clock.now(),
+    acceptsPlain: hasRecords,
+    previous: undefined,
+  };
   const keys = await makeStoreKeys(provider, random, first);
   await store.write([storeKeyChange(keys)]);
   return keys;
@@ -143,15 +155,17 @@ function ignoreStoreFailure(error: unknown): void {
 
 class StoreVaultImpl implements StoreVault {
   readonly #store: Store;
+  readonly #clock: Clock;
   readonly #random: RandomSource;
   readonly #dataKeys: DataKeys;
   #provider: KeyProvider;
   /** Rotations and destructions, one at a time. */
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(store: Store, provider: KeyProvider, random: RandomSource, dataKeys: DataKeys) {
-    this.#store = store;
-    this.#provider = provider;
+  constructor(options: VaultOptions, random: RandomSource, dataKeys: DataKeys) {
+    this.#store = options.store;
+    this.#provider = options.provider;
+    this.#clock = options.clock;
     this.#random = random;
     this.#dataKeys = dataKeys;
   }
@@ -181,7 +195,8 @@ class StoreVaultImpl implements StoreVault {
     return this.#alone(async () => {
       await this.finishRotation();
       const { number, acceptsPlain, current } = this.#dataKeys.storeKeys;
-      const rest = { number: number + 1, acceptsPlain, previous: current };
+      const madeMs = this.#clock.now();
+      const rest = { number: number + 1, madeMs, acceptsPlain, previous: current };
       const keys = await makeStoreKeys(this.#provider, this.#random, rest);
       // From here on the new store key wraps new data keys; their writes come after this one.
       this.#dataKeys.storeKeys = keys;
@@ -210,18 +225,37 @@ class StoreVaultImpl implements StoreVault {
     return report;
   }
 
+  rotateDataKeys(): Promise<number> {
+    return this.#alone(async () => {
+      let ended = 0;
+      let changes: StoreChange[] = [];
+      const flush = async (): Promise<void> => {
+        ended += changes.length;
+        await this.#store.write(changes);
+        changes = [];
+      };
+      for (const change of this.#dataKeys.endEpochs()) {
+        changes.push(change);
+        if (changes.length >= LIMITS.rewrapsPerWrite) await flush();
+      }
+      await flush();
+      return ended;
+    });
+  }
+
   destroy(scope: VaultScope): Promise<void> {
     return this.#alone(() => this.#store.write(this.#dataKeys.destroy(scope)));
   }
 
   stats(): VaultStats {
-    const { number, previous, acceptsPlain } = this.#dataKeys.storeKeys;
+    const { number, madeMs, previous, acceptsPlain } = this.#dataKeys.storeKeys;
     return {
       provider: this.#provider.id,
       storeKey: number,
+      storeKeyMadeMs: madeMs,
       rotating: previous !== undefined,
-      dataKeys: this.#dataKeys.size,
       acceptsPlain,
+      ...this.#dataKeys.summary(),
     };
   }
 

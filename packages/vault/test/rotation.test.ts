@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { StoreChange } from "@ctxmesh/model";
 import { LIMITS, MeshError } from "@ctxmesh/model";
-import { createMemoryStore } from "@ctxmesh/testing";
+import { createMemoryStore, createVirtualClock } from "@ctxmesh/testing";
 import type { MemoryStore } from "@ctxmesh/testing";
 import { beforeAll, describe, expect, test } from "vitest";
 import {
+  START_MS,
   bytes,
   documents,
   entries,
@@ -195,6 +196,100 @@ describe("a new store key", () => {
       const doc = names[n] ?? "";
       expect(again.open(scope(doc), place(0), sealed[n] ?? place(0))).toEqual(bytes(doc));
     }
+  });
+});
+
+/** The key id that bytes were sealed with. */
+const keyIdOf = (sealed: Uint8Array): string => Buffer.from(sealed.subarray(1, 17)).toString("hex");
+
+describe("new data keys", () => {
+  test("seal whatever comes next, in this life and in later ones; what is there stays as it is and opens", async () => {
+    const store = template.crash();
+    const payloads = await entries(store, 0x02);
+    const counted = failAt(store, -1, "lost");
+    const vault = await openOn(counted);
+    const before = NAMES.map((doc) => keyIdOf(vault.seal(scope(doc), place(0), bytes("x"))));
+    expect(await vault.rotateDataKeys()).toBe(NAMES.length);
+    expect(counted.writes()).toBe(2);
+    expect(await entries(store, 0x02)).toEqual(payloads);
+    const now = keyIdOf(vault.seal(scope("doc-1"), place(0), bytes("x")));
+    await store.write(vault.takeChanges());
+    const again = await openOn(store);
+    const later = NAMES.map((doc) => keyIdOf(again.seal(scope(doc), place(0), bytes("x"))));
+    expect(later[1]).toBe(now);
+    expect(later.filter((id) => before.includes(id))).toEqual([]);
+    expect(await unreadable(store, again, NAMES)).toEqual([]);
+    expect(again.stats()).toMatchObject({
+      dataKeys: 2 * NAMES.length,
+      documents: NAMES.length,
+      epochs: 2,
+    });
+  });
+
+  test("asked for again before anything was sealed, there is nothing to end", async () => {
+    const store = template.crash();
+    const vault = await openOn(store);
+    await vault.rotateDataKeys();
+    expect(await vault.rotateDataKeys()).toBe(0);
+    const again = await openOn(store);
+    again.seal(scope("doc-0"), place(0), bytes("x"));
+    expect(await again.rotateDataKeys()).toBe(1);
+  });
+
+  test.for([
+    [0, "lost"],
+    [0, "kept"],
+    [1, "lost"],
+    [1, "kept"],
+  ] as const)(
+    "after write %i of it failed and was %s, everything opens, and it can be asked for again",
+    async ([n, outcome]) => {
+      const store = template.crash();
+      const vault = await openOn(failAt(store, n, outcome));
+      await expect(vault.rotateDataKeys()).rejects.toMatchObject({ code: "STORE_FAILED" });
+      const reopened = await store.reopen();
+      const again = await openOn(reopened);
+      expect(await unreadable(reopened, again, NAMES)).toEqual([]);
+      await again.rotateDataKeys();
+      await writeSealed(reopened, again, NAMES);
+      expect(again.stats().dataKeys).toBe(2 * NAMES.length);
+      expect(await unreadable(reopened, await openOn(reopened), NAMES)).toEqual([]);
+    },
+  );
+});
+
+describe("figures", () => {
+  test("tell when the keys were made, over a restart", async () => {
+    const clock = createVirtualClock(START_MS);
+    const store = createMemoryStore();
+    const vault = await openOn(store, { clock });
+    expect(vault.stats()).toEqual({
+      provider: "test:7",
+      storeKey: 1,
+      storeKeyMadeMs: START_MS,
+      rotating: false,
+      acceptsPlain: false,
+      dataKeys: 0,
+      documents: 0,
+      epochs: 0,
+    });
+    clock.advance(1_000);
+    await writeSealed(store, vault, ["a"]);
+    clock.advance(1_000);
+    await writeSealed(store, vault, ["b"]);
+    clock.advance(1_000);
+    await vault.rotateStoreKey();
+    const again = await openOn(store, { clock });
+    expect(again.stats()).toEqual({
+      ...vault.stats(),
+      storeKey: 2,
+      storeKeyMadeMs: START_MS + 3_000,
+      dataKeys: 2,
+      documents: 2,
+      epochs: 1,
+      oldestMs: START_MS + 1_000,
+      newestMs: START_MS + 2_000,
+    });
   });
 });
 

@@ -59,7 +59,9 @@ describe("the format", () => {
     await store.write(vault.takeChanges());
     const record = Buffer.from((await store.get(Uint8Array.of(0x31))) ?? []);
     const id = Buffer.from("test:7");
-    const head = Buffer.concat([Buffer.from("010000000001", "hex"), Buffer.of(0, id.length), id]);
+    const made = Buffer.from(START_MS.toString(16).padStart(16, "0"), "hex");
+    const number = Buffer.from("020000000001", "hex");
+    const head = Buffer.concat([number, made, Buffer.of(0, id.length), id]);
     const wrapped = record.subarray(head.length + 2, head.length + 42);
     const storeKey = unwrap(keyBytes(), wrapped);
     const body = Buffer.concat([head, Buffer.of(0, 40), wrapped, Buffer.of(0)]);
