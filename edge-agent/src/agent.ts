@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Channel, ContextService, MembershipService } from "@ctxmesh/model";
-import { LiveMembership, openReplica, serve, startSync } from "@ctxmesh/service";
+import { LiveMembership, keepConfirmations, openReplica, serve, startSync } from "@ctxmesh/service";
 import type { NodeDeps, NodeOptions, OpenReplica } from "@ctxmesh/service";
 import type { SyncNode } from "@ctxmesh/sync";
 import { createLibp2pTransport } from "@ctxmesh/transport-libp2p";
 import { createWsClient } from "@ctxmesh/transport-ws";
+import { Retainer } from "./retainer.ts";
 import type { Source } from "./sources/index.ts";
 
 /** An agent's settings. */
@@ -18,6 +19,8 @@ export interface AgentOptions extends NodeOptions {
   /** WebSocket URLs of hubs. */
   readonly hubs: readonly string[];
   readonly sources: readonly Source[];
+  /** Age from which on sealed batches are pruned, in milliseconds; all are kept when absent. */
+  readonly retainSealedMs?: number;
 }
 
 /** A running agent. */
@@ -29,7 +32,14 @@ export interface Agent {
   stop(): Promise<void>;
 }
 
-/** Connects to the hubs; sync runs over whatever channels they bring. */
+/** Sync runs over whatever channels the transports bring. */
+const syncOver =
+  (sync: SyncNode) =>
+  (channel: Channel): void => {
+    void sync.run(channel);
+  };
+
+/** Connects to the hubs. */
 async function connectHubs(
   { space, hubs }: AgentOptions,
   deps: NodeDeps,
@@ -51,10 +61,11 @@ async function connectHubs(
 }
 
 /**
- * Starts an agent: mesh, store, replica, hub connections, local API, sources, in this order: the ports
- * first, so that a busy one leaves no store behind. When a step fails, what was started before it is
- * closed again. Throws `STORE_LOCKED`, `STORE_CORRUPT`, `STORE_FORMAT`, `FILE_UNAVAILABLE`,
- * `ADDRESS_UNAVAILABLE`, `CONFIG_INVALID`.
+ * Starts an agent: store, replica, hub connections, local API, mesh, sources, in this order: reads are
+ * answered before the mesh, which takes longer to load than a store to open, listens. Until then the
+ * agent has no addresses. When a step fails, what was started before it is closed again; malformed
+ * addresses are refused before a store is made. Throws `STORE_LOCKED`, `STORE_CORRUPT`, `STORE_FORMAT`,
+ * `FILE_UNAVAILABLE`, `ADDRESS_UNAVAILABLE`, `CONFIG_INVALID`.
  */
 export async function createAgent(options: AgentOptions, deps: NodeDeps): Promise<Agent> {
   await using starting = new AsyncDisposableStack();
@@ -67,13 +78,6 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
     space: space.id,
     isMember: (device) => membership.welcomes(device, "agent"),
   });
-  // Peers that come before the store is open wait for it.
-  const opened = Promise.withResolvers<SyncNode>();
-  const onChannel = (channel: Channel): void => {
-    void opened.promise.then(async (node) => node.run(channel));
-  };
-  starting.defer(async () => mesh.stop());
-  await mesh.start(onChannel);
 
   const parts = await openReplica(options, deps, starting);
   const { replica } = parts;
@@ -87,18 +91,30 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
     admits: (device) => membership.welcomes(device),
   });
   membership.follow(replica, sync);
-  mesh.onBroadcast(async (bytes) => sync.receiveBroadcast(bytes));
+  const kept = await keepConfirmations(parts.store, sync.confirmations, deps.logger);
+  starting.defer(kept.stop);
+  const onChannel = syncOver(sync);
+  // Before the end of the sync is put on the stack: it tells peers over their channels.
+  starting.defer(async () => mesh.stop());
   await connectHubs(options, deps, starting, parts, membership, onChannel);
   starting.defer(stop);
-  opened.resolve(sync);
 
   const service = await serve(options, deps, starting, {
     service: "agent",
-    store: parts.store,
-    replica,
+    parts,
+    confirmations: sync.confirmations,
     peers: () => sync.peers(),
     addresses: () => mesh.addresses(),
   });
+  if (options.retainSealedMs !== undefined) {
+    const { confirmations } = sync;
+    const sealedForMs = options.retainSealedMs;
+    const retainer = new Retainer({ ...deps, replica, confirmations, sealedForMs });
+    starting.defer(async () => retainer.stop());
+    retainer.start();
+  }
+  mesh.onBroadcast(async (bytes) => sync.receiveBroadcast(bytes));
+  await mesh.start(onChannel);
   for (const source of options.sources) {
     starting.defer(async () => source.stop());
     source.start(async (write) => {

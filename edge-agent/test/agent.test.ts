@@ -4,7 +4,7 @@
  * Method: real store, sockets and ports; each step of the start is made to fail, then the agent is started again at once.
  */
 import { existsSync } from "node:fs";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo, Server } from "node:net";
 import { join } from "node:path";
@@ -161,6 +161,12 @@ const FAILURES: readonly Failure[] = [
 ];
 
 describe("a start that fails", () => {
+  // The first start loads libp2p, whose logger opens the process's stderr for good.
+  beforeEach(async () => {
+    await (await createAgent(optionsFor(), deps)).stop();
+    await rm(join(dir.path, "store"), { recursive: true });
+  });
+
   test.each(FAILURES)(
     "on %s rejects with %s, and the next one works at once",
     async (_, code, prepare) => {
@@ -175,6 +181,30 @@ describe("a start that fails", () => {
       expect(await agent.service.status()).toMatchObject({ service: "agent", ready: true });
     },
   );
+
+  test.each([
+    { mesh: { listen: ["127.0.0.1:4400"], peers: [] } },
+    { mesh: { listen: [], peers: ["peer.example:4400"] } },
+  ])("on a malformed address makes no store (%o)", async (changes) => {
+    await expect(createAgent(optionsFor(changes), deps)).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+    });
+    expect(await readdir(dir.path)).toEqual([]);
+  });
+
+  test("on a busy port has answered reads by then, and leaves a store that the next start goes on with", async () => {
+    const events: string[] = [];
+    const logger = { ...silentLogger, info: (event: string) => events.push(event) };
+    const server = await occupy({ host: "127.0.0.1", port: 0 });
+    const { port } = server.address() as AddressInfo;
+    const options = optionsFor(mesh(`/ip4/127.0.0.1/tcp/${String(port)}`));
+    await expect(createAgent(options, { ...deps, logger })).rejects.toMatchObject({
+      code: "ADDRESS_UNAVAILABLE",
+    });
+    expect(events).toContain("api.listening");
+    expect(await readdir(dir.path)).toEqual(["store"]);
+    expect(await (await start()).service.status()).toMatchObject({ ready: true });
+  });
 
   test("on a source that throws stops what was started before it, the sources too", async () => {
     const stopped: string[] = [];

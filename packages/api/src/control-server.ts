@@ -10,6 +10,9 @@
  *                                                            -> {facts: [VisibleFact]}
  * GET  /v1/fact                ?doc &key                     -> VisibleFact, or 404 NOT_FOUND
  * GET  /v1/fact                ?doc &key &all=1              -> {fact?: VisibleFact, candidates: [Candidate]}
+ * GET  /v1/facts               as above, with doc, &at       -> {facts: [VisibleFact]}, as of a moment
+ * GET  /v1/fact                ?doc &key &at                 -> VisibleFact, or 404 NOT_FOUND, as of a moment
+ * GET  /v1/history             ?doc &key &limit &before      -> KeyHistory, newest first
  * GET  /v1/watch               ?doc &prefix                  -> text/event-stream (watch-stream.ts)
  * GET  /v1/status              ?digest=1                     -> NodeStatus
  * GET  /v1/membership                                        -> MembershipReport
@@ -17,15 +20,35 @@
  * GET  /v1/space                                             -> the text of a space file
  * GET  /v1/evidence                                          -> {evidence: [EvidenceReport]}
  * GET  /v1/backup              (one at a time)               -> the bytes of a backup (backup-stream.ts)
- * POST /v1/seals               (hub)                         -> SealReceipt
+ * GET  /v1/keys                                              -> KeysReport
+ * POST /v1/keys/rotate         {}                            -> {ended: number}
+ * POST /v1/keys/rewrap         {to}                          -> RewrapReport
+ * POST /v1/scrub               {}                            -> ScrubReport, as the check begins
+ * POST /v1/seals               {after?} (hub)                -> SealReceipt
  * GET  /v1/bundles/:sequence   (hub; a number, or latest)    -> the bundle's bytes
  * ```
+ *
+ * The body of a write may also have `ack` ("local", "hub" or "sealed") and `timeoutMs`: the answer comes once the write
+ * has got so far, and says so in `acknowledged`; 504 ACK_TIMEOUT when it has not in time. In the body, since it
+ * belongs to the write as much as what is written, and is checked like it.
+ *
+ * A moment (`at`) is a date and time with zone (RFC 3339) or Unix milliseconds; one before what is kept is a 410
+ * HISTORY_PRUNED. What reads the past ends when its caller goes away.
  *
  * Errors are problem details (problem.ts). Unknown fields and parameters are refused; a body has
  * `LIMITS.requestBytes` at most.
  */
-import { LIMITS, MeshError } from "@ctxmesh/model";
-import type { ContextService, Logger, MembershipService, SealingService } from "@ctxmesh/model";
+import { LIMITS, MeshError, formatInstant } from "@ctxmesh/model";
+import type {
+  CallOff,
+  CareService,
+  ContextService,
+  HistoryService,
+  Logger,
+  MembershipService,
+  MeshErrorCode,
+  SealingService,
+} from "@ctxmesh/model";
 import { fastify } from "fastify";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { sendBackup } from "./backup-stream.ts";
@@ -35,11 +58,15 @@ import {
   parseActsRequest,
   parseBundleSequence,
   parseDeleteRequest,
+  parseEmptyRequest,
   parseGetRequest,
+  parseHistoryRequest,
   parseListQuery,
   parseNoQuery,
   parsePutRequest,
   parseRetractRequest,
+  parseRewrapRequest,
+  parseSealRequest,
   parseStatusQuery,
   parseWatchQuery,
 } from "./requests.ts";
@@ -48,9 +75,11 @@ import type { WatchStream } from "./watch-stream.ts";
 
 /** What the local API carries. */
 export interface ControlServerOptions {
-  readonly service: ContextService & MembershipService;
+  readonly service: ContextService & HistoryService & MembershipService;
   /** Hub only. */
   readonly sealing?: SealingService;
+  /** Of a node with a store of its own. */
+  readonly care?: CareService;
   /** The bytes of a backup of the node's store as it is at the first of them; leaving the iteration ends it. */
   readonly backup?: () => AsyncGenerator<Uint8Array, void, undefined>;
   /** Of the program; sent in the `server` response header. */
@@ -66,6 +95,8 @@ export interface ControlServer {
   close(): Promise<void>;
 }
 
+/** Codes with a status of 500 or more that are no failure of the node. */
+const UNLOGGED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>(["CLOSED", "ACK_TIMEOUT"]);
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 /** An idle connection stays this long; clients are told, so that they never write into a closing one. */
@@ -89,9 +120,11 @@ export function createControlServer(options: ControlServerOptions): ControlServe
     reply.header("server", `ctxmesh/${version}`);
   });
   installFactRoutes(app, service);
+  installReadRoutes(app, service, closing.signal);
   installMembershipRoutes(app, service);
   installWatchRoute(app, service, watchers);
   installSealRoutes(app, sealing);
+  installCareRoutes(app, options.care);
   const backupEnd = installBackupRoute(app, backup, logger, closing.signal);
   return {
     async listenUnix(path) {
@@ -102,7 +135,7 @@ export function createControlServer(options: ControlServerOptions): ControlServe
     async close() {
       const closed = new MeshError("CLOSED", "the node is shutting down");
       for (const watcher of watchers) watcher.fail(closed);
-      closing.abort();
+      closing.abort(closed);
       await backupEnd();
       await app.close();
     },
@@ -137,7 +170,7 @@ function installErrors(app: FastifyInstance, logger: Logger): void {
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error);
     const fields = { method: request.method, url: request.url, code: problem.code, error };
-    if (problem.status >= 500 && problem.code !== "CLOSED") logger.error("api.failed", fields);
+    if (problem.status >= 500 && !UNLOGGED.has(problem.code)) logger.error("api.failed", fields);
     return sendProblem(reply, problem);
   });
   app.setNotFoundHandler((request, reply) => {
@@ -148,29 +181,59 @@ function installErrors(app: FastifyInstance, logger: Logger): void {
 
 function installFactRoutes(app: FastifyInstance, service: ContextService): void {
   app.post("/v1/facts", (request) => {
-    const { doc, facts } = parsePutRequest(request.body);
-    return service.put(doc, facts);
+    const { doc, facts, ...options } = parsePutRequest(request.body);
+    return service.put(doc, facts, options);
   });
   app.post("/v1/facts/delete", (request) => {
-    const { doc, keys } = parseDeleteRequest(request.body);
-    return service.delete(doc, keys);
+    const { doc, keys, ...options } = parseDeleteRequest(request.body);
+    return service.delete(doc, keys, options);
   });
   app.post("/v1/retractions", (request) => {
-    const { doc, key, writer, reason } = parseRetractRequest(request.body);
-    return service.retract(doc, key, writer, reason);
+    const { doc, key, writer, reason, ...options } = parseRetractRequest(request.body);
+    return service.retract(doc, key, writer, reason, options);
   });
-  app.get("/v1/facts", (request) => ({ facts: service.list(parseListQuery(request.query)) }));
-  app.get("/v1/fact", (request) => {
-    const { doc, key, all } = parseGetRequest(request.query);
-    const fact = service.get(doc, key);
+  app.get("/v1/status", (request) => service.status(parseStatusQuery(request.query)));
+}
+
+/** What ends a read of the past: its caller has gone, or the server closes. */
+function callOffOf(reply: FastifyReply, closing: AbortSignal): CallOff {
+  const gone = new AbortController();
+  reply.raw.once("close", () => {
+    gone.abort(new MeshError("CLOSED", "the caller has gone"));
+  });
+  return { signal: AbortSignal.any([gone.signal, closing]) };
+}
+
+function installReadRoutes(
+  app: FastifyInstance,
+  service: ContextService & HistoryService,
+  closing: AbortSignal,
+): void {
+  app.get("/v1/facts", async (request, reply) => {
+    const { at, ...query } = parseListQuery(request.query);
+    if (at === undefined) return { facts: service.list(query) };
+    return { facts: await service.listAt(query, at, callOffOf(reply, closing)) };
+  });
+  app.get("/v1/fact", async (request, reply) => {
+    const { doc, key, all, at } = parseGetRequest(request.query);
+    const fact =
+      at === undefined
+        ? service.get(doc, key)
+        : await service.getAt(doc, key, at, callOffOf(reply, closing));
     if (all) {
       const candidates = service.candidates(doc, key);
       return fact === undefined ? { candidates } : { fact, candidates };
     }
     if (fact !== undefined) return fact;
-    throw new MeshError("NOT_FOUND", `${doc} has no fact ${JSON.stringify(key)}`, { field: "key" });
+    const when = at === undefined ? "has no" : `at ${formatInstant(at)} had no`;
+    throw new MeshError("NOT_FOUND", `${doc} ${when} fact ${JSON.stringify(key)}`, {
+      field: "key",
+    });
   });
-  app.get("/v1/status", (request) => service.status(parseStatusQuery(request.query)));
+  app.get("/v1/history", (request, reply) => {
+    const { doc, key, ...query } = parseHistoryRequest(request.query);
+    return service.history(doc, key, query, callOffOf(reply, closing));
+  });
 }
 
 function installMembershipRoutes(app: FastifyInstance, service: MembershipService): void {
@@ -216,12 +279,29 @@ function installSealRoutes(app: FastifyInstance, sealing: SealingService | undef
       remedy: "use the socket of a hub",
     });
   };
-  app.post("/v1/seals", () => sealer().seal());
+  app.post("/v1/seals", (request) => sealer().seal(parseSealRequest(request.body ?? {})));
   app.get<{ Params: { sequence: string } }>("/v1/bundles/:sequence", async (request, reply) => {
     const bytes = await sealer().bundle(parseBundleSequence(request.params.sequence));
     return reply
       .type("application/json")
       .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  });
+}
+
+function installCareRoutes(app: FastifyInstance, care: CareService | undefined): void {
+  if (care === undefined) return;
+  app.get("/v1/keys", (request) => {
+    parseNoQuery(request.query);
+    return care.keys();
+  });
+  app.post("/v1/keys/rotate", (request) => {
+    parseEmptyRequest(request.body);
+    return care.rotateKeys().then((ended) => ({ ended }));
+  });
+  app.post("/v1/keys/rewrap", (request) => care.rewrapKeys(parseRewrapRequest(request.body)));
+  app.post("/v1/scrub", (request) => {
+    parseEmptyRequest(request.body);
+    return care.scrub();
   });
 }
 

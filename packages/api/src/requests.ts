@@ -3,23 +3,32 @@
  * Parsers of request bodies and query strings: shape only, nothing unknown, nothing twice. What the
  * strings and numbers mean is checked by the service. All throw `INPUT_INVALID`.
  */
-import { LIMITS, MeshError } from "@ctxmesh/model";
-import type { FactInput, FactSource, JsonValue, ListQuery, WatchQuery } from "@ctxmesh/model";
+import { LIMITS, MeshError, parseInstant } from "@ctxmesh/model";
+import type {
+  AckLevel,
+  FactInput,
+  FactSource,
+  HistoryQuery,
+  JsonValue,
+  ListQuery,
+  WatchQuery,
+  WriteOptions,
+} from "@ctxmesh/model";
 
 /** Body of `POST /v1/facts`. */
-export interface PutRequest {
+export interface PutRequest extends WriteOptions {
   readonly doc: string;
   readonly facts: readonly FactInput[];
 }
 
 /** Body of `POST /v1/facts/delete`. */
-export interface DeleteRequest {
+export interface DeleteRequest extends WriteOptions {
   readonly doc: string;
   readonly keys: readonly string[];
 }
 
 /** Body of `POST /v1/retractions`. */
-export interface RetractRequest {
+export interface RetractRequest extends WriteOptions {
   readonly doc: string;
   readonly key: string;
   /** Device key, hex. */
@@ -33,6 +42,20 @@ export interface GetRequest {
   readonly key: string;
   /** With every writer's candidate. */
   readonly all: boolean;
+  /** As of this moment, Unix milliseconds. */
+  readonly at?: number;
+}
+
+/** Query of `GET /v1/facts`. */
+export interface ListRequest extends ListQuery {
+  /** As of this moment, Unix milliseconds. */
+  readonly at?: number;
+}
+
+/** Query of `GET /v1/history`. */
+export interface HistoryRequest extends HistoryQuery {
+  readonly doc: string;
+  readonly key: string;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -119,33 +142,46 @@ function readFact(input: unknown, at: string): FactInput {
   };
 }
 
+const ACK_FIELDS = ["ack", "timeoutMs"] as const satisfies readonly (keyof WriteOptions)[];
+
+/** Which levels there are, the service knows. */
+function readWriteOptions({ ack, timeoutMs }: Fields): WriteOptions {
+  return {
+    ...(ack === undefined ? {} : { ack: readString(ack, "ack") as AckLevel }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs: readNumber(timeoutMs, "timeoutMs") }),
+  };
+}
+
 /** Parses the JSON body of a write. Also throws `LIMIT_EXCEEDED`. */
 export function parsePutRequest(body: unknown): PutRequest {
-  const fields = readObject(body, "body", ["doc", "facts"]);
+  const fields = readObject(body, "body", ["doc", "facts", ...ACK_FIELDS]);
   const facts = readArray(fields["facts"], "facts", LIMITS.factsPerWrite);
   return {
     doc: readString(fields["doc"], "doc"),
     facts: facts.map((fact, index) => readFact(fact, `facts[${String(index)}]`)),
+    ...readWriteOptions(fields),
   };
 }
 
 /** Parses the JSON body of a deletion. Also throws `LIMIT_EXCEEDED`. */
 export function parseDeleteRequest(body: unknown): DeleteRequest {
-  const fields = readObject(body, "body", ["doc", "keys"]);
+  const fields = readObject(body, "body", ["doc", "keys", ...ACK_FIELDS]);
   return {
     doc: readString(fields["doc"], "doc"),
     keys: readStrings(fields["keys"], "keys", LIMITS.factsPerWrite),
+    ...readWriteOptions(fields),
   };
 }
 
 /** Parses the JSON body of a retraction. */
 export function parseRetractRequest(body: unknown): RetractRequest {
-  const fields = readObject(body, "body", ["doc", "key", "writer", "reason"]);
+  const fields = readObject(body, "body", ["doc", "key", "writer", "reason", ...ACK_FIELDS]);
   return {
     doc: readString(fields["doc"], "doc"),
     key: readString(fields["key"], "key"),
     writer: readString(fields["writer"], "writer"),
     reason: readString(fields["reason"], "reason"),
+    ...readWriteOptions(fields),
   };
 }
 
@@ -160,6 +196,26 @@ export function parseActsRequest(body: unknown): readonly Uint8Array[] {
     }
     return new Uint8Array(bytes);
   });
+}
+
+/** Parses the JSON body of an operation that takes nothing. */
+export function parseEmptyRequest(body: unknown): void {
+  readObject(body, "body", []);
+}
+
+/** Parses the JSON body of `POST /v1/keys/rewrap`: where the new key is. */
+export function parseRewrapRequest(body: unknown): string {
+  return readString(readObject(body, "body", ["to"])["to"], "to");
+}
+
+/** Parses the JSON body of `POST /v1/seals`. */
+export function parseSealRequest(body: unknown): { readonly after?: number } {
+  const { after } = readObject(body, "body", ["after"]);
+  if (after === undefined) return {};
+  if (!Number.isSafeInteger(after) || Number(after) < 0) {
+    refuse("after", "after must be the number of a seal, or 0 for none");
+  }
+  return { after: Number(after) };
 }
 
 /** Refuses every query parameter. */
@@ -181,10 +237,37 @@ function readFlag(text: string | undefined, at: string): boolean {
   return text === "1" || refuse(at, `query parameter ${at} must be 1 or 0`);
 }
 
+const readInstant = (at: string | undefined): { readonly at?: number } =>
+  at === undefined ? {} : { at: parseInstant(at) };
+
+function readLimit(limit: string | undefined): { readonly limit?: number } {
+  if (limit === undefined) return {};
+  if (!/^[1-9][0-9]{0,8}$/u.test(limit)) {
+    refuse("limit", "query parameter limit must be a positive whole number");
+  }
+  return { limit: Number(limit) };
+}
+
 /** Parses the query of `GET /v1/fact`. */
 export function parseGetRequest(query: unknown): GetRequest {
-  const { doc, key, all } = readQuery(query, ["doc", "key", "all"]);
-  return { doc: readString(doc, "doc"), key: readString(key, "key"), all: readFlag(all, "all") };
+  const { doc, key, all, at } = readQuery(query, ["doc", "key", "all", "at"]);
+  const request = { doc: readString(doc, "doc"), key: readString(key, "key") };
+  const withAll = readFlag(all, "all");
+  if (withAll && at !== undefined) {
+    refuse("all", "the candidates of an earlier moment are not told", "ask for /v1/history");
+  }
+  return { ...request, all: withAll, ...readInstant(at) };
+}
+
+/** Parses the query of `GET /v1/history`. */
+export function parseHistoryRequest(query: unknown): HistoryRequest {
+  const { doc, key, limit, before } = readQuery(query, ["doc", "key", "limit", "before"]);
+  return {
+    doc: readString(doc, "doc"),
+    key: readString(key, "key"),
+    ...readLimit(limit),
+    ...(before === undefined ? {} : { before }),
+  };
 }
 
 const LIST_TEXTS = [
@@ -197,13 +280,9 @@ const LIST_TEXTS = [
 ] as const satisfies readonly (keyof ListQuery)[];
 
 /** Parses the query of `GET /v1/facts`. */
-export function parseListQuery(query: unknown): ListQuery {
-  const { limit, ...texts } = readQuery(query, [...LIST_TEXTS, "limit"]);
-  if (limit === undefined) return texts;
-  if (!/^[1-9][0-9]{0,8}$/u.test(limit)) {
-    refuse("limit", "query parameter limit must be a positive whole number");
-  }
-  return { ...texts, limit: Number(limit) };
+export function parseListQuery(query: unknown): ListRequest {
+  const { limit, at, ...texts } = readQuery(query, [...LIST_TEXTS, "limit", "at"]);
+  return { ...texts, ...readLimit(limit), ...readInstant(at) };
 }
 
 /** Parses the query of `GET /v1/watch`. */

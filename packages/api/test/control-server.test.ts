@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+import { once } from "node:events";
+import { request as httpRequest } from "node:http";
 import { join } from "node:path";
 import { LIMITS, MeshError } from "@ctxmesh/model";
-import { createRecordingLogger, tempDir } from "@ctxmesh/testing";
+import { createRecordingLogger, tempDir, waitFor } from "@ctxmesh/testing";
 import type { RecordingLogger, TempDir } from "@ctxmesh/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createControlServer } from "../src/index.ts";
@@ -65,6 +67,16 @@ describe("answers", () => {
     expect(problem).toMatchObject({ status: 400, code: "INPUT_INVALID", field: "writer" });
   });
 
+  test.each([
+    ["/v1/facts", { doc: "a", facts: [] }],
+    ["/v1/facts/delete", { doc: "a", keys: [] }],
+    ["/v1/retractions", { doc: "a", key: "k", writer: "ab", reason: "r" }],
+  ])("how far a write to %s has to get reaches the service", async (path, body) => {
+    await post(JSON.stringify({ ...body, ack: "sealed", timeoutMs: 7 }), JSON_TYPE, path);
+    await post(JSON.stringify(body), JSON_TYPE, path);
+    expect(service.options).toEqual([{ ack: "sealed", timeoutMs: 7 }, {}]);
+  });
+
   test("a list reaches the service with every filter as it was sent", async () => {
     const query = { doc: "a", prefix: "l", pattern: "line-*/**", source: "m 1", tag: "t&u" };
     const response = await get(`/v1/facts?${new URLSearchParams(query).toString()}`);
@@ -98,6 +110,76 @@ describe("answers", () => {
     expect(JSON.parse((await get("/v1/fact?doc=a&key=known")).text)).toMatchObject({ value: 1 });
     const problem = problemIn(await get("/v1/fact?doc=a&key=unknown"));
     expect(problem).toMatchObject({ status: 404, code: "NOT_FOUND" });
+  });
+});
+
+describe("the past", () => {
+  const at = Date.UTC(2026, 0, 31, 14, 5);
+
+  test("a question about it reaches the service, its moment as Unix milliseconds", async () => {
+    const fact = await get("/v1/fact?doc=a&key=known&at=2026-01-31T14:05:00Z");
+    expect(JSON.parse(fact.text)).toMatchObject({ value: 1 });
+    expect((await get(`/v1/facts?doc=a&limit=2&at=${String(at)}`)).text).toBe('{"facts":[]}');
+    const history = await get("/v1/history?doc=a&key=k&limit=5&before=9.2");
+    expect(JSON.parse(history.text)).toEqual({
+      entries: [],
+      next: "3.1",
+      reachesBack: { sinceMs: 7 },
+    });
+    expect(service.past.map(({ question }) => question)).toEqual([
+      ["a", "known", at],
+      [{ doc: "a", limit: 2 }, at],
+      ["a", "k", { limit: 5, before: "9.2" }],
+    ]);
+  });
+
+  test("a fact that was not there then is a 404 that names the moment, one that is pruned a 410", async () => {
+    const missing = problemIn(await get(`/v1/fact?doc=a&key=unknown&at=${String(at)}`));
+    expect(missing).toMatchObject({ status: 404, code: "NOT_FOUND" });
+    expect(missing).toMatchObject({
+      detail: expect.stringContaining("at 2026-01-31T14:05:00.000Z had no fact") as string,
+    });
+    service.failure = new MeshError("HISTORY_PRUNED", "gone", { field: "at", remedy: "later" });
+    const gone = problemIn(await get(`/v1/facts?doc=a&at=${String(at)}`));
+    expect(gone).toMatchObject({ status: 410, code: "HISTORY_PRUNED", remedy: "later" });
+  });
+
+  test.each([
+    "/v1/fact?doc=a&key=known&at=yesterday",
+    "/v1/fact?doc=a&key=known&at=2026-01-31",
+    "/v1/fact?doc=a&key=known&at=",
+    "/v1/fact?doc=a&key=known&at=1&at=2",
+    "/v1/fact?doc=a&key=known&all=1&at=1767225600000",
+    "/v1/facts?at=2h",
+    "/v1/history?doc=a",
+    "/v1/history?key=k",
+    "/v1/history?doc=a&key=k&limit=0",
+    "/v1/history?doc=a&key=k&limit=-1",
+    "/v1/history?doc=a&key=k&at=1",
+  ])("%s is refused", async (path) => {
+    expect(problemIn(await get(path))).toMatchObject({ status: 400, code: "INPUT_INVALID" });
+    expect(service.past).toEqual([]);
+  });
+
+  test("a read of it ends when its caller goes away, which is no failure of the server", async () => {
+    service.remembering = Promise.withResolvers<void>().promise;
+    const call = httpRequest({ socketPath, path: "/v1/history?doc=a&key=k" });
+    const ended = once(call, "error");
+    call.end();
+    await waitFor(() => service.past.length === 1, { timeoutMs: 5_000, what: "the question" });
+    call.destroy(new Error("enough"));
+    await ended;
+    const signal = service.past[0]?.options.signal;
+    await waitFor(() => signal?.aborted === true, { timeoutMs: 5_000, what: "the end" });
+    expect(logger.entries.filter(({ level }) => level === "error")).toEqual([]);
+  });
+
+  test("a read of it ends with CLOSED when the server closes", async () => {
+    service.remembering = Promise.withResolvers<void>().promise;
+    const asked = get("/v1/fact?doc=a&key=known&at=1767225600000");
+    await waitFor(() => service.past.length === 1, { timeoutMs: 5_000, what: "the question" });
+    await server.close();
+    expect(problemIn(await asked)).toMatchObject({ status: 503, code: "CLOSED" });
   });
 });
 
@@ -155,6 +237,13 @@ describe("failures", () => {
       field: "doc",
       remedy: "ask",
     });
+    expect(logger.entries.filter(({ level }) => level === "error")).toEqual([]);
+  });
+
+  test("a write that no hub acknowledged in time is a 504, and no failure of the server either", async () => {
+    service.failure = new MeshError("ACK_TIMEOUT", "not hub within 5 ms", { remedy: "wait" });
+    const problem = problemIn(await post('{"doc":"a","facts":[],"ack":"hub","timeoutMs":5}'));
+    expect(problem).toMatchObject({ status: 504, code: "ACK_TIMEOUT", remedy: "wait" });
     expect(logger.entries.filter(({ level }) => level === "error")).toEqual([]);
   });
 

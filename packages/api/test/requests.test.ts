@@ -28,8 +28,15 @@ const fact = fc.record(
   },
   { requiredKeys: ["key", "value"] },
 );
-const ruling = fc.record({ doc: text, key: text, writer: text, reason: text });
-const putBody = fc.record({ doc: text, facts: fc.array(fact, { maxLength: 5 }) });
+const ack = { ack: text, timeoutMs: fc.integer() };
+const ruling = fc.record(
+  { doc: text, key: text, writer: text, reason: text, ...ack },
+  { requiredKeys: ["doc", "key", "writer", "reason"] },
+);
+const putBody = fc.record(
+  { doc: text, facts: fc.array(fact, { maxLength: 5 }), ...ack },
+  { requiredKeys: ["doc", "facts"] },
+);
 
 describe("bodies", () => {
   test("a write passes through unchanged", () => {
@@ -51,6 +58,25 @@ describe("bodies", () => {
       }),
     );
   });
+
+  test.each([
+    [parsePutRequest, { doc: "a", facts: [] }],
+    [parseDeleteRequest, { doc: "a", keys: [] }],
+    [parseRetractRequest, { doc: "a", key: "k", writer: "w", reason: "r" }],
+  ] as const)(
+    "a write may say how far it has to get, as a text and a number: %#",
+    (parse, body) => {
+      expect(parse({ ...body, ack: "hub", timeoutMs: 5 })).toMatchObject({
+        ack: "hub",
+        timeoutMs: 5,
+      });
+      for (const [field, value] of Object.entries({ ack: 1, timeoutMs: "5" })) {
+        expect(() => parse({ ...body, [field]: value })).toThrow(
+          expect.objectContaining({ code: "INPUT_INVALID", field }) as Error,
+        );
+      }
+    },
+  );
 
   test("acts come out as the bytes that were put in as base64", () => {
     fc.assert(

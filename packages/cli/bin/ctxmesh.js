@@ -3,12 +3,31 @@
 // Plain JavaScript that any Node of the last ten years can parse, so that an old one gets to the message below.
 import { existsSync } from "node:fs";
 import * as nodeModule from "node:module";
+import { userInfo } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const NEEDED_MAJOR = 24;
 const EXIT_UNAVAILABLE = 4;
 
 const sourceMain = new URL("../src/main.ts", import.meta.url);
+
+/** What an installed package runs: the bundle, which starts faster than the single files that it was made of. */
+const bundledMain = new URL("../bundle/main.mjs", import.meta.url);
+const builtMain = new URL("../dist/main.js", import.meta.url);
+
+/**
+ * Keeps compiled code for the next start, where nobody else can put any: Node's default is a folder that all users
+ * share, and HOME may be another user's under sudo. NODE_DISABLE_COMPILE_CACHE turns it off.
+ */
+function keepCompiledCode() {
+  try {
+    const caches = process.env["XDG_CACHE_HOME"] || join(userInfo().homedir, ".cache");
+    nodeModule.enableCompileCache(join(caches, "ctxmesh", "compiled"));
+  } catch {
+    // A user without a name has no home: each start compiles.
+  }
+}
 
 /** In a checkout the sources run as they are; an installed package runs what was built. */
 function isCheckout() {
@@ -22,17 +41,19 @@ if (Number(process.versions.node.split(".")[0]) < NEEDED_MAJOR) {
       "install a newer one, or in a checkout run it as: npx ctxmesh\n",
   );
   process.exitCode = EXIT_UNAVAILABLE;
-} else if (isCheckout()) {
-  nodeModule.registerHooks({
-    resolve: (specifier, context, nextResolve) =>
-      nextResolve(specifier, {
-        ...context,
-        conditions: [...context.conditions, "@ctxmesh/source"],
-      }),
-  });
-  const { main } = await import(sourceMain.href);
-  await main(process.argv);
 } else {
-  const { main } = await import(new URL("../dist/main.js", import.meta.url).href);
+  keepCompiledCode();
+  const checkout = isCheckout();
+  if (checkout) {
+    nodeModule.registerHooks({
+      resolve: (specifier, context, nextResolve) =>
+        nextResolve(specifier, {
+          ...context,
+          conditions: [...context.conditions, "@ctxmesh/source"],
+        }),
+    });
+  }
+  const built = existsSync(bundledMain) ? bundledMain : builtMain;
+  const { main } = await import((checkout ? sourceMain : built).href);
   await main(process.argv);
 }

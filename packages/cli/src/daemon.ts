@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The life of a daemon process: start, run, drain on a signal, exit. */
+import { flushCompileCache } from "node:module";
 import { EXIT, toMeshError } from "@ctxmesh/model";
 import type { Logger } from "@ctxmesh/model";
 
@@ -32,6 +33,8 @@ export async function runDaemon(start: () => Promise<Running>, logger: Logger): 
   process.on("uncaughtException", onDefect).on("unhandledRejection", onDefect);
   try {
     const running = await start();
+    // What this start has compiled, for the next: a process that is killed leaves none.
+    flushCompileCache();
     const signal = await stopping;
     logger.info("daemon.stopping", { signal });
     const overdue = setTimeout(() => {

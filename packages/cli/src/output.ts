@@ -2,6 +2,13 @@
 /** What commands print: results on stdout, errors on stderr, colours on terminals only. */
 import { styleText } from "node:util";
 import { MeshError } from "@ctxmesh/model";
+import type { AckLevel, FactSource, WriteOptions } from "@ctxmesh/model";
+
+/** The options of a command that writes. */
+export interface AckOptions {
+  readonly ack?: AckLevel;
+  readonly ackTimeout?: string;
+}
 
 /** Styles in use. */
 export type Style = "bold" | "dim" | "green" | "yellow" | "red";
@@ -93,6 +100,12 @@ export function parseDuration(text: string): number {
   return Number(count) * size;
 }
 
+/** What the options `--ack` and `--ack-timeout` ask for. Throws `USAGE`. */
+export const ackOptionsOf = ({ ack, ackTimeout }: AckOptions): WriteOptions => ({
+  ...(ack === undefined ? {} : { ack }),
+  ...(ackTimeout === undefined ? {} : { timeoutMs: parseDuration(ackTimeout) }),
+});
+
 /** Rows as aligned columns; the last column is not padded. */
 export function formatTable(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];
@@ -126,3 +139,9 @@ const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066
 /** Text from other devices with its control characters shown as escapes. */
 export const printable = (text: string): string =>
   text.replaceAll(UNSAFE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+/** Where a fact came from: model, version and instance; empty when it does not say. */
+export const originOf = ({ source }: { readonly source?: FactSource }): string =>
+  source === undefined
+    ? ""
+    : printable([source.model, source.version, source.instance].filter(Boolean).join(" "));

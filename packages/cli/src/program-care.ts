@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The command line of what keeps a node well: backup, restore, doctor. */
+/** The command line of what keeps a node well: backup, restore, doctor, scrub, keys. */
 import type { Command } from "commander";
 import type { BackupOptions } from "./commands/backup.ts";
 import type { DoctorOptions } from "./commands/doctor.ts";
+import type { KeysOptions, RewrapOptions } from "./commands/keys.ts";
 import type { RestoreOptions } from "./commands/restore.ts";
+import type { ScrubOptions } from "./commands/scrub.ts";
 import { clientCommand, examples, jsonOption } from "./program-parts.ts";
 
-/** `ctxmesh backup`, `restore` and `doctor`. */
+/** `ctxmesh backup`, `restore`, `doctor`, `scrub` and `keys`. */
 export function addCareCommands(program: Command): void {
   clientCommand(program, "backup <file>", "save a backup of a running daemon's store")
     .addHelpText(
@@ -43,5 +45,53 @@ export function addCareCommands(program: Command): void {
     )
     .action(async (file: string, options: DoctorOptions) =>
       (await import("./commands/doctor.ts")).runDoctor(file, options),
+    );
+  clientCommand(program, "scrub", "have a daemon check its whole store for damage now")
+    .addHelpText(
+      "after",
+      examples("ctxmesh scrub", "ctxmesh scrub --socket hub/hub.sock --json") +
+        "\n\nA daemon does so by itself once a day. Every table and record is read, in the background, with a\ntwenty-fifth of a core; some four minutes for a gigabyte. Damage makes the node not ready; a restart\nheals it.\n\nExit codes: 0 nothing is damaged, 1 something is.",
+    )
+    .action(async (options: ScrubOptions) =>
+      (await import("./commands/scrub.ts")).runScrub(options),
+    );
+  addKeysCommands(program);
+}
+
+function addKeysCommands(program: Command): void {
+  const keys = program
+    .command("keys")
+    .description("the keys that a daemon's store is encrypted with")
+    .addHelpText("after", examples("ctxmesh keys show", "ctxmesh keys rotate"));
+  clientCommand(keys, "show", "how the store is encrypted, and how old its keys are")
+    .addHelpText(
+      "after",
+      examples("ctxmesh keys show", "ctxmesh keys show --socket hub/hub.sock --json"),
+    )
+    .action(async (options: KeysOptions) =>
+      (await import("./commands/keys.ts")).runKeysShow(options),
+    );
+  clientCommand(keys, "rotate", "encrypt what is written from now on with new data keys")
+    .addHelpText(
+      "after",
+      examples("ctxmesh keys rotate") +
+        "\n\nA data key is replaced by itself after 30 days, 1 GiB or 2^20 writes of its document. What is stored\nstays as it is, and so do the keys that open it.",
+    )
+    .action(async (options: KeysOptions) =>
+      (await import("./commands/keys.ts")).runKeysRotate(options),
+    );
+  clientCommand(keys, "rewrap", "protect the store with another key, while the daemon runs")
+    .requiredOption("--to <key>", "where the new key is; see below")
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh keys rewrap --to file:agent-1/store-2.key",
+        "ctxmesh keys rewrap --to credential:store-key",
+        'ctxmesh keys rewrap --to "pkcs11:token=mesh;object=store?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/etc/ctxmesh/pin"',
+      ) +
+        "\n\nKEY is file:PATH (made when it is missing), credential:NAME, environment:NAME, or a PKCS #11 URI. The\ndaemon reads it. The store gets a new key of its own, protected by that one, which wraps all data keys;\nno fact is written again. After a crash in between, exactly one of both keys opens the store, and the\nerror of the start names it. To finish, put into the configuration what the command prints.",
+    )
+    .action(async (options: RewrapOptions) =>
+      (await import("./commands/keys.ts")).runKeysRewrap(options),
     );
 }

@@ -43,6 +43,26 @@ const SOCKET_HELP = `
 Which daemon: --socket, else the variable CTXMESH_SOCKET, else in a folder made by
 "ctxmesh init" its first agent (the hub for seal).`;
 
+/** The options that say how far a write has to get. */
+export const addAckOptions = (command: Command): Command =>
+  command
+    .addOption(
+      new Option("--ack <level>", "wait until the write has got so far")
+        .choices(["local", "hub", "sealed"])
+        .default("local"),
+    )
+    .option(
+      "--ack-timeout <duration>",
+      "how long to wait for that: 500ms, 30s, 10m (default: 10s)",
+    );
+
+/** What {@link addAckOptions} add to a help text. */
+export const ACK_HELP: string = `
+
+--ack local returns once the write is on this agent's disk, hub once it is on a hub's disk, too, and
+sealed once a seal of a hub covers it. When time runs out (exit code 4) the write is on this agent's
+disk all the same and goes on by itself: don't write it again; see ctxmesh status.`;
+
 /** A command that talks to a daemon. */
 export const clientCommand = (program: Command, definition: string, description: string): Command =>
   program

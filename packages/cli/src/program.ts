@@ -2,8 +2,9 @@
 /** The command line: names, arguments, options, help. Each action loads its module when it runs. */
 import { Argument, Command, Option } from "commander";
 import type { InitOptions } from "./commands/init.ts";
-import type { ConfigKind } from "./config/types.ts";
+import type { Acceptance, ConfigKind } from "./config/types.ts";
 import type { GetOptions } from "./commands/get.ts";
+import type { HistoryCommandOptions } from "./commands/history.ts";
 import type { LsOptions } from "./commands/ls.ts";
 import type { PutOptions } from "./commands/put.ts";
 import type { RetractOptions } from "./commands/retract.ts";
@@ -13,6 +14,8 @@ import type { VerifyOptions } from "./commands/verify.ts";
 import type { WatchOptions } from "./commands/watch.ts";
 import { addCareCommands } from "./program-care.ts";
 import {
+  ACK_HELP,
+  addAckOptions,
   clientCommand,
   collect,
   examples,
@@ -20,11 +23,13 @@ import {
   share,
   wholeNumber,
 } from "./program-parts.ts";
+import { addSimulateCommand } from "./program-simulate.ts";
 import { addEvidenceCommands, addPolicyCommands, addSpaceCommands } from "./program-space.ts";
 
 interface DaemonOptions {
   readonly checkConfig?: boolean;
   readonly acceptLoss?: boolean;
+  readonly acceptPlain?: boolean;
   readonly json?: boolean;
 }
 
@@ -32,13 +37,14 @@ function addDaemons(program: Command): void {
   const add = (
     kind: ConfigKind,
     description: string,
-    run: (file: string, acceptLoss: boolean) => Promise<void>,
+    run: (file: string, accept: Acceptance) => Promise<void>,
   ): void => {
     program
       .command(`${kind} <config>`)
       .description(description)
       .option("--check-config", "print the effective configuration and exit")
       .option("--accept-loss", "give up what a damaged store had and no peer has")
+      .option("--accept-plain", "encrypt from now on a store that was made without encryption")
       .addOption(new Option("--json", "with --check-config: print JSON"))
       .addHelpText(
         "after",
@@ -49,16 +55,19 @@ function addDaemons(program: Command): void {
           "\n\nLogs JSON lines on stdout, readable ones on a terminal. SIGTERM and SIGINT drain for at\nmost 25 s; a second one exits at once.",
       )
       .action(async (file: string, options: DaemonOptions) => {
-        if (options.checkConfig !== true) return run(file, options.acceptLoss === true);
+        if (options.checkConfig !== true) {
+          const { acceptLoss = false, acceptPlain = false } = options;
+          return run(file, { acceptLoss, acceptPlain });
+        }
         const { checkConfig } = await import("./commands/check-config.ts");
         return checkConfig(kind, file, options);
       });
   };
-  add("agent", "run an edge agent", async (file, acceptLoss) =>
-    (await import("./commands/agent.ts")).runAgent(file, acceptLoss),
+  add("agent", "run an edge agent", async (file, accept) =>
+    (await import("./commands/agent.ts")).runAgent(file, accept),
   );
-  add("hub", "run a hub", async (file, acceptLoss) =>
-    (await import("./commands/hub.ts")).runHub(file, acceptLoss),
+  add("hub", "run a hub", async (file, accept) =>
+    (await import("./commands/hub.ts")).runHub(file, accept),
   );
 }
 
@@ -99,7 +108,7 @@ function addInit(program: Command): void {
 }
 
 function addWriteCommands(program: Command): void {
-  clientCommand(program, "put <doc> <key> [value]", "write a fact")
+  addAckOptions(clientCommand(program, "put <doc> <key> [value]", "write a fact"))
     .addOption(new Option("--confidence <0..1>", "how sure the source is").argParser(share))
     .option("--source <model>", "the model or sensor that it comes from")
     .option("--ttl <duration>", "stops counting after this time: 30s, 10m, 2h, 7d")
@@ -112,12 +121,15 @@ function addWriteCommands(program: Command): void {
         `ctxmesh put line-2/press-7 state '{"mode":"auto"}' --ttl 10m`,
         "ctxmesh put line-2/press-7 count/parts 1 --increment",
         "ctxmesh put line-2/press-7 - < facts.ndjson",
-      ) + "\n\nVALUE is JSON; what is not JSON is taken as a string.",
+        "ctxmesh put line-2/press-7 verdict scrap --ack hub --ack-timeout 30s",
+      ) + `\n\nVALUE is JSON; what is not JSON is taken as a string.${ACK_HELP}`,
     )
     .action(async (doc: string, key: string, value: string | undefined, options: PutOptions) =>
       (await import("./commands/put.ts")).runPut(doc, key, value, options),
     );
-  clientCommand(program, "retract <doc> <key>", "rule that what a writer said does not count")
+  addAckOptions(
+    clientCommand(program, "retract <doc> <key>", "rule that what a writer said does not count"),
+  )
     .requiredOption("--writer <device>", "whose statement: its device key, or the start of it")
     .requiredOption("--reason <text>", "why, for whoever looks later")
     .addHelpText(
@@ -125,26 +137,57 @@ function addWriteCommands(program: Command): void {
       examples(
         `ctxmesh retract line-2/press-7 temperature --writer 3fa9c21b --reason "sensor 4 is broken"`,
       ) +
-        "\n\nIt stays among the candidates and stops counting, on every replica; what the writer says later\ncounts again. The agent needs the role manage: ctxmesh init gives it to agent-1.",
+        `\n\nIt stays among the candidates and stops counting, on every replica; what the writer says later\ncounts again. The agent needs the role manage: ctxmesh init gives it to agent-1.${ACK_HELP}`,
     )
     .action(async (doc: string, key: string, options: RetractOptions) =>
       (await import("./commands/retract.ts")).runRetract(doc, key, options),
     );
 }
 
-function addReadCommands(program: Command): void {
+/** Reads of one key. */
+function addKeyCommands(program: Command): void {
   clientCommand(program, "get <doc> <key>", "read a fact; exit code 1 when there is none")
     .option("-a, --all", "every writer's statement, which one is shown, and why")
+    .addOption(
+      new Option(
+        "--at <time>",
+        "what it was then: 2h (ago), 2026-01-31T14:05:00Z, or Unix ms",
+      ).conflicts("all"),
+    )
     .addHelpText(
       "after",
       examples(
         "ctxmesh get line-2/press-7 temperature",
         "ctxmesh get line-2/press-7 temperature --all",
-      ),
+        "ctxmesh get line-2/press-7 temperature --at 2h",
+        "ctxmesh get line-2/press-7 temperature --at 2026-01-31T14:05:00+01:00 --json",
+      ) +
+        "\n\n--at answers from what had been said by then, as far as this node knows it and lets it count today.\nWhat a hub knew and signed then is in its bundles.",
     )
     .action(async (doc: string, key: string, options: GetOptions) =>
       (await import("./commands/get.ts")).runGet(doc, key, options),
     );
+  clientCommand(program, "history <doc> <key>", "list what was said about a key, newest first")
+    .addOption(
+      new Option("--limit <n>", "at most so many entries")
+        .default(100)
+        .argParser(wholeNumber("--limit", 1, 1_000)),
+    )
+    .option("--before <cursor>", "go on where the last page ended")
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh history line-2/press-7 temperature",
+        "ctxmesh history line-2/press-7 temperature --limit 5 --json",
+      ) +
+        "\n\nThe order is that in which it reached this node. What does not count (a revoked device, a forked\nchain) is listed with the reason.",
+    )
+    .action(async (doc: string, key: string, options: HistoryCommandOptions) =>
+      (await import("./commands/history.ts")).runHistory(doc, key, options),
+    );
+}
+
+function addListCommands(program: Command): void {
   clientCommand(program, "ls [doc]", "list facts")
     .option("--prefix <prefix>", "only keys that start with this")
     .option("--pattern <pattern>", "only keys that match: * within a segment, ** across segments")
@@ -184,6 +227,12 @@ function addSealCommands(program: Command): void {
     );
   clientCommand(program, "seal", "have the hub seal the space")
     .option("-o, --out <file>", "save the bundle, for ctxmesh verify")
+    .addOption(
+      new Option(
+        "--after <n>",
+        "number of the newest seal that anybody has, for a hub that was restored or healed",
+      ).argParser(wholeNumber("--after", 0, 999_999_999)),
+    )
     .addHelpText(
       "after",
       examples("ctxmesh seal --out bundle.json", "ctxmesh seal --socket hub/hub.sock --json"),
@@ -227,12 +276,14 @@ export function createProgram(version: string): Command {
   addInit(program);
   addDaemons(program);
   addWriteCommands(program);
-  addReadCommands(program);
+  addKeyCommands(program);
+  addListCommands(program);
   addSealCommands(program);
   addSpaceCommands(program);
   addPolicyCommands(program);
   addEvidenceCommands(program);
   addCareCommands(program);
+  addSimulateCommand(program);
   program
     .command("config-schema")
     .description("print the JSON Schema of a configuration, for editors")

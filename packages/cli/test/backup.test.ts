@@ -96,6 +96,14 @@ test("a hub is backed up and restored with its seals, and says what that means",
   hub = new Daemon(mesh, "hub", "hub.yaml");
   await hub.ready();
   expect(await statusOf(...AT_HUB)).toMatchObject({ ready: true, seals: 1 });
+  const refused = await ctxmesh("seal");
+  expect(refused.code).toBe(EXIT.policy);
+  expect(refused.stderr).toMatch(/^ctxmesh: the store was restored or healed: it has 1 seal, /u);
+  expect((await ctxmesh("seal", "--after", "2")).stderr).toMatch(/going on would fork the log/u);
+  const sealed = await ctxmesh("seal", "--after", "1", "--out", "second.json");
+  expect(sealed.stdout).toMatch(/^seal 2: /u);
+  expect((await ctxmesh("verify", "second.json", "--root", "root.json")).code).toBe(EXIT.ok);
+  expect((await ctxmesh("seal")).stdout).toMatch(/^seal 3: /u);
 });
 
 test("a file is never replaced, and a failure leaves none", async () => {

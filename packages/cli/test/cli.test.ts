@@ -129,7 +129,19 @@ describe("a wrong command line is one line on stderr and exit code 3", () => {
       ["put", "a", "b", "1", "--ttl", "soon"],
       'ctxmesh: "soon" is not a duration; write it as 500ms, 30s, 10m, 2h or 7d',
     ],
-    [["get", "a", "b", "--al"], "ctxmesh: unknown option '--al'; did you mean --all?"],
+    [
+      ["get", "a", "b", "--at", "yesterday", "--socket", "s"],
+      'ctxmesh: --at "yesterday" is not a time; write it as 2h (two hours ago), 2026-01-31T14:05:00Z, or Unix milliseconds',
+    ],
+    [
+      ["get", "a", "b", "--at", "2h", "--all"],
+      "ctxmesh: option '--at <time>' cannot be used with option '-a, --all'; see ctxmesh get --help",
+    ],
+    [
+      ["history", "a", "b", "--limit", "1001"],
+      "ctxmesh: --limit must be a whole number from 1 to 1000",
+    ],
+    [["get", "a", "b", "--alll"], "ctxmesh: unknown option '--alll'; did you mean --all?"],
     [
       ["ls", "a", "b"],
       "ctxmesh: too many arguments for 'ls'. Expected 1 argument but got 2: a, b; see ctxmesh ls --help",
@@ -180,6 +192,8 @@ describe("without a daemon", () => {
   test.each([
     ["put", "a", "b", "1"],
     ["get", "a", "b"],
+    ["get", "a", "b", "--at", "2h"],
+    ["history", "a", "b"],
     ["ls"],
     ["watch"],
     ["status"],
@@ -242,7 +256,7 @@ const complete = (script: string, words: readonly string[]): string[] => {
 describe("completion", () => {
   test("bash completes commands, options and choices", async () => {
     const { stdout: script } = await ctxmesh("completion", "bash");
-    expect(complete(script, ["ctxmesh", "s"])).toEqual(["status", "seal", "space"]);
+    expect(complete(script, ["ctxmesh", "s"])).toEqual(["status", "seal", "space", "scrub", "simulate"]);
     expect(complete(script, ["ctxmesh", "seal", "--o"])).toEqual(["--out"]);
     expect(complete(script, ["ctxmesh", "config-schema", "h"])).toEqual(["hub"]);
     expect(complete(script, ["ctxmesh", "retract", "--w"])).toEqual(["--writer"]);

@@ -3,12 +3,15 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import { tempDir } from "@ctxmesh/testing";
+// oxlint-disable-next-line import/extensions -- ajv has no exports map
+import { Ajv2020 } from "ajv/dist/2020.js";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { agentYaml, hubYaml } from "../src/commands/init-templates.ts";
 import { loadConfig, parseConfig } from "../src/config/load.ts";
 import { renderConfig } from "../src/config/render.ts";
+import { retainedMs } from "../src/config/retain.ts";
 import { CONFIG_SCHEMAS } from "../src/config/schema.ts";
 import type { Schema } from "../src/config/schema.ts";
 import { suggest } from "../src/config/suggest.ts";
@@ -26,6 +29,12 @@ function problems(text: string, kind: "agent" | "hub" = "agent"): string[] {
   return [];
 }
 
+test.each(["agent", "hub"] as const)("the schema of the %s is one of draft 2020-12", (kind) => {
+  const ajv = new Ajv2020();
+  expect(ajv.validateSchema(CONFIG_SCHEMAS[kind]), ajv.errorsText()).toBe(true);
+  expect(ajv.validateSchema({ properties: { store: { minLength: "one" } } })).toBe(false);
+});
+
 describe("what is good", () => {
   test("a minimal configuration gets every default, and absolute paths", () => {
     expect(parseConfig("agent", MINIMAL, "/etc/ctxmesh/a.yaml")).toEqual({
@@ -35,6 +44,7 @@ describe("what is good", () => {
       socket: "/etc/ctxmesh/a.sock",
       mesh: { listen: [], peers: [] },
       hubs: [],
+      retain: "all",
       sources: [],
       log: { level: "info" },
     });
@@ -68,6 +78,31 @@ describe("what is good", () => {
     const shown = renderConfig(parseConfig("agent", text, "a.yaml"));
     expect(shown).toContain("wss://***@hub.example/x");
     expect(shown).not.toContain("secret");
+  });
+});
+
+describe("what an agent retains", () => {
+  test.each([
+    ["all", {}],
+    ["sealed+12h", { retainSealedMs: 43_200_000 }],
+    ["sealed+30d", { retainSealedMs: 2_592_000_000 }],
+  ])("%s", (text, expected) => {
+    const { retain } = parseConfig("agent", `${MINIMAL}retain: ${text}\n`, "a.yaml");
+    expect(retainedMs(retain)).toEqual(expected);
+  });
+
+  test.each(["sealed", "sealed+0d", "sealed+30", "sealed+10000d", "30d", "sealed+1.5h", "3"])(
+    "not %s",
+    (text) => {
+      expect(problems(`${MINIMAL}retain: ${text}\n`)).toEqual([
+        "dir/a.yaml:5:9: retain must be all, or sealed+ and a span such as sealed+30d or sealed+12h",
+      ]);
+    },
+  );
+
+  test("a hub retains everything, so that whoever comes late finds it there", () => {
+    const text = `${hubYaml(4_400, "log.example/x")}retain: all\n`;
+    expect(() => parseConfig("hub", text, "a.yaml")).toThrow(/unknown key "retain"/u);
   });
 });
 

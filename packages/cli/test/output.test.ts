@@ -2,6 +2,7 @@
 import { MeshError } from "@ctxmesh/model";
 import { describe, expect, test } from "vitest";
 import { parseValue } from "../src/commands/put.ts";
+import { parseMoment } from "../src/moment.ts";
 import { formatAge, formatError, formatTable, parseDuration, printable } from "../src/output.ts";
 
 describe("errors", () => {
@@ -37,6 +38,21 @@ describe("values and durations", () => {
     for (const bad of ["", "10", "0s", "-1s", "1.5h", "1w", "1 s"]) {
       expect(() => parseDuration(bad)).toThrow(expect.objectContaining({ code: "USAGE" }));
     }
+  });
+});
+
+describe("a moment", () => {
+  const now = Date.UTC(2026, 0, 31, 14, 5);
+
+  test("is so long ago, a date with its zone, or Unix milliseconds", () => {
+    const texts = ["2h", "500ms", "2026-01-31T14:05:00+01:00", String(now)];
+    const moments = texts.map((text) => parseMoment(text, now));
+    expect(moments).toEqual([now - 7_200_000, now - 500, now - 3_600_000, now]);
+  });
+
+  test.each(["", "0s", "2w", "-2h", "2 h", "now", "2026-01-31", "1.5h"])("is not %j", (text) => {
+    const usage = expect.objectContaining({ code: "USAGE" }) as Error;
+    expect(() => parseMoment(text, now)).toThrow(usage);
   });
 });
 

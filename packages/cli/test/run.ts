@@ -25,7 +25,8 @@ export const start = (
 ): ChildProcessWithoutNullStreams =>
   spawn(process.execPath, [BIN, ...args], {
     cwd: options.cwd,
-    env: { PATH: process.env["PATH"], ...options.env },
+    // Tests leave nothing in the home of whoever runs them.
+    env: { PATH: process.env["PATH"], NODE_DISABLE_COMPILE_CACHE: "1", ...options.env },
   });
 
 /** Runs the command to its end. */

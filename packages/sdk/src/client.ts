@@ -5,18 +5,24 @@ import type {
   Candidate,
   EvidenceReport,
   FactInput,
-  ListQuery,
+  KeyHistory,
+  KeysReport,
   MembershipReport,
   NodeStatus,
+  RewrapReport,
+  ScrubReport,
   SealReceipt,
   VisibleFact,
   WatchQuery,
+  WriteOptions,
   WriteReceipt,
 } from "@ctxmesh/model";
-import { MeshError } from "@ctxmesh/model";
+import { LIMITS, MeshError } from "@ctxmesh/model";
 import { receiveBackup } from "./backup.ts";
 import { createConnection } from "./connection.ts";
 import type { CallOptions, Connection } from "./connection.ts";
+import { createReads } from "./reads.ts";
+import type { HistoryOptions, ListOptions, ReadOptions } from "./reads.ts";
 import { createWatch } from "./watch.ts";
 import type { Watch } from "./watch.ts";
 
@@ -24,7 +30,7 @@ import type { Watch } from "./watch.ts";
 export interface ConnectOptions {
   /** The Unix socket of an agent or a hub. */
   readonly socketPath: string;
-  /** A call without an answer for this long ends with `ABORTED`; default 30,000. Seals get five minutes. */
+  /** A call without an answer for this long ends with `ABORTED`; default 30,000. Seals and the past get five minutes. */
   readonly timeoutMs?: number;
 }
 
@@ -42,23 +48,41 @@ export interface KeyCandidates {
  */
 export interface ContextClient {
   /**
-   * Writes one fact, or several as one unit. Resolves when they are on the node's disk. With `increment`
-   * the value is added to this node's own number under the key.
+   * Writes one fact, or several as one unit. Resolves when they are on the node's disk, or, with `ack`, when a hub has
+   * them (`hub`), or a hub's seal covers them (`sealed`). After `timeoutMs` without that it rejects with `ACK_TIMEOUT`:
+   * the write is on the node's disk and goes on by itself, so don't make it again. With `increment` the value is added to
+   * this node's own number under the key.
    */
-  put(doc: string, facts: FactInput | readonly FactInput[]): Promise<WriteReceipt>;
-  /** The visible fact, or undefined. */
-  get(doc: string, key: string): Promise<VisibleFact | undefined>;
+  put(
+    doc: string,
+    facts: FactInput | readonly FactInput[],
+    options?: WriteOptions,
+  ): Promise<WriteReceipt>;
+  /**
+   * The visible fact, or undefined; with `at` what it was at a moment: of what had been said by then, is known to the
+   * node and counts now. Then also `HISTORY_PRUNED` for a moment before what the node keeps.
+   */
+  get(doc: string, key: string, options?: ReadOptions): Promise<VisibleFact | undefined>;
   /** The visible fact beside every writer's candidate. */
   candidates(doc: string, key: string): Promise<KeyCandidates>;
-  /** Visible facts by document, key prefix or pattern, source, tag, in document and key order. */
-  list(query?: ListQuery): Promise<readonly VisibleFact[]>;
-  /** Deletes this node's own statements about the keys. */
-  delete(doc: string, keys: readonly string[]): Promise<WriteReceipt>;
+  /** Visible facts by document, key prefix or pattern, source, tag, in document and key order; `at` as in {@link get}. */
+  list(query?: ListOptions): Promise<readonly VisibleFact[]>;
+  /** What was said about a key, whether it counts or not, newest first, page by page. */
+  history(doc: string, key: string, query?: HistoryOptions): Promise<KeyHistory>;
+  /** Deletes this node's own statements about the keys. `ack` as in {@link put}. */
+  delete(doc: string, keys: readonly string[], options?: WriteOptions): Promise<WriteReceipt>;
   /**
    * Rules that what a writer (device key, 64 hex digits) has said about a key so far does not count; it stays
    * among the candidates. `POLICY_REFUSED` without the role `manage`, `NOT_FOUND` when it has said nothing.
+   * `ack` as in {@link put}.
    */
-  retract(doc: string, key: string, writer: string, reason: string): Promise<WriteReceipt>;
+  retract(
+    doc: string,
+    key: string,
+    writer: string,
+    reason: string,
+    options?: WriteOptions,
+  ): Promise<WriteReceipt>;
   /** Changes from now on; starts at once. */
   watch(query?: WatchQuery, options?: { readonly signal?: AbortSignal }): Watch;
   status(options?: { readonly digest?: boolean }): Promise<NodeStatus>;
@@ -73,8 +97,19 @@ export interface ContextClient {
   spaceFile(): Promise<string>;
   /** Proofs of forked chains. */
   evidence(): Promise<readonly EvidenceReport[]>;
-  /** Seals the space; hub only. */
-  seal(): Promise<SealReceipt>;
+  /** How the node's store is encrypted. */
+  keys(): Promise<KeysReport>;
+  /** Ends the epochs of all data keys of the store: what is written from now on gets new ones. Resolves with their number. */
+  rotateKeys(): Promise<number>;
+  /**
+   * Protects the node's store with another key, of a location such as `file:/etc/ctxmesh/store.key` on the node's
+   * machine. Its configuration has to name that key before the next start.
+   */
+  rewrapKeys(to: string): Promise<RewrapReport>;
+  /** Begins a check of the node's whole store, unless one is under way; the status tells how it goes. */
+  scrub(): Promise<ScrubReport>;
+  /** Seals the space; hub only. `after` is the number of the newest seal that anybody has, for a hub that was restored or healed. */
+  seal(options?: { readonly after?: number }): Promise<SealReceipt>;
   /** The file bytes of a seal's bundle, the newest without a number; hub only. */
   bundle(sequence?: number): Promise<Uint8Array>;
   /**
@@ -90,25 +125,30 @@ export interface ContextClient {
 
 const CALL_TIMEOUT_MS = 30_000;
 const SEAL_TIMEOUT_MS = 300_000;
+/** A million data keys take a minute. */
+const KEYS_TIMEOUT_MS = 600_000;
 
 /** A client of the node that serves a socket. Opens no connection by itself. */
 export function connect(options: ConnectOptions): ContextClient {
   const { socketPath, timeoutMs = CALL_TIMEOUT_MS } = options;
   const connection = createConnection(socketPath);
   const json = createJsonCaller(connection, timeoutMs);
+  const write = (path: string, body: object, how: WriteOptions = {}): Promise<WriteReceipt> => {
+    const { ack, timeoutMs: ackMs } = how;
+    // The node gives up first, since it knows how far the write has got.
+    const waitMs = ack === undefined || ack === "local" ? 0 : (ackMs ?? LIMITS.ackDefaultMs);
+    return json("POST", path, {
+      body: { ...body, ack, timeoutMs: ackMs },
+      timeoutMs: timeoutMs + waitMs,
+    });
+  };
   return {
-    put: (doc, facts) => json("POST", "/v1/facts", { body: { doc, facts: [facts].flat() } }),
-    get: (doc, key) => json<VisibleFact>("GET", "/v1/fact", { query: { doc, key } }).catch(absent),
+    put: (doc, facts, ack) => write("/v1/facts", { doc, facts: [facts].flat() }, ack),
+    ...createReads(json),
     candidates: (doc, key) => json("GET", "/v1/fact", { query: { doc, key, all: 1 } }),
-    async list(query = {}) {
-      const { facts } = await json<{ facts: readonly VisibleFact[] }>("GET", "/v1/facts", {
-        query: { ...query },
-      });
-      return facts;
-    },
-    delete: (doc, keys) => json("POST", "/v1/facts/delete", { body: { doc, keys } }),
-    retract: (doc, key, writer, reason) =>
-      json("POST", "/v1/retractions", { body: { doc, key, writer, reason } }),
+    delete: (doc, keys, ack) => write("/v1/facts/delete", { doc, keys }, ack),
+    retract: (doc, key, writer, reason, ack) =>
+      write("/v1/retractions", { doc, key, writer, reason }, ack),
     watch: (query = {}, { signal } = {}) => createWatch(connection, socketPath, query, signal),
     status: ({ digest = false } = {}) =>
       json("GET", "/v1/status", { query: { digest: digest ? 1 : undefined } }),
@@ -127,7 +167,15 @@ export function connect(options: ConnectOptions): ContextClient {
       );
       return evidence;
     },
-    seal: () => json("POST", "/v1/seals", { body: {}, timeoutMs: SEAL_TIMEOUT_MS }),
+    keys: () => json("GET", "/v1/keys", {}),
+    async rotateKeys() {
+      const body = { body: {}, timeoutMs: KEYS_TIMEOUT_MS };
+      return (await json<{ ended: number }>("POST", "/v1/keys/rotate", body)).ended;
+    },
+    rewrapKeys: (to) =>
+      json("POST", "/v1/keys/rewrap", { body: { to }, timeoutMs: KEYS_TIMEOUT_MS }),
+    scrub: () => json("POST", "/v1/scrub", { body: {} }),
+    seal: (how = {}) => json("POST", "/v1/seals", { body: how, timeoutMs: SEAL_TIMEOUT_MS }),
     bundle: (sequence) =>
       connection.call("GET", `/v1/bundles/${String(sequence ?? "latest")}`, {
         timeoutMs: SEAL_TIMEOUT_MS,
@@ -137,7 +185,8 @@ export function connect(options: ConnectOptions): ContextClient {
   };
 }
 
-type JsonCaller = <Answer>(
+/** Makes a call whose answer is JSON. */
+export type JsonCaller = <Answer>(
   method: "GET" | "POST",
   path: string,
   options: Partial<CallOptions>,
@@ -156,9 +205,4 @@ function createJsonCaller(connection: Connection, timeoutMs: number): JsonCaller
       throw new MeshError("PROTOCOL_VIOLATION", "the node's answer is not JSON", { cause: error });
     }
   };
-}
-
-function absent(error: unknown): undefined {
-  if (error instanceof MeshError && error.code === "NOT_FOUND") return undefined;
-  throw error;
 }

@@ -12,4 +12,5 @@
  */
 export { connect } from "./client.ts";
 export type { ConnectOptions, ContextClient, KeyCandidates } from "./client.ts";
+export type { HistoryOptions, ListOptions, ReadOptions } from "./reads.ts";
 export type { Watch } from "./watch.ts";

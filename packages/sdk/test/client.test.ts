@@ -57,6 +57,53 @@ describe("calls", () => {
     expect(await client.get("a", "l")).toMatchObject({ value: null });
   });
 
+  test("a write says how far it has to get, and is given that time besides", async () => {
+    await client.delete("a", ["k"], { ack: "sealed" });
+    await client.put("a", { key: "k", value: 1 });
+    expect(node.service.options).toEqual([{ ack: "sealed" }, {}]);
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    node.service.acknowledgement = promise;
+    const hasty = connect({ socketPath: node.socketPath, timeoutMs: 50 });
+    const patient = hasty.put("a", { key: "k", value: 2 }, { ack: "hub", timeoutMs: 60_000 });
+    await waitFor(() => node.service.options.length === 3, { timeoutMs: 5_000, what: "the write" });
+    await expect(hasty.put("a", { key: "k", value: 3 })).rejects.toMatchObject({ code: "ABORTED" });
+    resolve(undefined);
+    expect(await patient).toMatchObject({ facts: 1 });
+    expect(node.service.options[2]).toEqual({ ack: "hub", timeoutMs: 60_000 });
+    hasty.close();
+  });
+
+  test("a read of the past is given more time than others, and can be called off", async () => {
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    node.service.remembering = promise;
+    await client.put("a", { key: "k", value: 1 });
+    const hasty = connect({ socketPath: node.socketPath, timeoutMs: 50 });
+    const patient = [
+      hasty.get("a", "k", { at: 1 }),
+      hasty.list({ doc: "a", at: 1 }),
+      hasty.history("a", "k"),
+    ];
+    const controller = new AbortController();
+    const { signal } = controller;
+    const off = [
+      hasty.get("a", "k", { at: 1, signal }),
+      hasty.list({ doc: "a", at: 1, signal }),
+      hasty.history("a", "k", { signal }),
+    ].map((call) => call.catch((error: unknown) => error));
+    await waitFor(() => node.service.asked === 6, { timeoutMs: 5_000, what: "the questions" });
+    controller.abort();
+    for (const error of await Promise.all(off)) expect(error).toMatchObject({ code: "ABORTED" });
+    node.service.acknowledgement = promise;
+    await expect(hasty.put("a", { key: "k", value: 3 })).rejects.toMatchObject({ code: "ABORTED" });
+    resolve(undefined);
+    expect(await Promise.all(patient)).toMatchObject([
+      { value: 1 },
+      [{ value: 1 }],
+      { entries: [], reachesBack: "all" },
+    ]);
+    hasty.close();
+  });
+
   test("nothing is undefined, not an error", async () => {
     expect(await client.get("a", "nothing")).toBeUndefined();
     expect(await client.candidates("a", "nothing")).toEqual({ candidates: [] });

@@ -11,6 +11,8 @@ import type {
   ContextService,
   EvidenceReport,
   FactInput,
+  HistoryService,
+  KeyHistory,
   ListQuery,
   MembershipReport,
   MembershipService,
@@ -19,19 +21,34 @@ import type {
   SealingService,
   VisibleFact,
   WatchQuery,
+  WriteOptions,
   WriteReceipt,
 } from "@ctxmesh/model";
 import { silentLogger, tempDir } from "@ctxmesh/testing";
 
 const WRITER = "ab".repeat(32);
 
-export class MemoryService implements ContextService, MembershipService {
+export class MemoryService implements ContextService, HistoryService, MembershipService {
   readonly acts: Uint8Array[] = [];
+  /** How far each write was to get. */
+  readonly options: WriteOptions[] = [];
+  /** What a write waits for. */
+  acknowledgement: Promise<unknown> = Promise.resolve();
+  /** What an answer about the past waits for. */
+  remembering: Promise<unknown> = Promise.resolve();
+  /** Number of questions about the past. */
+  asked = 0;
   readonly #facts = new Map<string, VisibleFact>();
   readonly #watchers = new Set<(event: ChangeEvent) => void>();
   #hlc = 0;
 
-  async put(doc: string, facts: readonly FactInput[]): Promise<WriteReceipt> {
+  async put(
+    doc: string,
+    facts: readonly FactInput[],
+    options: WriteOptions = {},
+  ): Promise<WriteReceipt> {
+    this.options.push(options);
+    await this.acknowledgement;
     for (const { key, value, ...rest } of facts) {
       const fact = {
         doc,
@@ -50,7 +67,8 @@ export class MemoryService implements ContextService, MembershipService {
     return { acknowledged: "local", hlc: this.#hlc, facts: facts.length } as WriteReceipt;
   }
 
-  async delete(doc: string, keys: readonly string[]): Promise<WriteReceipt> {
+  async delete(doc: string, keys: readonly string[], options: WriteOptions): Promise<WriteReceipt> {
+    this.options.push(options);
     for (const key of keys) {
       this.#facts.delete(`${doc}\n${key}`);
       this.#tell({ doc, key, origin: "local" });
@@ -64,6 +82,24 @@ export class MemoryService implements ContextService, MembershipService {
 
   get(doc: string, key: string): VisibleFact | undefined {
     return this.#facts.get(`${doc}\n${key}`);
+  }
+
+  async getAt(doc: string, key: string): Promise<VisibleFact | undefined> {
+    this.asked++;
+    await this.remembering;
+    return this.get(doc, key);
+  }
+
+  async listAt(query: ListQuery): Promise<readonly VisibleFact[]> {
+    this.asked++;
+    await this.remembering;
+    return this.list(query);
+  }
+
+  async history(): Promise<KeyHistory> {
+    this.asked++;
+    await this.remembering;
+    return { entries: [], reachesBack: "all" };
   }
 
   candidates(doc: string, key: string): readonly Candidate[] {

@@ -53,6 +53,7 @@ function foundSpace(): Space {
 let stack: AsyncDisposableStack;
 let manager: ContextClient;
 let writer: ContextClient;
+let clock: VirtualClock;
 
 async function startNode(
   name: string,
@@ -88,7 +89,7 @@ async function startNode(
 
 beforeEach(async () => {
   stack = new AsyncDisposableStack();
-  const clock = createVirtualClock(START_MS);
+  clock = createVirtualClock(START_MS);
   const space = foundSpace();
   const here = await startNode("manager", { signer: MANAGER, space, clock });
   const there = await startNode("the writer", { signer: WRITER, space, clock });
@@ -176,6 +177,57 @@ test("a retraction is refused without the role, without a statement, and without
   });
   await expect(manager.retract("a", "k", "ab", "x")).rejects.toMatchObject({
     code: "INPUT_INVALID",
+  });
+});
+
+test("a moment's answer is what was said by then, and the history tells all of it, page by page", async () => {
+  await state("k", 1);
+  clock.advance(1_000);
+  await state("k", 2);
+  const ruledAt = clock.now() + 500;
+  clock.advance(500);
+  await manager.retract("a", "k", device(WRITER), "the sensor is broken");
+  clock.advance(500);
+  await manager.put("a", { key: "k", value: 3 });
+  const valueAt = async (at: number): Promise<unknown> =>
+    (await manager.get("a", "k", { at }))?.value;
+  expect(await valueAt(START_MS)).toBe(1);
+  expect(await valueAt(START_MS + 999)).toBe(1);
+  expect(await valueAt(START_MS + 1_000)).toBe(2);
+  expect(await valueAt(ruledAt)).toBeUndefined();
+  expect(await valueAt(clock.now())).toBe(3);
+  const before = await manager.list({ doc: "a", prefix: "k", at: ruledAt - 1 });
+  expect(before).toMatchObject([{ key: "k", value: 2, ageMs: 499 }]);
+  for (const [at, field] of [
+    [clock.now() + 1, "at"],
+    [1_767_225_600, "at"],
+  ] as const) {
+    const refused = { code: "INPUT_INVALID", field };
+    await expect(manager.get("a", "k", { at })).rejects.toMatchObject(refused);
+    await expect(manager.list({ doc: "a", at })).rejects.toMatchObject(refused);
+  }
+  await expect(manager.list({ at: START_MS })).rejects.toMatchObject({ field: "at" });
+
+  const first = await manager.history("a", "k", { limit: 3 });
+  const { next } = first;
+  if (next === undefined) throw new Error("no second page");
+  const second = await manager.history("a", "k", { limit: 3, before: next });
+  expect([...first.entries, ...second.entries]).toMatchObject([
+    { kind: "statement", value: 3, writer: device(MANAGER), counts: true },
+    { kind: "retraction", writer: device(MANAGER), retracts: { writer: device(WRITER) } },
+    { kind: "statement", value: 2, writer: device(WRITER), batch: { seq: 2 } },
+    { kind: "statement", value: 1, writer: device(WRITER), batch: { seq: 1 } },
+  ]);
+  expect(second).toMatchObject({ reachesBack: "all" });
+  expect(second.next).toBeUndefined();
+  expect(await manager.history("a", "nothing")).toEqual({ entries: [], reachesBack: "all" });
+  await expect(manager.history("a", "k", { limit: 1_001 })).rejects.toMatchObject({
+    code: "INPUT_INVALID",
+    field: "limit",
+  });
+  await expect(manager.history("a", "k", { before: "7" })).rejects.toMatchObject({
+    code: "INPUT_INVALID",
+    field: "before",
   });
 });
 

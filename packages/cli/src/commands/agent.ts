@@ -5,15 +5,16 @@ import type { Source } from "@ctxmesh/edge-agent";
 import type { NodeDeps } from "@ctxmesh/service";
 import { systemClock, systemRandom } from "@ctxmesh/service";
 import { loadConfig } from "../config/load.ts";
-import type { SourceConfig } from "../config/types.ts";
+import type { Acceptance, SourceConfig } from "../config/types.ts";
 import { runDaemon } from "../daemon.ts";
+import { retainedMs } from "../config/retain.ts";
 import { readKey, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
 import { createLogger } from "../logging.ts";
 import { readVersion } from "../version.ts";
 
-/** Runs an agent until a signal stops it; `acceptLoss` gives up what a damaged store had and no peer has. Throws what is wrong with the configuration, and what the start throws. */
-export async function runAgent(configFile: string, acceptLoss: boolean): Promise<void> {
+/** Runs an agent until a signal stops it. Throws what is wrong with the configuration, and what the start throws. */
+export async function runAgent(configFile: string, accept: Acceptance): Promise<void> {
   const config = await loadConfig("agent", configFile);
   const logger = createLogger(config.log.level, "agent");
   const deps = { clock: systemClock, random: systemRandom, logger };
@@ -26,8 +27,9 @@ export async function runAgent(configFile: string, acceptLoss: boolean): Promise
       keyProviderOf(config),
       createSources(config.sources, deps),
     ]);
-    const keeping = { space, deviceSeed, storePath, acceptLoss, ...protection };
-    const agent = await createAgent({ version, ...keeping, socketPath, mesh, hubs, sources }, deps);
+    const keeping = { space, deviceSeed, storePath, ...accept, ...protection };
+    const settings = { version, ...keeping, ...retainedMs(config.retain), socketPath };
+    const agent = await createAgent({ ...settings, mesh, hubs, sources }, deps);
     logger.info("agent.ready", { version, addresses: agent.addresses(), socket: socketPath });
     return agent;
   }, logger);

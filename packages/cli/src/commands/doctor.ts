@@ -146,19 +146,40 @@ async function askDaemon(
   }
 }
 
+const START_ANEW =
+  "move its store's folder aside and start it again: the mesh brings back what counts";
 const awaited = (missing: number): string =>
   `${counted(missing, "batch", "batches")} of a store that was damaged have not come back yet`;
 const HEAL =
   "let it reach a peer or a hub that has them; if none has, start it once with --accept-loss";
 
-function judgeStatus({ ready, version, membership, degraded }: NodeStatus): readonly Finding[] {
+function judgeDegraded(degraded: NodeStatus["degraded"]): readonly Finding[] {
+  const behind = degraded.filter((chain) => chain.kind === "behind");
+  const missing = behind.reduce((sum, { seq, expected }) => sum + expected - seq, 0);
+  const stale = counted(degraded.length - behind.length, "pruned chain");
+  return [
+    ...(behind.length > 0
+      ? [fail("daemon", `running, and not ready: ${awaited(missing)}`, HEAL)]
+      : []),
+    ...(degraded.length > behind.length
+      ? [fail("daemon", `running, and not ready: ${stale} must not count any more`, START_ANEW)]
+      : []),
+  ];
+}
+
+function judgeStatus(status: NodeStatus): readonly Finding[] {
+  const { ready, version, membership, degraded, scrub } = status;
   const findings: Finding[] = [];
   if (ready) {
     const message = "running, and ready; stop it for a walk through every chain and record";
     findings.push(ok("daemon", message));
   } else if (degraded.length > 0) {
-    const missing = degraded.reduce((sum, { seq, expected }) => sum + expected - seq, 0);
-    findings.push(fail("daemon", `running, and not ready: ${awaited(missing)}`, HEAL));
+    findings.push(...judgeDegraded(degraded));
+  } else if (scrub.findings.length > 0) {
+    const message = `running, and not ready: a check of its store found\n${scrub.findings.join("\n")}`;
+    findings.push(
+      fail("daemon", message, "restart it: it heals its store, with what its peers have"),
+    );
   } else {
     findings.push(fail("daemon", "running, and not ready", "see its log for why"));
   }

@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { MeshError, hlcToMs } from "@ctxmesh/model";
+import { MeshError, formatInstant, hlcToMs } from "@ctxmesh/model";
 import type { Candidate, VisibleFact } from "@ctxmesh/model";
 import type { KeyCandidates } from "@ctxmesh/sdk";
 import { describeStanding, explain } from "../explain.ts";
-import { createOutput, formatAge, formatTable, printable, shortId, shorten } from "../output.ts";
+import { parseMoment } from "../moment.ts";
+import {
+  createOutput,
+  formatAge,
+  formatTable,
+  originOf,
+  printable,
+  shortId,
+  shorten,
+} from "../output.ts";
 import type { Output } from "../output.ts";
 import { withClient } from "../socket.ts";
 
@@ -12,6 +21,8 @@ export interface GetOptions {
   readonly socket?: string;
   readonly json?: boolean;
   readonly all?: boolean;
+  /** A moment in the past. */
+  readonly at?: string;
 }
 
 /** Prints the visible fact, or with `--all` every candidate and why which is shown. Throws `NOT_FOUND`. */
@@ -27,11 +38,13 @@ export async function runGet(doc: string, key: string, options: GetOptions): Pro
     else await printCandidates(output, `${doc} ${printable(key)}`, explained);
     return;
   }
-  const fact = await withClient(options.socket, "agent", (client) => client.get(doc, key));
-  if (fact === undefined) throw notFound(doc, key);
+  const at = options.at === undefined ? undefined : parseMoment(options.at, Date.now());
+  const past = at === undefined ? {} : { at };
+  const fact = await withClient(options.socket, "agent", (client) => client.get(doc, key, past));
+  if (fact === undefined) throw at === undefined ? notFound(doc, key) : notFoundAt(doc, key, at);
   await output.line(output.json ? JSON.stringify(fact) : printable(JSON.stringify(fact.value)));
   if (!output.json && process.stdout.isTTY) {
-    await output.line(output.style("dim", describe(fact)));
+    await output.line(output.style("dim", describe(fact, at)));
   }
 }
 
@@ -40,16 +53,20 @@ const notFound = (doc: string, key: string): MeshError =>
     remedy: `ctxmesh ls ${doc} lists what there is`,
   });
 
-const origin = ({ source }: Candidate | VisibleFact): string =>
-  source === undefined
-    ? ""
-    : printable([source.model, source.version, source.instance].filter(Boolean).join(" "));
+const notFoundAt = (doc: string, key: string, at: number): MeshError =>
+  new MeshError("NOT_FOUND", `${doc} had no fact ${JSON.stringify(key)} at ${formatInstant(at)}`, {
+    remedy: `ctxmesh history ${doc} ${key} lists what was said about it`,
+  });
 
-function describe(fact: VisibleFact): string {
-  const parts = [`${formatAge(fact.ageMs)} old`, `writer ${shortId(fact.writer)}`];
+/** `at` is the moment that was asked for, if any. */
+function describe(fact: VisibleFact, at: number | undefined): string {
+  const age = `${formatAge(fact.ageMs)} old${at === undefined ? "" : ` at ${formatInstant(at)}`}`;
+  const parts = [age, `writer ${shortId(fact.writer)}`];
   if (fact.confidence !== undefined) parts.push(`confidence ${String(fact.confidence)}`);
-  if (fact.source !== undefined) parts.push(`source ${origin(fact)}`);
-  if (fact.contested) parts.push("contested: --all shows every statement");
+  if (fact.source !== undefined) parts.push(`source ${originOf(fact)}`);
+  if (fact.contested) {
+    parts.push(at === undefined ? "contested: --all shows every statement" : "contested");
+  }
   return parts.join(", ");
 }
 
@@ -64,7 +81,7 @@ function rowOf(candidate: Candidate, fact: VisibleFact | undefined, nowMs: numbe
     deleted ? "(deleted)" : shorten(printable(JSON.stringify(value)), MAX_VALUE_LENGTH),
     String(confidence),
     shortId(writer),
-    origin(candidate) || "-",
+    originOf(candidate) || "-",
     formatAge(nowMs - writtenMs),
     ttlMs === undefined ? "-" : formatAge(writtenMs + ttlMs - nowMs),
     describeStanding(candidate, fact),

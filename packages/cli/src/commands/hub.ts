@@ -4,14 +4,15 @@ import { createSigner } from "@ctxmesh/crypto";
 import { createHub } from "@ctxmesh/hub";
 import { systemClock, systemRandom } from "@ctxmesh/service";
 import { loadConfig } from "../config/load.ts";
+import type { Acceptance } from "../config/types.ts";
 import { runDaemon } from "../daemon.ts";
 import { readKey, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
 import { createLogger } from "../logging.ts";
 import { readVersion } from "../version.ts";
 
-/** Runs a hub until a signal stops it; `acceptLoss` gives up what a damaged store had and no agent has. Throws what is wrong with the configuration, and what the start throws. */
-export async function runHub(configFile: string, acceptLoss: boolean): Promise<void> {
+/** Runs a hub until a signal stops it. Throws what is wrong with the configuration, and what the start throws. */
+export async function runHub(configFile: string, accept: Acceptance): Promise<void> {
   const config = await loadConfig("hub", configFile);
   const logger = createLogger(config.log.level, "hub");
   const deps = { clock: systemClock, random: systemRandom, logger };
@@ -33,7 +34,7 @@ export async function runHub(configFile: string, acceptLoss: boolean): Promise<v
       signer: createSigner(snapshot),
       log: { origin, signers: { ed25519: createSigner(ed25519), mldsa44: createSigner(mldsa44) } },
     };
-    const keeping = { space, deviceSeed, storePath, acceptLoss, ...protection };
+    const keeping = { space, deviceSeed, storePath, ...accept, ...protection };
     const hub = await createHub({ version, ...keeping, socketPath, listen, seal }, deps);
     logger.info("hub.ready", { version, addresses: hub.addresses(), socket: socketPath });
     return hub;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createInterface } from "node:readline";
 import { LIMITS, MeshError } from "@ctxmesh/model";
-import type { FactInput, JsonValue, WriteReceipt } from "@ctxmesh/model";
+import type { FactInput, JsonValue, WriteOptions, WriteReceipt } from "@ctxmesh/model";
 import type { ContextClient } from "@ctxmesh/sdk";
-import { createOutput, parseDuration } from "../output.ts";
+import { ackOptionsOf, createOutput, parseDuration } from "../output.ts";
+import type { AckOptions } from "../output.ts";
 import { withClient } from "../socket.ts";
 
 /** Options of `ctxmesh put`. */
-export interface PutOptions {
+export interface PutOptions extends AckOptions {
   readonly socket?: string;
   readonly json?: boolean;
   readonly confidence?: number;
@@ -41,8 +42,9 @@ export async function runPut(
     ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }),
     ...(options.tag === undefined ? {} : { tags: options.tag }),
   };
+  const ack = ackOptionsOf(options);
   const receipt = await withClient(options.socket, "agent", (client) => {
-    if (key === "-" && value === undefined) return putLines(client, doc, common);
+    if (key === "-" && value === undefined) return putLines(client, doc, common, ack);
     if (value === undefined) {
       throw new MeshError("USAGE", "the value is missing", {
         remedy: "ctxmesh put DOC KEY VALUE, or ctxmesh put DOC - to read JSON lines from stdin",
@@ -54,7 +56,7 @@ export async function runPut(
         remedy: "ctxmesh put DOC KEY 1 --increment",
       });
     }
-    return client.put(doc, { key, value: parsed, ...common });
+    return client.put(doc, { key, value: parsed, ...common }, ack);
   });
   const output = createOutput(options);
   if (output.json) await output.line(JSON.stringify(receipt));
@@ -66,14 +68,15 @@ async function putLines(
   client: ContextClient,
   doc: string,
   common: Partial<FactInput>,
+  ack: WriteOptions,
 ): Promise<WriteReceipt> {
   let group: FactInput[] = [];
   let groupLength = 0;
   let written = 0;
   let last: WriteReceipt | undefined;
-  const flush = async (): Promise<void> => {
+  const flush = async (options: WriteOptions = {}): Promise<void> => {
     if (group.length === 0) return;
-    last = await client.put(doc, group);
+    last = await client.put(doc, group, options);
     written += group.length;
     group = [];
     groupLength = 0;
@@ -82,12 +85,13 @@ async function putLines(
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
     number++;
     if (line.trim() === "") continue;
-    if (groupLength + line.length > LIMITS.writeBytes / 2) await flush();
+    const full = group.length === LIMITS.factsPerWrite;
+    if (full || groupLength + line.length > LIMITS.writeBytes / 2) await flush();
     group.push({ ...common, ...parseLine(line, number, written) });
     groupLength += line.length;
-    if (group.length === LIMITS.factsPerWrite) await flush();
   }
-  await flush();
+  // A hub gets them in order, so the last write stands for all.
+  await flush(ack);
   if (last === undefined) throw new MeshError("INPUT_INVALID", "stdin has no facts");
   return { ...last, facts: written };
 }

@@ -41,7 +41,7 @@ export async function runRestore(
     await output.line(
       output.style(
         "yellow",
-        "seals made after the backup are not in it: where there are any, don't seal with this store",
+        "seals made after the backup are not in it: to seal again, give the number of the newest one that anybody has: ctxmesh seal --after N",
       ),
     );
   }

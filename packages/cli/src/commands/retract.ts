@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { MeshError } from "@ctxmesh/model";
 import type { Candidate } from "@ctxmesh/model";
-import { createOutput, printable, shortId } from "../output.ts";
+import { ackOptionsOf, createOutput, printable, shortId } from "../output.ts";
+import type { AckOptions } from "../output.ts";
 import { withClient } from "../socket.ts";
 
 /** Options of `ctxmesh retract`. */
-export interface RetractOptions {
+export interface RetractOptions extends AckOptions {
   readonly socket?: string;
   readonly json?: boolean;
   /** Device key in hex, or the start of it. */
@@ -15,10 +16,11 @@ export interface RetractOptions {
 
 /** Rules that what a writer has said about a key so far does not count. Throws `USAGE`, `NOT_FOUND`, and what the node throws. */
 export async function runRetract(doc: string, key: string, options: RetractOptions): Promise<void> {
+  const ack = ackOptionsOf(options);
   const { writer, receipt } = await withClient(options.socket, "agent", async (client) => {
     const { candidates } = await client.candidates(doc, key);
     const found = findWriter(options.writer, candidates, `${JSON.stringify(key)} in ${doc}`);
-    return { writer: found, receipt: await client.retract(doc, key, found, options.reason) };
+    return { writer: found, receipt: await client.retract(doc, key, found, options.reason, ack) };
   });
   const output = createOutput(options);
   if (output.json) await output.line(JSON.stringify({ ...receipt, writer }));

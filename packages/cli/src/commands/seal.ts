@@ -8,13 +8,14 @@ export interface SealOptions {
   readonly socket?: string;
   readonly json?: boolean;
   readonly out?: string;
+  readonly after?: number;
 }
 
 /** Has the hub seal its space, and with `--out` saves the bundle. */
 export async function runSeal(options: SealOptions): Promise<void> {
-  const { out } = options;
+  const { out, after } = options;
   const receipt = await withClient(options.socket, "hub", async (client) => {
-    const sealed = await client.seal();
+    const sealed = await client.seal(after === undefined ? {} : { after });
     if (out !== undefined) {
       await writeWhole(out, await client.bundle(sealed.sequence), {
         field: "--out",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { NodeStatus } from "@ctxmesh/model";
+import type { AckProgress, NodeStatus } from "@ctxmesh/model";
 import { counted, createOutput, formatAge, formatTable, formatTime, shortId } from "../output.ts";
 import type { Output } from "../output.ts";
 import { withClient } from "../socket.ts";
@@ -40,6 +40,8 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
       `${String(status.facts)} in ${String(status.documents)} documents, ${String(status.contested)} contested`,
     ],
     ["since start", `${String(status.written)} written here, ${String(status.applied)} received`],
+    ...acknowledgedOf(status, output),
+    ...prunedOf(status),
     [
       "batches",
       `${String(batches.accepted)} accepted, ${String(batches.duplicate)} duplicate, ${String(batches.held)} held, ${String(batches.dropped)} dropped, ${String(refused)} refused`,
@@ -62,6 +64,28 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
   }
   return rows;
 }
+
+/** How far what was written here has got. */
+function acknowledgedOf({ acknowledged }: NodeStatus, output: Output): readonly string[][] {
+  if (acknowledged === undefined) return [];
+  const { local, hub, sealed } = acknowledged;
+  const levelOf = ({ batches, waiting }: AckProgress): string => {
+    if (waiting === undefined) return "all";
+    const rest = `${String(waiting.batches)} not yet, oldest ${formatAge(waiting.oldestMs)}`;
+    return `${String(batches)}, ${output.style("yellow", rest)}`;
+  };
+  if (local === 0) return [["acknowledged", "nothing written here yet"]];
+  const own = counted(local, "batch", "batches");
+  return [
+    ["acknowledged", `${own} written here; at a hub: ${levelOf(hub)}; sealed: ${levelOf(sealed)}`],
+  ];
+}
+
+/** What the log does not hold any more. */
+const prunedOf = ({ pruned: { batches, beforeMs } }: NodeStatus): readonly string[][] =>
+  beforeMs === undefined
+    ? []
+    : [["pruned", `${counted(batches, "batch", "batches")}; kept since ${formatTime(beforeMs)}`]];
 
 function grantOf({ membership: { grant } }: NodeStatus, output: Output): string {
   if (grant === undefined)
@@ -89,13 +113,34 @@ function membershipOf({ membership }: NodeStatus): string {
 }
 
 /** What somebody should do something about. */
-function warningsOf({ device, membership, degraded }: NodeStatus): readonly string[] {
+function warningsOf({
+  device,
+  membership,
+  degraded,
+  recovered,
+  scrub,
+}: NodeStatus): readonly string[] {
   const { grant, forks, ownFork } = membership;
   const warnings: string[] = [];
-  if (degraded.length > 0) {
-    const batches = degraded.reduce((sum, { seq, expected }) => sum + expected - seq, 0);
+  const behind = degraded.filter((chain) => chain.kind === "behind");
+  if (behind.length > 0) {
+    const batches = behind.reduce((sum, { seq, expected }) => sum + expected - seq, 0);
     warnings.push(
-      `the store was damaged: ${String(batches)} batches of ${String(degraded.length)} chains are still to come from peers; if none has them, start once with --accept-loss`,
+      `the store was damaged: ${String(batches)} batches of ${String(behind.length)} chains are still to come from peers; if none has them, start once with --accept-loss`,
+    );
+  }
+  const stale = degraded.length - behind.length;
+  if (stale > 0) {
+    warnings.push(
+      `${counted(stale, "chain")} said things that must not count any more, and were pruned before that was known; move the store's folder aside and start again: the mesh brings back what counts`,
+    );
+  }
+  for (const finding of scrub.findings) {
+    warnings.push(`damage in the store: ${finding}; restart the daemon, which heals it`);
+  }
+  if (recovered > 0) {
+    warnings.push(
+      `${counted(recovered, "batch", "batches")} that this device wrote were not in its store any more, and came back from peers`,
     );
   }
   const renew = `ctxmesh space renew ${shortId(device)} --key KEY`;

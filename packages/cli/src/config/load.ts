@@ -63,6 +63,9 @@ function validatorOf(kind: ConfigKind): ValidateFunction {
     strictTypes: false,
     strictRequired: false,
     formats: { path: true },
+    // Our own schemas, checked by the tests; this and shorter code would cost every start more than they save.
+    validateSchema: false,
+    code: { optimize: false },
   }).compile(CONFIG_SCHEMAS[kind]);
   validators.set(kind, validate);
   return validate;

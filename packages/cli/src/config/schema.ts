@@ -4,6 +4,7 @@
  * by the daemons and by editors. A `title` reads as the end of "must be ...". `format: path` marks
  * what is resolved against the file's folder.
  */
+import { RETAIN } from "./retain.ts";
 import type { ConfigKind } from "./types.ts";
 
 /** A JSON Schema, as far as these use it. */
@@ -215,6 +216,15 @@ const node: Readonly<Record<string, Schema>> = {
   log,
 };
 
+const retain: Schema = {
+  type: "string",
+  title: "all, or sealed+ and a span such as sealed+30d or sealed+12h",
+  description:
+    "Which batches are kept: all of them, or those that no seal covers and those of the last days or hours.",
+  pattern: RETAIN.source,
+  default: "all",
+};
+
 const NODE_REQUIRED = ["space", "key", "store", "socket"];
 const DRAFT = "https://json-schema.org/draft/2020-12/schema";
 
@@ -232,6 +242,7 @@ const agent: Schema = {
       },
       { default: {} },
     ),
+    retain,
     hubs: {
       type: "array",
       title: "a list of WebSocket URLs",

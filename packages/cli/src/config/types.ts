@@ -57,6 +57,8 @@ export interface AgentConfig extends NodeConfig {
   };
   /** WebSocket URLs of hubs to keep a connection to. */
   readonly hubs: readonly string[];
+  /** `all`, or `sealed+` and a number of days (`d`) or hours (`h`): see {@link retainedMs}. */
+  readonly retain: string;
   readonly sources: readonly SourceConfig[];
 }
 
@@ -81,6 +83,14 @@ export interface HubConfig extends NodeConfig {
 export interface ConfigByKind {
   readonly agent: AgentConfig;
   readonly hub: HubConfig;
+}
+
+/** What a start is told, once, on its command line. */
+export interface Acceptance {
+  /** Gives up what a damaged store had and no peer has. */
+  readonly acceptLoss: boolean;
+  /** Encrypts from now on a store that was made without encryption. */
+  readonly acceptPlain: boolean;
 }
 
 /** Which daemon. */
