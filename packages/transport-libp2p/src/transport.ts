@@ -7,11 +7,9 @@ import type { Connection, IdentifyResult, Libp2p } from "@libp2p/interface";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { multiaddr } from "@multiformats/multiaddr";
 import { Admission } from "./admission.ts";
-import type { BroadcastHandler } from "./gossip.ts";
-import { Gossip, topicOf } from "./gossip.ts";
+import type { BroadcastHandler, Gossip } from "./gossip.ts";
 import { deviceOf, parseAddress, socketOf } from "./identity.ts";
 import type { Services } from "./node.ts";
-import { createNode, startNode } from "./node.ts";
 import { PeerChannels, SYNC_PROTOCOL } from "./peer-channels.ts";
 import { Supervisor } from "./supervisor.ts";
 
@@ -155,8 +153,10 @@ class MeshTransport implements Libp2pTransport {
   }
 
   async #start(onChannel: (channel: Channel) => void): Promise<void> {
-    const running = await this.#build(onChannel);
+    let running: Running;
     try {
+      running = await this.#build(onChannel);
+      const { startNode } = await import("./node.ts");
       await startNode(running.node, this.#listen);
     } catch (error) {
       this.#starting = undefined;
@@ -169,6 +169,9 @@ class MeshTransport implements Libp2pTransport {
 
   async #build(onChannel: (channel: Channel) => void): Promise<Running> {
     const { isMember, logger, space } = this.#options;
+    // libp2p takes about as long to load as all the rest of a node: who starts a transport waits for it, nobody else.
+    const { createNode } = await import("./node.ts");
+    const { Gossip, topicOf } = await import("./gossip.ts");
     const privateKey = await generateKeyPairFromSeed("Ed25519", this.#options.seed);
     const self = toHex(privateKey.publicKey.raw);
     const admission = new Admission({
