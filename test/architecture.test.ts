@@ -22,6 +22,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["sync", "store-level", "vault", "transport-libp2p", "transport-ws", "api", "testing"],
   ["service"],
   ["edge-agent", "hub", "auditor", "sdk"],
+  ["simulator"],
   ["cli"],
 ];
 /** L0 to L2. */

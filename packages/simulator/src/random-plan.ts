@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Derives a plan from a seed: who there is, what they do, and what goes wrong when. */
+import type { PolicyRule } from "@ctxmesh/facts";
+import { Dice } from "./dice.ts";
+import { FAULT_KINDS, drawFault } from "./random-faults.ts";
+import type { FaultKind } from "./random-faults.ts";
+import type { Plan, PlannedEvent, PlannedLink, PlannedNode, Step } from "./plan.ts";
+
+const HOUR_MS = 3_600_000;
+const LONG_MS = 30 * 24 * HOUR_MS;
+/** A grant that has ended is renewed after this at most. */
+const LAPSE_MS = 300_000;
+const DOCS = ["line-1/press-1", "line-1/press-2", "line-2/press-7", "shared/notes"];
+const KEYS = 12;
+const CLIENTS = ["c1", "c2", "c3"];
+/** A client or sensor of an agent does something this often on average, a hub is asked for a seal this often. */
+const WORK_EVERY_MS = 90_000;
+const SEAL_EVERY_MS = 600_000;
+const FAULT_EVERY_MS = 150_000;
+const MEMBER_EVERY_MS = 900_000;
+
+/** How much of what a plan is to have; everything has a default. */
+export interface PlanOptions {
+  readonly seed: number;
+  /** Length of the phase with faults. */
+  readonly hours?: number;
+  readonly agents?: number;
+  readonly hubs?: number;
+  /** Which kinds of faults there are. */
+  readonly faults?: readonly FaultKind[];
+  readonly signatures?: "stub" | "real";
+}
+
+const RESOLVERS: readonly PolicyRule[] = [
+  { prefix: "t", resolver: "latest" },
+  { prefix: "c", resolver: "confidence", halfLifeMs: 600_000 },
+  { prefix: "s", resolver: "sum" },
+  { prefix: "u", resolver: "union" },
+  { prefix: "m", resolver: "max" },
+  { prefix: "a", resolver: "all" },
+];
+
+/** The plan of a seed. The same options give the same plan. */
+export function randomPlan(options: PlanOptions): Plan {
+  const { seed, hours = 1, agents = 5, hubs = 2, faults = FAULT_KINDS } = options;
+  const dice = new Dice(`plan ${String(seed)}`);
+  const nodes = drawNodes(dice.fork("nodes"), agents, hubs);
+  const links = drawLinks(dice.fork("links"), nodes);
+  const safetyMs = Math.round(hours * HOUR_MS);
+  const hostile = ["rogue-1", "rogue-2"];
+  const scene = { nodes, links, hostile, safetyMs };
+  const steps = [
+    ...drawWork(dice.fork("work"), scene),
+    ...drawMembers(dice.fork("members"), scene),
+    ...along(dice.fork("faults"), safetyMs, FAULT_EVERY_MS, (own) =>
+      faults.length === 0 ? [] : drawFault(own, own.pick(faults), scene),
+    ),
+  ].toSorted((a, b) => a.atMs - b.atMs);
+  return {
+    seed: String(seed),
+    signatures: options.signatures ?? "stub",
+    gossip: dice.chance(0.3),
+    ...scene,
+    steps,
+  };
+}
+
+/** What steps are drawn for. */
+export type Scene = Pick<Plan, "nodes" | "links" | "hostile" | "safetyMs">;
+
+function drawNodes(dice: Dice, agents: number, hubs: number): PlannedNode[] {
+  const clock = (): Pick<PlannedNode, "clockOffMs" | "driftPpm"> => ({
+    clockOffMs: dice.int(-500, 500),
+    driftPpm: dice.int(-100, 100),
+  });
+  const nodes: PlannedNode[] = [];
+  for (let i = 1; i <= agents; i++) {
+    // Some grants end during the run.
+    const grantMs = dice.chance(0.1) ? dice.int(HOUR_MS / 6, HOUR_MS) : LONG_MS;
+    const role = i === 1 ? "manage" : "write";
+    nodes.push({ id: `a${String(i)}`, service: "agent", role, grantMs, ...clock() });
+  }
+  for (let i = 1; i <= hubs; i++) {
+    const grantMs = LONG_MS;
+    nodes.push({ id: `h${String(i)}`, service: "hub", role: "write", grantMs, ...clock() });
+  }
+  return nodes;
+}
+
+/** Agents dial every hub over a wide area, and the next agents over a local one. */
+function drawLinks(dice: Dice, nodes: readonly PlannedNode[]): PlannedLink[] {
+  const agents = nodes.filter(({ service }) => service === "agent");
+  const hubs = nodes.filter(({ service }) => service === "hub");
+  const links: PlannedLink[] = [];
+  for (const [i, { id: from }] of agents.entries()) {
+    for (const { id: to } of hubs) {
+      const latencyMs = dice.between(5, 80);
+      const quality = {
+        latencyMs,
+        jitterMs: latencyMs / 4,
+        loss: dice.pick([0, 0.01, 0.05]),
+        bytesPerMs: dice.pick([125, 1_250]),
+      };
+      links.push({ from, to, quality });
+    }
+    const next = agents[(i + 1) % agents.length];
+    if (next !== undefined && next.id !== from && agents.length > 2) {
+      const quality = {
+        latencyMs: dice.between(0.2, 4),
+        jitterMs: 1,
+        loss: 0.001,
+        bytesPerMs: 12_500,
+      };
+      links.push({ from, to: next.id, quality });
+    }
+  }
+  return links;
+}
+
+/** Steps at random times, `everyMs` apart on average. */
+function along(
+  dice: Dice,
+  untilMs: number,
+  everyMs: number,
+  draw: (dice: Dice) => readonly Step[],
+): PlannedEvent[] {
+  const events: PlannedEvent[] = [];
+  for (let at = 0; ;) {
+    at += -Math.log(1 - dice.float()) * everyMs;
+    if (at >= untilMs) return events;
+    const atMs = Math.round(at);
+    events.push(...draw(dice).map((step) => ({ ...step, atMs })));
+  }
+}
+
+function drawWork(dice: Dice, { nodes, safetyMs }: Scene): PlannedEvent[] {
+  const agents = nodes.filter(({ service }) => service === "agent").map(({ id }) => id);
+  const hubs = nodes.filter(({ service }) => service === "hub").map(({ id }) => id);
+  return [
+    ...agents.flatMap((node) =>
+      along(dice.fork(node), safetyMs, WORK_EVERY_MS, (own) => [drawWrite(own, node, agents)]),
+    ),
+    ...along(dice.fork("reads"), safetyMs, WORK_EVERY_MS / 2, (own) => [
+      {
+        do: "read",
+        node: own.pick(nodes).id,
+        client: own.pick(CLIENTS),
+        doc: own.pick(DOCS),
+        key: drawKey(own),
+      },
+    ]),
+    ...hubs.flatMap((node) =>
+      along(dice.fork(node), safetyMs, SEAL_EVERY_MS, () => [{ do: "seal", node }]),
+    ),
+  ];
+}
+
+const drawKey = (dice: Dice): string =>
+  `${dice.pick(RESOLVERS).prefix}${String(dice.int(1, KEYS / RESOLVERS.length))}`;
+
+function drawWrite(dice: Dice, node: string, agents: readonly string[]): Step {
+  const doc = dice.pick(DOCS);
+  const key = drawKey(dice);
+  const kind = dice.float();
+  if (kind < 0.08) return { do: "delete", node, doc, key };
+  if (kind < 0.11) return { do: "retract", node, doc, key, of: dice.pick(agents) };
+  if (kind < 0.25) {
+    const text = dice.chance(0.7) ? "abcdefgh".slice(0, dice.int(1, 8)) : "";
+    return { do: "edit", node, doc, at: dice.int(0, 40), text, remove: text === "" ? 2 : 0 };
+  }
+  const value = dice.int(0, 1_000_000);
+  const ack = dice.chance(0.2) ? dice.pick(["hub", "sealed"] as const) : "local";
+  const put = { do: "put", node, doc, key, value, ack } as const;
+  if (key.startsWith("s")) return { ...put, value: dice.int(1, 9), increment: true };
+  if (dice.chance(0.1)) return { ...put, ttlMs: dice.int(10_000, 1_200_000) };
+  return dice.chance(0.3) ? { ...put, confidence: dice.int(0, 10) / 10 } : put;
+}
+
+function drawMembers(dice: Dice, { nodes, hostile, safetyMs }: Scene): PlannedEvent[] {
+  const devices = nodes.filter(({ service }) => service === "agent").map(({ id }) => id);
+  const lapsed = nodes.flatMap(({ id: device, grantMs = LONG_MS }): PlannedEvent[] => {
+    const atMs = grantMs + dice.int(0, LAPSE_MS);
+    const node = dice.pick(nodes).id;
+    return atMs < safetyMs ? [{ do: "renew", node, device, forMs: LONG_MS, atMs }] : [];
+  });
+  const others = along(dice, safetyMs, MEMBER_EVERY_MS, (own) => {
+    const node = own.pick(nodes).id;
+    const kind = own.float();
+    if (kind < 0.4) {
+      return [{ do: "renew", node, device: own.pick(devices), forMs: own.int(1, 48) * HOUR_MS }];
+    }
+    if (kind < 0.6) {
+      return [
+        { do: "revoke", node, device: own.pick(hostile), by: "creator", keep: own.chance(0.7) },
+      ];
+    }
+    const rules = RESOLVERS.filter(() => own.chance(0.6));
+    return [{ do: "policy", node, rules }];
+  });
+  return [...lapsed, ...others];
+}
