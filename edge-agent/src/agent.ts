@@ -4,18 +4,18 @@ import { LiveMembership, keepConfirmations, openReplica, serve, startSync } from
 import type { NodeDeps, NodeOptions, OpenReplica } from "@ctxmesh/service";
 import type { SyncNode } from "@ctxmesh/sync";
 import { createLibp2pTransport } from "@ctxmesh/transport-libp2p";
+import type { Libp2pTransport, Libp2pTransportOptions } from "@ctxmesh/transport-libp2p";
 import { createWsClient } from "@ctxmesh/transport-ws";
+import { KeptPeers } from "./kept-peers.ts";
 import { Retainer } from "./retainer.ts";
 import type { Source } from "./sources/index.ts";
 
 /** An agent's settings. */
 export interface AgentOptions extends NodeOptions {
-  readonly mesh: {
-    /** Multiaddrs to listen on. */
-    readonly listen: readonly string[];
-    /** Multiaddrs of peers to keep connected. */
-    readonly peers: readonly string[];
-  };
+  readonly mesh: Pick<
+    Libp2pTransportOptions,
+    "listen" | "peers" | "security" | "networkKey" | "mdns"
+  >;
   /** WebSocket URLs of hubs. */
   readonly hubs: readonly string[];
   readonly sources: readonly Source[];
@@ -38,6 +38,22 @@ const syncOver =
   (channel: Channel): void => {
     void sync.run(channel);
   };
+
+/** Made before a store is: malformed settings are refused first. */
+const createMesh = (
+  { mesh, deviceSeed, space }: AgentOptions,
+  deps: NodeDeps,
+  membership: LiveMembership,
+  memory: KeptPeers,
+): Libp2pTransport =>
+  createLibp2pTransport({
+    ...deps,
+    ...mesh,
+    memory,
+    seed: deviceSeed,
+    space: space.id,
+    isMember: (device) => membership.welcomes(device, "agent"),
+  });
 
 /** Connects to the hubs. */
 async function connectHubs(
@@ -71,16 +87,12 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
   await using starting = new AsyncDisposableStack();
   const { space } = options;
   const membership = new LiveMembership(space, deps.clock);
-  const mesh = createLibp2pTransport({
-    ...deps,
-    ...options.mesh,
-    seed: options.deviceSeed,
-    space: space.id,
-    isMember: (device) => membership.welcomes(device, "agent"),
-  });
+  const memory = new KeptPeers();
+  const mesh = createMesh(options, deps, membership, memory);
 
   const parts = await openReplica(options, deps, starting);
   const { replica } = parts;
+  memory.keepIn(parts.store);
   const broadcast = {
     active: () => mesh.usesGossip(),
     publish: async (batch: Uint8Array) => mesh.broadcast(batch),

@@ -256,7 +256,13 @@ const complete = (script: string, words: readonly string[]): string[] => {
 describe("completion", () => {
   test("bash completes commands, options and choices", async () => {
     const { stdout: script } = await ctxmesh("completion", "bash");
-    expect(complete(script, ["ctxmesh", "s"])).toEqual(["status", "seal", "space", "scrub", "simulate"]);
+    expect(complete(script, ["ctxmesh", "s"])).toEqual([
+      "status",
+      "seal",
+      "space",
+      "scrub",
+      "simulate",
+    ]);
     expect(complete(script, ["ctxmesh", "seal", "--o"])).toEqual(["--out"]);
     expect(complete(script, ["ctxmesh", "config-schema", "h"])).toEqual(["hub"]);
     expect(complete(script, ["ctxmesh", "retract", "--w"])).toEqual(["--writer"]);

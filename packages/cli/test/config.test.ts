@@ -42,7 +42,7 @@ describe("what is good", () => {
       key: "/etc/ctxmesh/k.jwk",
       store: "/etc/ctxmesh/store",
       socket: "/etc/ctxmesh/a.sock",
-      mesh: { listen: [], peers: [] },
+      mesh: { listen: [], peers: [], security: "prefer-pq", mdns: false },
       hubs: [],
       retain: "all",
       sources: [],

@@ -99,6 +99,8 @@ const HEADER_NAMES = [
   "sections",
 ] as const;
 const SECTION_NAMES = ["doc", "gen", "kind", "from", "to", "bodyHash", "bodyLen", "keyId"] as const;
+/** The shortest section has 92 bytes and 17 items. */
+const HEADER_BYTES_PER_ITEM = 4;
 const DOMAIN = utf8Encode("ctxmesh/batch/v1\n");
 
 const invalid = (message: string, field: string): never => {
@@ -156,7 +158,7 @@ function decodeDeps(read: MapReader): HeaderHash[] {
 /** Parses untrusted header bytes. Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED` or `INPUT_INVALID`. */
 export function decodeHeader(bytes: Uint8Array): Header {
   const read = new MapReader(
-    decodeCbor(bytes, LIMITS.batchBytes, "header"),
+    decodeCbor(bytes, LIMITS.batchBytes, "header", HEADER_BYTES_PER_ITEM),
     HEADER_NAMES,
     "header",
   );

@@ -50,6 +50,39 @@ function decompress(payload: Uint8Array): Uint8Array {
   return buffer;
 }
 
+/** The magic number of a zstd frame, as its bytes stand (RFC 8878, 3.1.1). */
+const ZSTD_MAGIC = [0x28, 0xb5, 0x2f, 0xfd] as const;
+/** Bytes of a frame's dictionary id and content size, by the flags that say so (RFC 8878, 3.1.1.1.1). */
+const DICTIONARY_ID_BYTES = [0, 1, 2, 4] as const;
+const CONTENT_SIZE_BYTES = [0, 2, 4, 8] as const;
+/** A content size of two bytes begins where one of a single byte ends. */
+const TWO_BYTES_ADD = 256;
+
+/** What a zstd frame says that it holds; undefined when it does not say. {@link decodeBody} refuses one that has said wrong. */
+function contentSize(frame: Uint8Array): number | undefined {
+  const descriptor = frame[ZSTD_MAGIC.length];
+  if (descriptor === undefined || ZSTD_MAGIC.some((byte, i) => frame[i] !== byte)) return undefined;
+  const isSingle = (descriptor & 0x20) !== 0;
+  const sizeFlag = descriptor >>> 6;
+  const size = sizeFlag === 0 && isSingle ? 1 : (CONTENT_SIZE_BYTES[sizeFlag] ?? 0);
+  const at =
+    ZSTD_MAGIC.length + 1 + (isSingle ? 0 : 1) + (DICTIONARY_ID_BYTES[descriptor & 3] ?? 0);
+  if (size === 0 || frame.length < at + size) return undefined;
+  let content = size === 2 ? TWO_BYTES_ADD : 0;
+  for (let i = 0; i < size; i++) content += (frame[at + i] ?? 0) * 2 ** (8 * i);
+  return content;
+}
+
+/**
+ * The most bytes that {@link decodeBody} will make of an untrusted body, told from its first few bytes: so that whoever
+ * sent it can be charged before any work is done. `LIMITS.bodyBytes` where a frame does not say; our encoder always says.
+ */
+export function unpackedBytes(body: Uint8Array): number {
+  const payload = body.subarray(1);
+  if (body[0] !== ZSTD) return Math.min(payload.length, LIMITS.bodyBytes);
+  return Math.min(contentSize(payload) ?? LIMITS.bodyBytes, LIMITS.bodyBytes);
+}
+
 /** Unpacks an untrusted body; never produces more than `LIMITS.bodyBytes`. Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`. */
 export function decodeBody(body: Uint8Array): Uint8Array {
   const payload = body.subarray(1);

@@ -36,13 +36,47 @@ function assertPlain(value: CborValue, depth: number): void {
   }
 }
 
+/** Items that any untrusted value may have besides those that its length allows. */
+const SPARE_ITEMS = 2_048;
+/** Members of a map in untrusted bytes, twice what any format of ours has: they are sorted and compared, which takes longest. */
+const MAX_MEMBERS = 32;
+
+/** Bytes of an item's argument by the low bits of its first byte (RFC 8949, section 3); what is not here has none. */
+const ARGUMENT_BYTES: Readonly<Record<number, number>> = { 24: 1, 25: 2, 26: 4, 27: 8 };
+
+/**
+ * Goes over the heads of the items, without making anything of them, and refuses bytes that hold more items than honest
+ * ones can: else a megabyte of empty maps would cost most of a second before its shape is looked at. What is not
+ * well-formed is left for the decoder.
+ */
+function assertFewItems(bytes: Uint8Array, bytesPerItem: number): void {
+  let items = SPARE_ITEMS + Math.floor(bytes.length / bytesPerItem);
+  for (let at = 0; at < bytes.length;) {
+    const initial = bytes[at] ?? 0;
+    const major = initial >>> 5;
+    const low = initial & 31;
+    const size = ARGUMENT_BYTES[low] ?? 0;
+    if (--items < 0) throw new Error("it has more items than its length allows");
+    let argument = low < 24 ? low : 0;
+    for (let i = 1; i <= size; i++) argument = argument * 256 + (bytes[at + i] ?? 0);
+    if (major === 5 && argument > MAX_MEMBERS)
+      throw new Error("it has a map with too many members");
+    at += 1 + size + (major === 2 || major === 3 ? argument : 0);
+  }
+}
+
 /**
  * Decodes untrusted bytes and refuses whatever would not encode to the same bytes again (long
  * integers, unsorted or duplicate keys, indefinite lengths, trailing bytes), and what {@link CborValue}
- * does not have (floats, tags, integers over 2^53 - 1), and nesting over `LIMITS.depth`. Strings and
- * byte strings in the result are copies. Throws `FORMAT_INVALID`, and `LIMIT_EXCEEDED` over `maxBytes`.
+ * does not have (floats, tags, integers over 2^53 - 1), nesting over `LIMITS.depth`, and more items than
+ * one for each `bytesPerItem` bytes, which bounds the time that foreign bytes take; without it only for our own. Strings and byte strings in the result are copies. Throws `FORMAT_INVALID`, and `LIMIT_EXCEEDED` over `maxBytes`.
  */
-export function decodeCbor(bytes: Uint8Array, maxBytes: number, what: string): CborValue {
+export function decodeCbor(
+  bytes: Uint8Array,
+  maxBytes: number,
+  what: string,
+  bytesPerItem?: number,
+): CborValue {
   if (bytes.length > maxBytes) {
     throw new MeshError(
       "LIMIT_EXCEEDED",
@@ -53,6 +87,7 @@ export function decodeCbor(bytes: Uint8Array, maxBytes: number, what: string): C
   let value: CborValue;
   let again: Uint8Array;
   try {
+    if (bytesPerItem !== undefined) assertFewItems(bytes, bytesPerItem);
     // Bytes nested deeper than the stack allows make `decode` throw RangeError, which is caught here.
     value = decode(bytes, {
       allowIndefinite: false,

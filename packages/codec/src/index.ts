@@ -8,7 +8,7 @@ export {
   headerSigningInput,
 } from "./batch.ts";
 export type { Batch, Header, Section } from "./batch.ts";
-export { decodeBody, encodeBody } from "./body.ts";
+export { decodeBody, encodeBody, unpackedBytes } from "./body.ts";
 export { MapReader, decodeCbor, encodeCbor } from "./cbor.ts";
 export type { CborValue } from "./cbor.ts";
 export { assertJsonValue, canonicalJson, parseCanonicalJson } from "./json.ts";

@@ -134,6 +134,8 @@ export interface SignedRecord {
 const NAME = /^\P{Cc}{1,100}$/v;
 const CONTROL = /\p{Cc}/v;
 const MAX_NAME_LENGTH = 100;
+/** Parents and heads have 13 bytes for each item at the least; what else there is are a few. */
+const BYTES_PER_ITEM = 8;
 /** A record around a body: the array's head, the body's head, the signature. */
 const RECORD_OVERHEAD = 80;
 
@@ -184,7 +186,7 @@ function bytesOf(value: CborValue | undefined, length: number, field: string): U
 /** Parses an untrusted genesis record. Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`. */
 export function decodeGenesis(body: Uint8Array): Genesis {
   const read = new MapReader(
-    decodeCbor(body, LIMITS.actBytes, "genesis"),
+    decodeCbor(body, LIMITS.actBytes, "genesis", BYTES_PER_ITEM),
     ["v", "name", "creators", "createdAt", "nonce"],
     "genesis",
   );
@@ -321,7 +323,7 @@ const DECODERS: Readonly<Record<Act["kind"], (base: ActBase, read: MapReader) =>
  * `FORMAT_INVALID`, or `INPUT_INVALID` for a policy's rules that are not canonical JSON.
  */
 export function decodeAct(body: Uint8Array): Act {
-  const value = decodeCbor(body, LIMITS.actBytes, "act");
+  const value = decodeCbor(body, LIMITS.actBytes, "act", BYTES_PER_ITEM);
   const given = (value as Readonly<Record<string, CborValue>> | null)?.["kind"];
   const kind = oneOf(
     typeof given === "string" ? given : "",
@@ -351,7 +353,12 @@ export const encodeSignedRecord = (record: SignedRecord): Uint8Array =>
 
 /** Parses an untrusted signed record; the signature is not verified. Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`. */
 export function decodeSignedRecord(bytes: Uint8Array): SignedRecord {
-  const parts = decodeCbor(bytes, LIMITS.actBytes + RECORD_OVERHEAD, "signed record");
+  const parts = decodeCbor(
+    bytes,
+    LIMITS.actBytes + RECORD_OVERHEAD,
+    "signed record",
+    BYTES_PER_ITEM,
+  );
   const [body, signature]: readonly unknown[] = Array.isArray(parts) ? parts : [];
   if (
     !Array.isArray(parts) ||

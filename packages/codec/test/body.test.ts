@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { zstdCompressSync } from "node:zlib";
-import { decodeBody, encodeBody } from "@ctxmesh/codec";
+import { createZstdCompress, constants, zstdCompressSync } from "node:zlib";
+import { decodeBody, encodeBody, unpackedBytes } from "@ctxmesh/codec";
 import { LIMITS, MeshError, fromHex } from "@ctxmesh/model";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -45,6 +45,45 @@ describe("a body", () => {
     expect(() => encodeBody(new Uint8Array(LIMITS.bodyBytes + 1))).toThrow(
       expect.objectContaining({ code: "LIMIT_EXCEEDED" }) as Error,
     );
+  });
+});
+
+describe("what a body unpacks to", () => {
+  test("is told without unpacking it, to the byte, of all that we pack", () => {
+    const piece = fc.uint8Array({ minLength: 1, maxLength: 20 });
+    fc.assert(
+      fc.property(piece, fc.nat(20_000), (bytes, times) => {
+        const payload = Buffer.concat(Array<Uint8Array>(times).fill(bytes));
+        expect(unpackedBytes(encodeBody(payload))).toBe(payload.length);
+      }),
+    );
+    for (const length of [0, 1, 199, 200, 255, 256, 65_791, 65_792, LIMITS.bodyBytes]) {
+      expect(unpackedBytes(encodeBody(new Uint8Array(length)))).toBe(length);
+    }
+  });
+
+  test("is never more than is told, whatever the bytes and whoever packed them", () => {
+    const frame = zstdCompressSync(new Uint8Array(5_000));
+    const changed = fc.tuple(fc.nat(11), fc.nat(255)).map(([at, byte]) =>
+      bodyOf(
+        ZSTD,
+        frame.map((old, i) => (i === at ? byte : old)),
+      ),
+    );
+    fc.assert(
+      fc.property(fc.oneof(changed, fc.uint8Array({ maxLength: 40 })), (body) => {
+        expect(unpackedLength(body)).toBeLessThanOrEqual(unpackedBytes(body));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("is the most that it may be where the frame does not say", async () => {
+    const stream = createZstdCompress({ params: { [constants.ZSTD_c_contentSizeFlag]: 0 } });
+    stream.end(new Uint8Array(5_000));
+    const body = bodyOf(ZSTD, Buffer.concat(await stream.toArray()));
+    expect(decodeBody(body)).toHaveLength(5_000);
+    expect(unpackedBytes(body)).toBe(LIMITS.bodyBytes);
   });
 });
 

@@ -34,6 +34,28 @@ describe("deterministic CBOR", () => {
     );
   });
 
+  test("of others is refused before anything is made of it, where it has more items than its length allows", () => {
+    const items = (byte: number): Uint8Array => {
+      const bytes = new Uint8Array(MAX).fill(byte);
+      bytes.set([0x9a, ...Uint8Array.of(0, 0x0f, 0x42, 0x3b)]);
+      return bytes;
+    };
+    for (const byte of [0, 0x40, 0x80, 0xa0, 0xf6]) {
+      expect(() => decodeCbor(items(byte), MAX, "it", 8)).toThrow(/more items than its length/u);
+    }
+    const members = Object.fromEntries(Array.from({ length: 33 }, (_, i) => [String(i), i]));
+    expect(() => decodeCbor(encodeCbor(members), MAX, "it", 1)).toThrow(/too many members/u);
+    expect(decodeCbor(encodeCbor(members), MAX, "it")).toEqual(members);
+  });
+
+  test("of others decodes as ours does, where it keeps to that", () => {
+    fc.assert(
+      fc.property(cborValue, (value) => {
+        expect(decodeCbor(encodeCbor(value), MAX, "it", 1)).toEqual(value);
+      }),
+    );
+  });
+
   test("has one encoding per value: what decodes at all encodes to the same bytes", () => {
     const mutated = fc
       .tuple(cborValue, fc.nat(), fc.integer({ min: 1, max: 255 }))

@@ -40,6 +40,8 @@ export interface FactStore {
   readonly slotCount: number;
   /** About the encoded size of the state: text lengths in UTF-16 code units, and an overhead per slot. */
   readonly bytes: number;
+  /** Gaps in what is known of chains that have slots. Honest chains have none; to remember one takes some 100 bytes. */
+  readonly gaps: number;
   /** Merges a frame of a chain; returns the keys whose slots changed, each once per change. */
   applyFrame(chain: ChainId, frame: FactFrame): readonly string[];
   /** The slots of a key; both lists empty when nobody wrote it. */

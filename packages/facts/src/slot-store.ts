@@ -96,6 +96,7 @@ export class SlotStore implements FactStore {
   #index: KeyIndex | undefined;
   #slotCount = 0;
   #bytes = 0;
+  #gaps = 0;
 
   get keyCount(): number {
     return this.#entries.size;
@@ -109,18 +110,29 @@ export class SlotStore implements FactStore {
     return this.#bytes;
   }
 
+  get gaps(): number {
+    return this.#gaps;
+  }
+
   applyFrame(id: ChainId, frame: FactFrame): readonly string[] {
     const chain = this.#chainOf(id) ?? new ChainLog(id);
     const changed: string[] = [];
     for (const record of frame.records) {
       if (this.#apply(record, chain)) changed.push(record.key);
     }
+    const { length } = chain.islands;
     chain.cover(frame.from, frame.to);
+    this.#gaps += chain.islands.length - length;
     // A chain without slots has nothing to tell anybody, and is forgotten.
-    if (chain.live === 0) this.#chains.delete(nameOf(id));
+    if (chain.live === 0) this.#forget(nameOf(id), chain);
     else if (chain !== this.#latest) this.#chains.set(nameOf(id), chain);
     this.#latest = chain.live === 0 ? undefined : chain;
     return changed;
+  }
+
+  #forget(name: string, chain: ChainLog): void {
+    this.#chains.delete(name);
+    this.#gaps -= chain.islands.length;
   }
 
   #chainOf(id: ChainId): ChainLog | undefined {
@@ -191,7 +203,7 @@ export class SlotStore implements FactStore {
     const other = this.#chains.get(name);
     other?.remove(old);
     if (other?.live === 0) {
-      this.#chains.delete(name);
+      this.#forget(name, other);
       if (this.#latest === other) this.#latest = undefined;
     }
   }

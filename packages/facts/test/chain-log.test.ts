@@ -64,6 +64,29 @@ test("the live slots above a seq come in ascending order, whatever the order the
   );
 });
 
+test("slots that come in falling order are put in no place until somebody asks for them", () => {
+  const log = new ChainLog(idOf(1));
+  const moves = [vi.spyOn(Array.prototype, "splice"), vi.spyOn(Array.prototype, "toSorted")];
+  for (let seq = 1_000; seq > 0; seq--) log.add(slotOf(1, "k", seq));
+  for (let seq = 1; seq <= 500; seq++) log.remove(slotOf(1, "k", seq));
+  const counts = moves.map(({ mock }) => mock.calls.length);
+  vi.restoreAllMocks();
+  expect(counts).toEqual([0, 0]);
+});
+
+test("a frame behind thousands of gaps looks at a few of them", () => {
+  const log = new ChainLog(idOf(1));
+  for (let i = 1; i <= 4_096; i++) log.cover(4 * i, 4 * i + 1);
+  const looks = vi.fn<() => void>();
+  for (const island of log.islands) {
+    const { from } = island;
+    Object.defineProperty(island, "from", { get: () => (looks(), from) });
+  }
+  log.cover(4 * 2_048 + 2, 4 * 2_048 + 3);
+  expect(looks.mock.calls.length).toBeLessThan(32);
+  expect(log.islands).toHaveLength(4_097);
+});
+
 /** How many places a log holds, live or not: the length of the list that it looks through. */
 function placesOf(log: ChainLog): number {
   const slice = vi.spyOn(Array.prototype, "slice");

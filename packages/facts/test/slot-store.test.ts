@@ -26,6 +26,22 @@ const delivery = framesArbitrary.chain((frames) =>
     .chain((again) => fc.tuple(fc.constant(frames), shuffled([...frames, ...again]))),
 );
 
+test("the gaps of a chain are counted until they are filled or the chain is forgotten", () => {
+  const store = new SlotStore();
+  const gapsAfter = (...seqs: readonly number[]): number => {
+    for (const seq of seqs) put(store, { key: "k", seq, hlc: seq as Hlc, valueJson: "1" });
+    return store.gaps;
+  };
+  expect(gapsAfter(3, 5, 7, 9)).toBe(4);
+  expect(gapsAfter(4)).toBe(3);
+  expect(gapsAfter(1, 2, 6, 8)).toBe(0);
+  expect(gapsAfter(13, 15)).toBe(2);
+  const next = { ...chain, incarnation: incarnationOf(2) };
+  const record = { key: "k", seq: 1, hlc: 99 as Hlc, valueJson: "1" };
+  store.applyFrame(next, { from: 0, to: 1, records: [record] });
+  expect(store.gaps).toBe(0);
+});
+
 describe("merging", () => {
   test("keeps exactly the newest statement of each writer and ruling on each writer, in any order and repetition", () => {
     fc.assert(

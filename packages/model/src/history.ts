@@ -26,7 +26,7 @@ interface Said {
   /** Whether the batch counts now. */
   readonly counts: boolean;
   /** Why it does not. */
-  readonly reason?: "revoked" | "equivocation" | "grant" | "waiting";
+  readonly reason?: "revoked" | "equivocation" | "grant" | "content" | "waiting";
 }
 
 /** A statement about a key, or its withdrawal by its own writer (`deleted`). */

@@ -43,6 +43,7 @@ export { HOLDS, REFUSALS } from "./outcomes.ts";
 export type { Hold, ReceiveCounters, ReceiveOutcome, Refusal } from "./outcomes.ts";
 export type {
   Channel,
+  ChannelSecurity,
   Clock,
   DeviceSigner,
   Logger,

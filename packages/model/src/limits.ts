@@ -66,10 +66,15 @@ export const LIMITS = {
   grantGraceMs: 2_592_000_000,
   /** Proofs of equivocation kept, one for each forked chain. */
   proofs: 16_384,
-  /** Of them, those of one device: more say nothing new about it, and it must not use up the room of all. */
+  /** Of them, those of one device: with so many nothing of it counts any more, and more say nothing new. */
   proofsPerDevice: 256,
   /** Headers of void batches kept without their bodies, because batches that count name them. */
   voidHeaders: 65_536,
+  /** Their bytes in the store; about twice as many stay in memory. */
+  voidHeaderBytes: 33_554_432,
+  /** Of them, those that one device signed, so that it can't use up the room of all. */
+  voidHeadersPerDevice: 16_384,
+  voidHeaderBytesPerDevice: 8_388_608,
   /** Devices that an invite's token says how to reach. */
   inviteContacts: 8,
   /** The address of one of those, in characters. */
@@ -84,6 +89,8 @@ export const LIMITS = {
   queuedBytes: 67_108_864,
   /** Bytes put into one atomic store write, unless one item alone is larger. */
   groupBytes: 4_194_304,
+  /** Bytes that the bodies of received batches in one group unpack to, unless one alone has more: some 50 ms, for which local writes may wait. */
+  groupUnpackedBytes: 524_288,
   /** Local write calls gathered into one atomic store write. */
   writesPerGroup: 1_024,
   /** Received batches put into one atomic store write. */
@@ -108,6 +115,8 @@ export const LIMITS = {
   checkpointCostFactor: 16,
   /** Batches behind the last checkpoint that are worth another one when a replica is closed. */
   checkpointBatchesAtClose: 1_000,
+  /** The same in bytes: some 20,000 facts in batches of a hundred. */
+  checkpointBytesAtClose: 524_288,
   /** Bytes of documents put into one atomic write of a checkpoint, unless one document alone is larger: some milliseconds. */
   checkpointChunkBytes: 262_144,
   /** Pruned batches, or states of documents that are not needed any more, removed in one atomic store write. */
@@ -130,12 +139,20 @@ export const LIMITS = {
   peerBytesPerSecond: 16_777_216,
   /** The same at once: what the queue for the store may hold. */
   peerBytesBurst: 67_108_864,
-  /** Signatures that are checked per second for all devices together: a hub with ten agents that write 1,000 batches each, and a fifth more. */
+  /** Signatures that are checked, and other work that batches make in the same unit, per second for all devices together: a hub with ten agents that write 1,000 batches each, and a fifth more. */
   nodeBatchesPerSecond: 12_000,
   /** The same at once: ten peers that each answer a catch-up of 10,000. */
   nodeBatchBurst: 100_000,
   /** Time for a peer to authenticate, from connect, in milliseconds. */
   handshakeMs: 5_000,
+  /** Members whose signed addresses are kept and handed on; those met last stay. */
+  knownPeers: 256,
+  /** One member's signed addresses: eight take 400 bytes. */
+  peerRecordBytes: 2_048,
+  /** Addresses of one member that are dialled. */
+  addressesPerPeer: 8,
+  /** Addresses dialled in all, of those that members signed and again of those heard on the local network. */
+  knownAddresses: 1_024,
   /** Direct push up to this many peers; gossipsub beyond (it costs less there). */
   directPeers: 16,
   /** Reads of history under way: each goes through the log, and half a core is left for what is new. */

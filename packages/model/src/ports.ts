@@ -60,6 +60,13 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** What keeps others from reading a connection. */
+export interface ChannelSecurity {
+  readonly protocol: "TLS 1.3" | "Noise";
+  /** The first is hybrid: what is recorded today stays closed to a quantum computer. */
+  readonly keyExchange: "X25519MLKEM768" | "X25519";
+}
+
 /** What is known of the other end of a channel once it has proven who it is. */
 export interface Remote {
   /** The remote's device key, hex; authenticated by the transport. */
@@ -70,6 +77,8 @@ export interface Remote {
   readonly direction: "inbound" | "outbound";
   /** `hub` for a channel to or from a hub, else `agent`. */
   readonly role: "agent" | "hub";
+  /** As negotiated; absent where the transport does not know. */
+  readonly security?: ChannelSecurity;
 }
 
 /**

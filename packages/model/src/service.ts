@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a running node (agent or hub) offers to local callers; the local API carries exactly this. */
 import type { Candidate, FactInput, VisibleFact, WriteOptions, WriteReceipt } from "./facts.ts";
+import type { ChannelSecurity } from "./ports.ts";
 import type { ReceiveCounters } from "./outcomes.ts";
 
 /** Which facts to list. */
@@ -43,6 +44,8 @@ export interface PeerStatus {
   readonly connectedSinceMs: number;
   /** The peer's last known frontier equals ours. */
   readonly inSync: boolean;
+  /** What protects the connection, as negotiated; absent where the transport does not know. */
+  readonly security?: ChannelSecurity;
 }
 
 /** Milliseconds between a fact's HLC at its writer and its application here. */
@@ -139,9 +142,9 @@ export interface ChainReport {
   readonly lastMs?: number;
   /** The most that can count: up to a revocation, below a proven fork; absent without a limit. */
   readonly limit?: number;
-  /** Batches that are stored here and do not count, and why; `waiting`: for one that is not here yet. */
+  /** Batches that are stored here and do not count, and why; `content`: one holds what it must not; `waiting`: for one that is not here yet. */
   readonly void: number;
-  readonly reason?: "revoked" | "equivocation" | "grant" | "waiting";
+  readonly reason?: "revoked" | "equivocation" | "grant" | "content" | "waiting";
 }
 
 /** Who belongs to a space, as one node knows it. */

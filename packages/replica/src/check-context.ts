@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Header } from "@ctxmesh/codec";
 import type { DeviceKey, HeaderHash, SignatureVerifier } from "@ctxmesh/model";
 import type { CheckContext } from "./checks.ts";
 import type { Core } from "./core.ts";
 import type { Group } from "./group.ts";
+import { chainKey } from "./layout.ts";
+import type { Records, Standing } from "./records.ts";
 import { chainView } from "./state.ts";
+import type { ChainView } from "./void-content.ts";
 
 /** What a batch is checked against: what the replica has, and the group that the batch would join. */
 export interface CheckView {
@@ -16,35 +20,60 @@ export interface CheckView {
   readonly nowMs: number;
 }
 
+/** What is known of chains, once the group is in effect. */
+const viewOf = ({ core, group }: CheckView): ChainView =>
+  chainView({
+    records: core.records,
+    headers: core.voidHeaders,
+    frontier: group,
+    voidReason: (chain) =>
+      group.voidReason(chain) ??
+      core.state.voids.get(chainKey(chain.replica, chain.incarnation))?.reason,
+  });
+
 async function waitFor(
   hash: HeaderHash,
+  view: ChainView,
   { core, group }: CheckView,
 ): Promise<HeaderHash | "later" | undefined> {
   const { log, records, state, voidHeaders } = core;
   if (group.isRecent(hash)) return undefined;
   if (state.waiting.has(hash)) return "later";
   if (await log.has(hash)) return undefined;
-  return voidHeaders.waitFor(hash, records, log, chainView(records, group));
+  const isWaiting = (name: HeaderHash): boolean => state.waiting.has(name);
+  return voidHeaders.waitFor(hash, records, log, view, isWaiting);
+}
+
+/** A header that is behind a void one of its chain is void, too, whatever it is worth by itself. */
+function standingOf(header: Header, hash: HeaderHash, records: Records, view: ChainView): Standing {
+  const alone = records.standing(header, hash);
+  return alone.kind === "void" || header.seq < view.voidFrom(header)
+    ? alone
+    : { kind: "void", reason: "behind" };
 }
 
 /** The context of the checks over a replica as it is now. */
 export function checkContext(view: CheckView): CheckContext {
   const { core, self, group, isHeld, verifier, nowMs } = view;
-  const { log, records, state } = core;
+  const { log, records, state, voidHeaders } = core;
+  const chains = viewOf(view);
   return {
     records,
+    standing: (header, hash) => standingOf(header, hash, records, chains),
     self,
     verifier,
     nowMs,
     isHeld,
     head: (replica, incarnation) => group.head(replica, incarnation),
     has: async (hash) => group.isRecent(hash) || (await log.has(hash)),
-    waitFor: async (hash) => waitFor(hash, view),
+    waitFor: async (hash) => waitFor(hash, chains, view),
     hashAt: async (replica, incarnation, seq) =>
       group.hashAt(replica, incarnation, seq) ?? (await log.hashAt(replica, incarnation, seq)),
     prunedSeq: (replica, incarnation) => log.prunedSeq(replica, incarnation),
-    stored: async (hash) => group.batch(hash) ?? (await log.byHash(hash)),
+    voidHeaderAt: (chain, seq) => voidHeaders.at(chain, seq),
+    stored: async (hash) =>
+      group.batch(hash) ?? (await log.header(hash)) ?? (await voidHeaders.signed(hash)),
     bytesOf: (doc) => state.documents.bytesOf(doc),
-    openRich: state.documents.openRich(chainView(records, group)),
+    openRich: state.documents.openRich(chains),
   };
 }

@@ -77,7 +77,7 @@ const MEMBERS = [
   "arrived",
   "documents",
 ];
-const REASONS: readonly VoidReason[] = ["revoked", "equivocation", "grant", "waiting"];
+const REASONS: readonly VoidReason[] = ["revoked", "equivocation", "grant", "content", "waiting"];
 /** It is our own, and what is in it was in memory. */
 const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 

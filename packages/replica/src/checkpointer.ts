@@ -104,6 +104,10 @@ export class Checkpointer {
     const isMuch =
       this.#batches >= LIMITS.checkpointEveryBatches || this.#bytes >= LIMITS.checkpointEveryBytes;
     if (!isMuch || this.#bytes < this.#dueBytes) return false;
+    return this.#isCheap();
+  }
+
+  #isCheap(): boolean {
     const dirty = this.#context.core.state.documents.dirtyBytes();
     // It only grows, so there is no need to look again before.
     this.#dueBytes = dirty / LIMITS.checkpointCostFactor;
@@ -305,8 +309,10 @@ export class Checkpointer {
   async close(isSound: boolean): Promise<void> {
     this.#closing = true;
     await this.#task;
-    const isWorthIt = this.#batches >= LIMITS.checkpointBatchesAtClose && this.#isPossible();
-    if (isSound && (isWorthIt || this.#asking.length > 0)) {
+    const isMuch =
+      this.#batches >= LIMITS.checkpointBatchesAtClose ||
+      this.#bytes >= LIMITS.checkpointBytesAtClose;
+    if (isSound && ((isMuch && this.#isCheap() && this.#isPossible()) || this.#asking.length > 0)) {
       this.begin();
       await this.#task;
     }

@@ -6,8 +6,8 @@
  * Whether a batch is accepted depends only on the batch, its causal past, and the space's records, never
  * on this replica's size or luck; else replicas with the same frontier could differ.
  */
-import { decodeBatch } from "@ctxmesh/codec";
-import type { Batch, Role } from "@ctxmesh/codec";
+import { decodeBatch, unpackedBytes } from "@ctxmesh/codec";
+import type { Batch, Header, Role } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { allows, roleAt } from "@ctxmesh/membership";
 import { LIMITS, hlcToMs, toHex, toMeshError } from "@ctxmesh/model";
@@ -23,17 +23,29 @@ import type {
 } from "@ctxmesh/model";
 import { encodeProof, hashOfHeader, isSigned } from "./evidence.ts";
 import type { SignedHeader } from "./evidence.ts";
+import type { Missing } from "./hold.ts";
 import type { Head } from "./layout.ts";
 import { openParts } from "./parts.ts";
 import type { OpenRich, Part } from "./parts.ts";
 import type { Records, Standing } from "./records.ts";
+import type { VoidReason } from "./state.ts";
+import type { Chain } from "./void-content.ts";
 
 /** A batch that parsed; its id is computed once. */
 export interface ParsedBatch extends Batch {
   readonly bytes: Uint8Array;
   readonly hash: HeaderHash;
-  /** Whoever handed it in; opaque, and never stored. */
-  readonly source?: object;
+  /** Whoever handed it in; never stored. */
+  readonly source?: BatchSource;
+}
+
+/** Whoever hands batches in, and answers for the work that they make. */
+export interface BatchSource {
+  /**
+   * `bytes`: what bodies, which are about to be opened, unpack to at most. `items`: what was in them, in facts; 8 tags or
+   * basis ids count as one, and so do 8 bytes of a rich update.
+   */
+  charge(opened: { readonly bytes: number; readonly items: number }): void;
 }
 
 /** A batch that passed every check, with its content. */
@@ -45,6 +57,8 @@ export interface CheckedBatch extends ParsedBatch {
 /** What the checks may look at. */
 export interface CheckContext {
   readonly records: Records;
+  /** What a header is worth in its chain. */
+  standing(header: Header, hash: HeaderHash): Standing;
   /** This replica's own device: what it wrote past its grant waits elsewhere, not here. */
   readonly self: DeviceKey;
   readonly verifier: SignatureVerifier;
@@ -60,6 +74,8 @@ export interface CheckContext {
   ): Promise<HeaderHash | undefined>;
   /** The highest seq of a chain that was pruned, as was all before it; 0 when nothing of it was. */
   prunedSeq(replica: DeviceKey, incarnation: IncarnationId): number;
+  /** The header at a chain position that is here alone, since it is void. */
+  voidHeaderAt(chain: Chain, seq: number): HeaderHash | undefined;
   /** A stored header with its signature; none of a pruned batch. */
   stored(hash: HeaderHash): Promise<SignedHeader | undefined>;
   /** Whether a batch is applied, or will be earlier in the same group. */
@@ -84,8 +100,7 @@ export type CheckResult =
       readonly kind: "hold";
       readonly reason: Hold;
       readonly batch: ParsedBatch;
-      /** The hash it waits for; undefined when it waits for time, an act, or room. */
-      readonly missing: HeaderHash | undefined;
+      readonly missing: Missing;
     }
   | {
       readonly kind: "refused";
@@ -93,6 +108,11 @@ export type CheckResult =
       readonly detail: string;
       /** Of a fork of the batch's chain, when it shows one. */
       readonly proof?: Uint8Array;
+      /**
+       * When its header counts, and only its content speaks against it: what it is as a batch that does not count. Whoever has
+       * to know that it never will needs all of it.
+       */
+      readonly kept?: { readonly batch: CheckedBatch; readonly reason: VoidReason };
     };
 
 const refused = (reason: Refusal, detail: string, proof?: Uint8Array): CheckResult => ({
@@ -105,7 +125,7 @@ const refused = (reason: Refusal, detail: string, proof?: Uint8Array): CheckResu
 /** Stages 1 and 2: size and shape. Keeps a copy of `bytes`, whose buffer may be the transport's to reuse. */
 export function parseBatch(
   bytes: Uint8Array,
-  source?: object,
+  source?: BatchSource,
 ): ParsedBatch | (CheckResult & { kind: "refused" }) {
   if (bytes.length > LIMITS.batchBytes) {
     return {
@@ -165,8 +185,10 @@ const checkKnown: Stage = async (examination) => {
   const { replica, incarnation, seq } = batch.header;
   if (context.isHeld(batch.hash)) return { kind: "duplicate" };
   const isPruned = seq <= context.prunedSeq(replica, incarnation);
-  const other = await context.hashAt(replica, incarnation, seq);
-  if (other === undefined && !isPruned) return undefined;
+  const stored = await context.hashAt(replica, incarnation, seq);
+  const other = stored ?? (isPruned ? undefined : context.voidHeaderAt(batch.header, seq));
+  const isHeader = stored === undefined && other === batch.hash;
+  if (isHeader || (other === undefined && !isPruned)) return undefined;
   // Of what is pruned the hash alone is known.
   if (other === batch.hash || (isPruned && (await context.has(batch.hash))))
     return { kind: "duplicate" };
@@ -191,6 +213,8 @@ const checkStanding: Stage = ({ standing }) => {
           return refused("equivocation", "the chain is proven to fork at or below this position");
         case "grant":
           return refused("grant", "whoever granted this device its right had been removed");
+        case "behind":
+          return refused("grant", "something before it in its chain does not count");
       }
   }
 };
@@ -203,7 +227,9 @@ const checkChain: Stage = async (examination) => {
   const { batch, context, head } = examination;
   const { seq, prev, hlc } = batch.header;
   if (seq !== (head?.seq ?? 0) + 1) {
-    return prev !== null && (await context.has(prev))
+    // One that is stored and waits is not the head.
+    const isHere = prev !== null && (await context.has(prev));
+    return isHere && (await context.waitFor(prev)) === undefined
       ? refused("chain", "prev names a header that is not the one before it")
       : undefined;
   }
@@ -258,7 +284,9 @@ const checkPast: Stage = async ({ batch, context, head }) => {
     batch,
     missing,
   });
-  if (prev !== null && seq !== (head?.seq ?? 0) + 1) return wait(prev);
+  if (prev !== null && seq !== (head?.seq ?? 0) + 1) {
+    return wait((await context.has(prev)) ? undefined : prev);
+  }
   for (const dep of deps) {
     const missing = await context.waitFor(dep);
     if (missing !== undefined) return wait(missing === "later" ? undefined : missing);
@@ -304,16 +332,21 @@ function checkContent({ batch, context, head, standing }: Examination): CheckRes
   const opened = openParts(batch.header, batch.bodies, after, context.openRich);
   switch (opened.kind) {
     case "refused":
-      return opened;
+      return { ...opened, kept: { batch: { ...batch, parts: [] }, reason: "content" } };
     case "missing":
-      return { kind: "hold", reason: "missing", batch, missing: undefined };
+      return { kind: "hold", reason: "missing", batch, missing: opened.operation };
     case "parts": {
       const { parts } = opened;
       const lacked =
         standing.kind === "later" ? undefined : lackedRole(batch, parts, context.records);
       return lacked === undefined
         ? { kind: "accept", batch: { ...batch, parts } }
-        : refused("grant", `a part of the batch needs the role ${lacked}`);
+        : {
+            kind: "refused",
+            reason: "grant",
+            detail: `a part of the batch needs the role ${lacked}`,
+            kept: { batch: { ...batch, parts: [] }, reason: "grant" },
+          };
     }
   }
 }
@@ -331,6 +364,13 @@ const STAGES: readonly Stage[] = [
   checkQuota,
 ];
 
+/** What the bodies of a batch unpack to at most, in bytes, told without unpacking them. */
+export const unpackedOf = ({ bodies }: Pick<Batch, "bodies">): number => {
+  const bytes = bodies.reduce((sum, body) => sum + unpackedBytes(body), 0);
+  // One that would be more is refused on the way.
+  return Math.min(bytes, LIMITS.bodyBytes);
+};
+
 /** Runs the stages. `verified` skips the signature and the body hashes of a batch that passed them before it was held. */
 export async function checkBatch(
   batch: ParsedBatch,
@@ -339,7 +379,7 @@ export async function checkBatch(
 ): Promise<CheckResult> {
   const { header, hash } = batch;
   const head = context.head(header.replica, header.incarnation);
-  const standing = context.records.standing(header, hash);
+  const standing = context.standing(header, hash);
   const examination: Examination = { batch, context, verified, head, standing };
   for (const stage of STAGES) {
     const pending = stage(examination);

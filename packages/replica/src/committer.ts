@@ -9,7 +9,7 @@ import type {
   StoreChange,
   WriteReceipt,
 } from "@ctxmesh/model";
-import { checkBatch } from "./checks.ts";
+import { checkBatch, unpackedOf } from "./checks.ts";
 import type { CheckResult, CheckedBatch, ParsedBatch } from "./checks.ts";
 import { checkContext } from "./check-context.ts";
 import { Checkpointer } from "./checkpointer.ts";
@@ -25,15 +25,17 @@ import type { LocalWrite } from "./local-writer.ts";
 import { headOf } from "./log.ts";
 import { rebuildState } from "./open.ts";
 import type { OpenState } from "./open.ts";
-import { clientOf } from "./parts.ts";
+import { Pace } from "./pace.ts";
+import { itemsOf } from "./parts.ts";
 import { RebuildPause } from "./rebuild-pause.ts";
-import type { RecordBytes } from "./records.ts";
+import type { RecordBytes, Records } from "./records.ts";
 import { RecordsQueue } from "./records-queue.ts";
 import type { ReplicaOptions } from "./replica.ts";
-import { restatementsOf } from "./restate.ts";
-import { changesWhatCounts } from "./state.ts";
-import { takeAll } from "./take-records.ts";
-import { settleWrites } from "./tasks.ts";
+import { isClosed, restatementsOf } from "./restate.ts";
+import { addVoidChain, changesWhatCounts, keepVoid, stateView, voidCounts } from "./state.ts";
+import type { VoidReason } from "./state.ts";
+import { forksShownBy, takeAll } from "./take-records.ts";
+import { appliedOf, releasedTask, settleWrites } from "./tasks.ts";
 import type {
   AppliedBatch,
   ReceiveTask,
@@ -43,8 +45,6 @@ import type {
   WriteTask,
 } from "./tasks.ts";
 import { WorkQueue } from "./work-queue.ts";
-
-const ignore = (): void => undefined;
 
 /**
  * The one writer of a replica's store. All ways in, a local write, a received batch or records, go through
@@ -56,6 +56,7 @@ export class Committer {
   readonly #options: ReplicaOptions;
   readonly #device: DeviceKey;
   readonly #core: { -readonly [K in keyof Core]: Core[K] };
+  #inEffect: Records;
   readonly #hlc: HlcClock;
   readonly #hold: HoldBuffer;
   readonly counters: OutcomeCounters = new OutcomeCounters();
@@ -67,6 +68,7 @@ export class Committer {
   readonly #receives = new WorkQueue<ReceiveTask>();
   readonly #records = new RecordsQueue();
   readonly #pause: RebuildPause;
+  readonly #pace: Pace;
   /** Makes checkpoints and prunes the log, between the groups. */
   readonly checkpointer: Checkpointer;
   #incarnation: IncarnationId;
@@ -84,6 +86,7 @@ export class Committer {
     this.#options = options;
     this.#device = device;
     this.#core = { log, checkpoints, records, state, voidHeaders, expected };
+    this.#inEffect = records;
     this.checkpointer = new Checkpointer({
       ...options,
       core: this.#core,
@@ -96,6 +99,7 @@ export class Committer {
       },
     });
     this.#pause = new RebuildPause(options.clock);
+    this.#pace = new Pace(options.rest);
     this.#hlc = new HlcClock(options.clock, state.maxHlc);
     this.#hold = new HoldBuffer(() => {
       this.counters.evict();
@@ -107,6 +111,11 @@ export class Committer {
   /** What the replica has now. */
   get core(): Core {
     return this.#core;
+  }
+
+  /** The records by which the state is judged: new ones are not told of before they are durable and what counts is worked out. */
+  get inEffect(): Records {
+    return this.#inEffect;
   }
 
   /** This process life, or what it goes on as after a fork. */
@@ -137,25 +146,20 @@ export class Committer {
 
   /** Queues a local write; resolves once it is durable. Throws `LIMIT_EXCEEDED` when too many wait. */
   async write(write: LocalWrite, size: number): Promise<WriteReceipt> {
-    if (this.#writes.isFull(size)) {
-      throw new MeshError(
-        "LIMIT_EXCEEDED",
-        `${String(this.#writes.length)} writes are waiting for the store; the limit is ${String(LIMITS.queuedBatches)} or ${String(LIMITS.queuedBytes)} bytes`,
-        { remedy: "wait for the receipts of earlier writes" },
-      );
-    }
+    this.#writes.assertRoom(size, "writes");
     const { promise, resolve, reject } = Promise.withResolvers<WriteReceipt>();
     this.#writes.push({ write, size, resolve, reject });
     this.#drain();
     return promise;
   }
 
-  /** Queues a received batch; resolves with what became of it. */
-  async receive(batch: ParsedBatch): Promise<ReceiveOutcome> {
+  /** Queues a received batch; resolves with what became of it. One that is `wanted` is kept when its content alone speaks against it. */
+  async receive(batch: ParsedBatch, wanted = false): Promise<ReceiveOutcome> {
     const size = batch.bytes.length;
     if (this.#receives.isFull(size)) return this.counters.count({ kind: "dropped" });
     const { promise, resolve, reject } = Promise.withResolvers<ReceiveOutcome>();
-    this.#receives.push({ batch, size, released: false, resolve, reject });
+    const unpacked = unpackedOf(batch);
+    this.#receives.push({ batch, size, unpacked, released: false, wanted, resolve, reject });
     this.#drain();
     return promise;
   }
@@ -183,10 +187,12 @@ export class Committer {
     this.#core.expected = [];
   }
 
-  /** Looks again at what was held for the clock, an act or room, and at records that had to wait. */
+  /** Looks again at what was held for the clock, an act, room or a rich operation, and at records that had to wait. */
   retryTimed(): void {
     if (this.#closed || this.#failure !== undefined) return;
-    this.#requeue(this.#hold.takeTimed());
+    const { records, state, voidHeaders } = this.#core;
+    const view = stateView(records, voidHeaders, state);
+    this.#requeue(this.#hold.takeTimed((missing) => state.documents.isSettled(missing, view)));
     this.#drain();
   }
 
@@ -262,17 +268,21 @@ export class Committer {
       const settle = (): void => task.resolve(this.counters.count(outcome));
       if (outcome.kind === "accepted") accepted.push(settle);
       else settle();
+      const pause = this.#pace.did(task.unpacked);
+      if (pause !== undefined) await pause;
     }
     const fresh = this.#cloned ? [this.#renewIncarnation()] : [];
-    const results = this.#writer.build(
-      writes.map(({ write }) => write),
-      group,
-    );
+    const local = writes.map(({ write }) => write);
+    const results = this.#writer.build(local, group);
     if (group.batches.length + fresh.length > 0) {
       const changes = this.#core.log.changesFor(group.batches);
       await this.#options.store.write([...fresh, ...changes]);
       this.#core.log.appended(group.batches);
-      for (const batch of group.batches) this.#apply(batch);
+      for (const batch of group.batches) {
+        const reason = group.reasonAgainst(batch);
+        if (reason === undefined) this.#apply(batch);
+        else this.#keep(batch, reason);
+      }
       for (const settle of accepted) settle();
     }
     const { frontier } = this.#core.state;
@@ -283,22 +293,22 @@ export class Committer {
     });
   }
 
-  async #checkReceived({ batch, released }: ReceiveTask, group: Group): Promise<ReceiveOutcome> {
+  async #checkReceived(task: ReceiveTask, group: Group): Promise<ReceiveOutcome> {
+    const { batch, released } = task;
     const { verifier, clock } = this.#options;
     const isHeld = (hash: HeaderHash): boolean => this.#hold.has(hash);
-    const view = {
-      core: this.#core,
-      self: this.#device,
-      group,
-      isHeld,
-      verifier,
-      nowMs: clock.now(),
-    };
-    const result = await checkBatch(batch, checkContext(view), released);
+    const against = { core: this.#core, self: this.#device, group, isHeld };
+    const context = checkContext({ ...against, verifier, nowMs: clock.now() });
+    const result = await checkBatch(batch, context, released);
     if (result.kind === "accept") {
       group.add(result.batch);
       this.#core.state.documents.stage(result.batch);
       this.#hlc.observe(result.batch.header.hlc);
+    }
+    if (result.kind === "refused" && result.kept !== undefined) {
+      // Others wait to know of it, or know of it and say so.
+      const isWanted = task.wanted === true || this.#hold.isMissing(batch.hash);
+      if (isWanted) group.add(result.kept.batch, result.kept.reason);
     }
     const { replica, incarnation } = batch.header;
     // Our own echo is a duplicate; whatever else is well signed in this incarnation, another process wrote.
@@ -311,8 +321,13 @@ export class Committer {
   #outcomeOf(result: CheckResult, batch: ParsedBatch): ReceiveOutcome {
     switch (result.kind) {
       case "accept":
+        batch.source?.charge({ bytes: 0, items: itemsOf(result.batch.parts) });
         return { kind: "accepted" };
       case "hold":
+        // It was opened in vain, and will be opened again.
+        if (typeof result.missing === "object") {
+          batch.source?.charge({ bytes: unpackedOf(batch), items: 0 });
+        }
         return this.#hold.add(result.batch, result.missing, this.#options.clock.now())
           ? { kind: "held", reason: result.reason }
           : { kind: "dropped" };
@@ -324,6 +339,21 @@ export class Committer {
     }
   }
 
+  /** A durable batch that does not count; what waited to know of it goes back into the queue. */
+  #keep(batch: CheckedBatch, reason: VoidReason): void {
+    keepVoid(this.#core.state, batch, reason);
+    this.checkpointer.beforeApply({ ...batch, header: { ...batch.header, sections: [] } });
+    this.#requeue(this.#hold.takeWaitingFor(batch.hash));
+    // What it states is stated again then, and what waits for what is behind it need not any more.
+    const isOwn = batch.header.replica === this.#device;
+    if (isOwn || this.#core.state.waiting.size > 0) this.#rebuildSoon();
+  }
+
+  #rebuildSoon(): void {
+    this.#stale = true;
+    this.#records.pushOwn({ acts: [], proofs: [] });
+  }
+
   /** A durable batch becomes visible; what waited for it goes back into the queue. */
   #apply(batch: CheckedBatch): void {
     const { voidHeaders, state } = this.#core;
@@ -333,23 +363,9 @@ export class Committer {
     if (voidHeaders.get(batch.hash) !== undefined) state.arrived.add(batch.hash);
     const origin = head.incarnation === this.#incarnation ? "local" : "remote";
     frontier.advance(head, batch.header.deps);
-    const records = batch.parts.flatMap((part) =>
-      part.kind === "facts" ? part.frame.records : [],
-    );
-    const applied: AppliedBatch = {
-      bytes: batch.bytes,
-      source: batch.source,
-      head,
-      origin,
-      facts: records.length,
-      firstHlc: records[0]?.hlc ?? head.hlc,
-      changed: documents.apply(batch),
-    };
+    const applied = appliedOf(batch, head, origin, documents.apply(batch));
     this.#requeue(this.#hold.takeWaitingFor(batch.hash));
-    if (waitingFor.has(batch.hash)) {
-      this.#stale = true;
-      this.#records.pushOwn({ acts: [], proofs: [] });
-    }
+    if (waitingFor.has(batch.hash) || waitingFor.has(batch.header.client)) this.#rebuildSoon();
     for (const listener of this.batchListeners) this.#announce(listener, applied);
   }
 
@@ -365,8 +381,7 @@ export class Committer {
   #requeue(batches: readonly ParsedBatch[]): void {
     for (const batch of batches) {
       this.counters.release();
-      const size = batch.bytes.length;
-      this.#receives.push({ batch, size, released: true, resolve: ignore, reject: ignore });
+      this.#receives.push(releasedTask(batch));
     }
   }
 
@@ -377,12 +392,19 @@ export class Committer {
     const context = { core: this.#core, hold: this.#hold, verifier, nowMs: clock.now() };
     const { records, results, headers, changes } = takeAll(tasks, context);
     this.#core.records = records;
-    if (records !== before) voidHeaders.recordsChanged();
-    const rebuild = this.#stale || changesWhatCounts(before, records, state);
+    const taken = { records, headers };
+    const rebuild = this.#stale || changesWhatCounts(before, taken, state, voidHeaders);
     const also = rebuild || records !== before ? this.checkpointer.recordsChange(rebuild) : [];
     if (changes.length + also.length > 0) await store.write([...changes, ...also]);
-    for (const header of headers) this.#useHeader(header);
+    for (const { header, hash } of headers) {
+      addVoidChain(state.documents, header);
+      this.#requeue(this.#hold.takeWaitingFor(hash));
+    }
+    for (const [header, proof] of await forksShownBy(headers, this.#core)) {
+      this.#records.pushProof(header, proof);
+    }
     const changed = rebuild ? await this.#rebuild() : [];
+    this.#inEffect = records;
     // What was held for a grant may be covered now, what was held for a device may be void.
     if (rebuild || records !== before) this.#requeue(this.#hold.takeAll());
     await this.#restate();
@@ -393,39 +415,27 @@ export class Committer {
     for (const listener of this.recordListeners) this.#announce(listener, { changed });
   }
 
-  #useHeader({ header, hash }: ParsedHeader): void {
-    const { replica, incarnation } = header;
-    const client = clientOf(replica, incarnation);
-    this.#core.state.documents.voids.addChain(client, { replica, incarnation });
-    this.#requeue(this.#hold.takeWaitingFor(hash));
-  }
-
   async #rebuild(): Promise<readonly ChangedKey[]> {
     const { clock, logger } = this.#options;
     const { state: old } = this.#core;
     const startedMs = clock.now();
     this.#stale = false;
     this.#core.state = await rebuildState(this.#core, this.#device);
+    this.#inEffect = this.#core.records;
+    this.#core.voidHeaders.judgeAnew();
     this.checkpointer.rebuilt();
     const tookMs = this.#pause.begin(startedMs);
-    const voids = [...this.#core.state.voids.values()];
-    logger.info("replica.rebuilt", {
-      tookMs,
-      voidChains: voids.length,
-      voidBatches: voids.reduce((sum, { batches }) => sum + batches, 0),
-    });
+    logger.info("replica.rebuilt", { tookMs, ...voidCounts(this.#core.state) });
     return old.documents.changedIn(this.#core.state.documents, clock.now());
   }
 
   /** After a fork of our own: goes on in a new incarnation, and states there what is void now. */
   async #restate(): Promise<void> {
     const { log, records, state } = this.#core;
-    const { documents, frontier, ownVoid } = state;
-    if (records.space.revocations.has(this.#device)) return;
-    const { writes, lostEdits } = await restatementsOf(log, ownVoid, this.#device, documents);
-    const closed =
-      Number.isFinite(records.limitOf(this.#device, this.#incarnation)) ||
-      documents.voids.hasPartOf(clientOf(this.#device, this.#incarnation));
+    const { frontier, ownVoid } = state;
+    if (records.space.revocations.has(this.#device) || records.isForkedOut(this.#device)) return;
+    const { writes, lostEdits } = await restatementsOf(log, ownVoid, this.#device, this.#core);
+    const closed = isClosed({ replica: this.#device, incarnation: this.#incarnation }, this.#core);
     if (!closed && writes.length === 0) return;
     const used = frontier.head(this.#device, this.#incarnation) !== undefined;
     const fresh = closed || used ? [this.#renewIncarnation()] : [];

@@ -33,6 +33,8 @@ import type {
 import { Glob } from "./glob.ts";
 
 const VERSION_BYTES = 16;
+/** About the memory that a gap in a chain takes. */
+const GAP_BYTES = 96;
 
 /** Drops the members that are undefined, so that absent stays absent. */
 type Present<T> = { [K in keyof T]: Exclude<T[K], undefined> };
@@ -117,9 +119,9 @@ export class DocumentFacts {
     return encodeState(this.#store);
   }
 
-  /** About the encoded size. */
+  /** About the encoded size, and the gaps that hostile chains leave, which would else cost them nothing. */
   get bytes(): number {
-    return this.#store.bytes;
+    return this.#store.bytes + this.#store.gaps * GAP_BYTES;
   }
 
   /** Merges a frame; returns the keys whose slots changed. */

@@ -17,6 +17,7 @@ import type { RichContent, RichRoots, RichUpdate } from "@ctxmesh/rich";
 import type { DocumentState } from "./checkpoint-format.ts";
 import type { CheckedBatch } from "./checks.ts";
 import { DocumentFacts } from "./document-facts.ts";
+import type { MissingOperation } from "./hold.ts";
 import type { OpenRich } from "./parts.ts";
 import { Shelf } from "./shelf.ts";
 import { VoidContent } from "./void-content.ts";
@@ -101,6 +102,12 @@ export class Documents {
         ? { kind: "void" }
         : verdict;
     };
+  }
+
+  /** Whether a rich operation that was not here is by now, or never comes. */
+  isSettled({ doc, client, clock }: MissingOperation, view: ChainView): boolean {
+    const next = this.#richByDoc.get(doc)?.clockOf(client) ?? 0;
+    return clock < next || this.voids.isVoid(doc, client, clock, view);
   }
 
   /** Makes a local rich edit and stages it; undefined when it changed nothing. */

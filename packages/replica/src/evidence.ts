@@ -23,6 +23,9 @@ import type {
   SpaceId,
 } from "@ctxmesh/model";
 
+/** Around headers there is little: a handful of items. */
+const BYTES_PER_ITEM = 8;
+
 /** A header's exact bytes with their signature. */
 export interface SignedHeader {
   readonly headerBytes: Uint8Array;
@@ -76,7 +79,7 @@ function signedHeaderOf(value: unknown): ParsedHeader {
 
 /** Parses an untrusted signed header. Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED` or `INPUT_INVALID`. */
 export const decodeSignedHeader = (bytes: Uint8Array): ParsedHeader =>
-  signedHeaderOf(decodeCbor(bytes, LIMITS.batchBytes, "signed header"));
+  signedHeaderOf(decodeCbor(bytes, LIMITS.batchBytes, "signed header", BYTES_PER_ITEM));
 
 /** Whether the signature is the replica's over the header. */
 export const isSigned = (
@@ -89,7 +92,12 @@ export const isSigned = (
  * one, `POLICY_REFUSED` when it is of another space, `SIGNATURE_INVALID`.
  */
 export function verifyProof(bytes: Uint8Array, space: SpaceId, verifier: SignatureVerifier): Fork {
-  const parts: unknown = decodeCbor(bytes, 2 * LIMITS.batchBytes, "proof of equivocation");
+  const parts: unknown = decodeCbor(
+    bytes,
+    2 * LIMITS.batchBytes,
+    "proof of equivocation",
+    BYTES_PER_ITEM,
+  );
   if (!Array.isArray(parts) || parts.length !== 2) return refuse("has not 2 headers");
   const a = signedHeaderOf(parts[0]);
   const b = signedHeaderOf(parts[1]);

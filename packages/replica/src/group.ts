@@ -6,10 +6,15 @@ import type { Frontier } from "./frontier.ts";
 import { chainKey } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { headOf } from "./log.ts";
+import type { VoidReason } from "./state.ts";
+import type { Chain } from "./void-content.ts";
 
 /** The batches of one atomic store write, and the frontier as if they were applied already. */
 export class Group {
+  /** In order; those that do not count among them. */
   readonly batches: CheckedBatch[] = [];
+  /** The batches with which what counts of their chains ends, by chain, and why. */
+  readonly #voids = new Map<string, { readonly hash: HeaderHash; readonly reason: VoidReason }>();
   readonly #frontier: Frontier;
   readonly #heads = new Map<string, Head>();
   readonly #byHash = new Map<HeaderHash, CheckedBatch>();
@@ -19,14 +24,26 @@ export class Group {
     this.#frontier = frontier;
   }
 
-  /** Adds a checked or local batch. */
-  add(batch: CheckedBatch): void {
+  /** Adds a checked or local batch; or one with which what counts of its chain ends, and why. */
+  add(batch: CheckedBatch, reason?: VoidReason): void {
     const head = headOf(batch);
     const chain = chainKey(head.replica, head.incarnation);
     this.batches.push(batch);
-    this.#heads.set(chain, head);
+    if (reason === undefined) this.#heads.set(chain, head);
+    else this.#voids.set(chain, { hash: batch.hash, reason });
     this.#byHash.set(batch.hash, batch);
     this.#hashBySeq.set(`${chain}${String(head.seq)}`, batch.hash);
+  }
+
+  /** Why the rest of a chain does not count from a batch of the group on. */
+  voidReason({ replica, incarnation }: Chain): VoidReason | undefined {
+    return this.#voids.get(chainKey(replica, incarnation))?.reason;
+  }
+
+  /** Why a batch of the group does not count; undefined when it does. */
+  reasonAgainst({ header, hash }: Pick<CheckedBatch, "header" | "hash">): VoidReason | undefined {
+    const ending = this.#voids.get(chainKey(header.replica, header.incarnation));
+    return ending?.hash === hash ? ending.reason : undefined;
   }
 
   /** A chain's head after the group. */
@@ -54,7 +71,9 @@ export class Group {
   /** The heads of other chains that the next batch of a chain names: those that no header names yet, oldest first. */
   depsFor(replica: DeviceKey, incarnation: IncarnationId): readonly HeaderHash[] {
     const open = this.#frontier.unnamedHeads();
-    for (const { header, hash } of this.batches) {
+    for (const batch of this.batches) {
+      if (this.reasonAgainst(batch) !== undefined) continue;
+      const { header, hash } = batch;
       const named = new Set(header.deps);
       for (const [chain, head] of open) if (named.has(head)) open.delete(chain);
       open.set(chainKey(header.replica, header.incarnation), hash);

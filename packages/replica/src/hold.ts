@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import { LIMITS } from "@ctxmesh/model";
-import type { DeviceKey, HeaderHash } from "@ctxmesh/model";
+import type { DeviceKey, DocumentName, HeaderHash } from "@ctxmesh/model";
 import type { ParsedBatch } from "./checks.ts";
+
+/** An operation of a rich document that is not here, as {@link OpenResult} names it. */
+export interface MissingOperation {
+  readonly doc: DocumentName;
+  readonly client: number;
+  readonly clock: number;
+}
+
+/** What a batch waits for: a batch, a rich operation whose batch it does not name; undefined for time, an act, or room. */
+export type Missing = HeaderHash | MissingOperation | undefined;
 
 interface HeldBatch {
   readonly batch: ParsedBatch;
-  /** What it waits for; undefined for time, an act, or room. */
-  readonly missing: HeaderHash | undefined;
+  readonly missing: Missing;
   /** By the local clock, Unix milliseconds. */
   readonly sinceMs: number;
 }
@@ -56,13 +65,13 @@ export class HoldBuffer {
     const found = new Set<HeaderHash>();
     for (const { missing, sinceMs: since } of this.#held.values()) {
       if (found.size >= most) break;
-      if (missing !== undefined && since <= sinceMs) found.add(missing);
+      if (typeof missing === "string" && since <= sinceMs) found.add(missing);
     }
     return [...found];
   }
 
-  /** Keeps a batch until `missing` is applied, or until it is taken with the others when that is undefined. False when its device has no room. */
-  add(batch: ParsedBatch, missing: HeaderHash | undefined, nowMs: number): boolean {
+  /** Keeps a batch until the batch `missing` is applied, or until it is taken with the others. False when its device has no room. */
+  add(batch: ParsedBatch, missing: Missing, nowMs: number): boolean {
     const size = batch.bytes.length;
     const share = this.#shares.get(batch.header.replica) ?? { hashes: new Set(), bytes: 0 };
     if (
@@ -79,7 +88,7 @@ export class HoldBuffer {
     share.hashes.add(batch.hash);
     share.bytes += size;
     this.#shares.set(batch.header.replica, share);
-    if (missing !== undefined) {
+    if (typeof missing === "string") {
       const waiting = this.#byMissing.get(missing);
       if (waiting === undefined) this.#byMissing.set(missing, new Set([batch.hash]));
       else waiting.add(batch.hash);
@@ -112,9 +121,10 @@ export class HoldBuffer {
       share.bytes -= batch.bytes.length;
       if (share.hashes.size === 0) this.#shares.delete(batch.header.replica);
     }
-    const waiting = missing === undefined ? undefined : this.#byMissing.get(missing);
+    if (typeof missing !== "string") return batch;
+    const waiting = this.#byMissing.get(missing);
     waiting?.delete(hash);
-    if (missing !== undefined && waiting?.size === 0) this.#byMissing.delete(missing);
+    if (waiting?.size === 0) this.#byMissing.delete(missing);
     return batch;
   }
 
@@ -127,10 +137,17 @@ export class HoldBuffer {
     return this.#take(this.#byMissing.get(hash) ?? []);
   }
 
-  /** Removes and returns the batches that wait for time, an act, or room. */
-  takeTimed(): readonly ParsedBatch[] {
+  /**
+   * Removes and returns the batches that wait for time, an act, or room; and those that wait for a rich operation which is
+   * here now, or never comes, as `isSettled` says. The others would only be opened in vain, and opening is dear.
+   */
+  takeTimed(isSettled: (operation: MissingOperation) => boolean): readonly ParsedBatch[] {
     const timed: HeaderHash[] = [];
-    for (const [hash, { missing }] of this.#held) if (missing === undefined) timed.push(hash);
+    for (const [hash, { missing }] of this.#held) {
+      if (typeof missing !== "string" && (missing === undefined || isSettled(missing))) {
+        timed.push(hash);
+      }
+    }
     return this.#take(timed);
   }
 

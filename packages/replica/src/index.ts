@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One party's copy of a space: the receive pipeline, local writes, documents, and what counts of it all. */
+export type { BatchSource } from "./checks.ts";
 export type { Retention } from "./checkpointer.ts";
 export type { ChangedKey } from "./documents.ts";
 export { verifyProof } from "./evidence.ts";

@@ -214,9 +214,12 @@ export const voidHeaderRange: StoreRange = {
   lt: pack(TAG.voidHeader + 1),
 };
 
+/** The key of a header that is kept without its body. */
+export const voidHeaderKey = (hash: HeaderHash): Uint8Array => pack(TAG.voidHeader, fromHex(hash));
+
 /** A signed header that is kept because batches that count name it, though it does not count itself. */
 export const voidHeaderChange = (hash: HeaderHash, signed: Uint8Array): StoreChange => ({
-  key: pack(TAG.voidHeader, fromHex(hash)),
+  key: voidHeaderKey(hash),
   value: signed,
 });
 

@@ -11,6 +11,7 @@ import type {
   Vault,
 } from "@ctxmesh/model";
 import type { ParsedBatch } from "./checks.ts";
+import type { ParsedHeader } from "./evidence.ts";
 import {
   batchChanges,
   chainEntryKey,
@@ -301,6 +302,15 @@ export class BatchLog {
     const position = readHashEntry(entry);
     const stored = await this.#bytesAt(position);
     return stored === undefined ? undefined : readStored(stored, position, this.#vault);
+  }
+
+  /** A stored header with its signature; undefined as {@link byHash}. */
+  async header(hash: HeaderHash): Promise<ParsedHeader | undefined> {
+    const entry = await this.#store.get(hashKey(hash));
+    if (entry === undefined) return undefined;
+    const position = readHashEntry(entry);
+    const stored = await this.#bytesAt(position);
+    return stored === undefined ? undefined : { ...parseStored(stored, position), hash };
   }
 
   /** The batch at a position, which is not pruned. */

@@ -12,8 +12,7 @@ import type {
 import type { Checkpoint } from "./checkpoint-format.ts";
 import { Checkpoints, judgedBy } from "./checkpoints.ts";
 import type { Core } from "./core.ts";
-import { decodeSignedHeader } from "./evidence.ts";
-import { expectedRange, readExpected, voidHeaderRange } from "./layout.ts";
+import { expectedRange, readExpected } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { BatchLog, prunedBy } from "./log.ts";
 import { Records } from "./records.ts";
@@ -84,10 +83,7 @@ const storedHeads = (checkpoint: Checkpoint | undefined): readonly Head[] => [
 export async function openState(context: OpenContext): Promise<OpenState> {
   const { store, vault, space, self, verifier, logger } = context;
   const { records, changes } = await Records.load(store, space, verifier);
-  const voidHeaders = new VoidHeaders();
-  for await (const [, value] of store.scan(voidHeaderRange)) {
-    voidHeaders.add(decodeSignedHeader(value));
-  }
+  const voidHeaders = await VoidHeaders.load(store);
   const { checkpoints, problem } = await Checkpoints.load(store, vault, judgedBy(records, self));
   if (problem !== undefined) logger.warn("replica.checkpoint-unusable", { reason: problem });
   const start = await startOf(checkpoints, records, logger);

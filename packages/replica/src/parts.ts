@@ -9,6 +9,7 @@ import { LIMITS, fromHex, toMeshError } from "@ctxmesh/model";
 import type { DeviceKey, DocumentName, Hlc, IncarnationId, Refusal } from "@ctxmesh/model";
 import { clientIdFrom } from "@ctxmesh/rich";
 import type { RichInterval, RichUpdate, RichVerdict } from "@ctxmesh/rich";
+import type { MissingOperation } from "./hold.ts";
 
 /** One section's content. */
 export type Part =
@@ -35,7 +36,7 @@ export type OpenRich = (
 /** The parts; or why not; or that a rich update builds on what is not here yet. */
 export type OpenResult =
   | { readonly kind: "parts"; readonly parts: readonly Part[] }
-  | { readonly kind: "missing" }
+  | { readonly kind: "missing"; readonly operation: MissingOperation }
   | { readonly kind: "refused"; readonly reason: Refusal; readonly detail: string };
 
 const refused = (reason: Refusal, detail: string): OpenResult & { kind: "refused" } => ({
@@ -91,8 +92,10 @@ function openRich(
         return { kind: "parts", parts: [{ kind: "rich", doc, update: verdict.update }] };
       case "void":
         return { kind: "parts", parts: [{ kind: "void", doc, client, from }] };
-      case "missing":
-        return { kind: "missing" };
+      case "missing": {
+        const { client: by, clock } = verdict;
+        return { kind: "missing", operation: { doc, client: by, clock } };
+      }
     }
   } catch (error) {
     return refused("rich", toMeshError(error).message);
@@ -118,6 +121,30 @@ function unpack(
   }
 }
 
+/** Bytes of a rich update, and tags or basis ids, that take about as long as a fact. */
+const RICH_BYTES_PER_ITEM = 8;
+const TEXTS_PER_ITEM = 8;
+
+/** How much is in parts, as it is charged: facts, or their worth in rich content. */
+export function itemsOf(parts: readonly Part[]): number {
+  let items = 0;
+  for (const part of parts) {
+    if (part.kind === "rich") items += part.update.bytes.length / RICH_BYTES_PER_ITEM;
+    if (part.kind !== "facts") continue;
+    items += part.frame.records.length;
+    for (const { tags, basis } of part.frame.records) {
+      items += ((tags?.length ?? 0) + (basis?.length ?? 0)) / TEXTS_PER_ITEM;
+    }
+  }
+  return items;
+}
+
+/** The sections with their indices, those first that may have to wait: facts never do, and opening them is dear. */
+const richFirst = (sections: readonly Section[]): readonly (readonly [number, Section])[] =>
+  [...sections.entries()].toSorted(
+    ([, a], [, b]) => Number(b.kind === "rich") - Number(a.kind === "rich"),
+  );
+
 /**
  * Opens the bodies of a header whose chain was at `after`. They unpack within `LIMITS.bodyBytes` taken
  * together, and hold only well-formed facts and rich updates of the incarnation's own client.
@@ -133,9 +160,9 @@ export function openParts(
   if (header.client !== own && (hasRich || header.client !== 0)) {
     return refused("rich", "the Yjs client id is not this incarnation's");
   }
-  const parts: Part[] = [];
+  const parts: (readonly Part[])[] = [];
   let unpacked = 0;
-  for (const [i, section] of header.sections.entries()) {
+  for (const [i, section] of richFirst(header.sections)) {
     const payload = unpack(bodies[i] ?? new Uint8Array(), section);
     if ("kind" in payload) return payload;
     unpacked += payload.length;
@@ -148,7 +175,7 @@ export function openParts(
         ? openFacts(payload, section, after, header.hlc)
         : openRich(payload, section, own, rich);
     if (opened.kind !== "parts") return opened;
-    parts.push(...opened.parts);
+    parts[i] = opened.parts;
   }
-  return { kind: "parts", parts };
+  return { kind: "parts", parts: parts.flat() };
 }

@@ -42,9 +42,9 @@ export interface Prefix {
 }
 
 /**
- * The longest part of the log, from its start, whose batches may go or do not count, and that does without what comes behind
- * it. Worked out from the base, since what the whole log amounts to now says nothing of then. Undefined when it ends where the base does,
- * or `isWanted` says that nobody needs it any more.
+ * The longest part of the log, from its start, whose batches may go or do not count. Worked out from the base, since what the
+ * whole log amounts to now says nothing of then. A batch that waits for one behind the end is not in it, and so stays, like a void
+ * one. Undefined when it is no longer than what is pruned, or `isWanted` says that nobody needs it any more.
  */
 export async function prefixToPrune(
   core: Core,
@@ -59,25 +59,18 @@ export async function prefixToPrune(
     if (seq > (now.frontier.head(replica, incarnation)?.seq ?? 0)) return true;
     return hlcToMs(hlc) < options.beforeMs && seq <= options.upTo({ replica, incarnation });
   };
-  for (let most = Number.POSITIVE_INFINITY; ;) {
-    const { base } = checkpoints;
-    const documents = await checkpoints.documents(base, records.space.policy);
-    const builder = new StateBuilder(records, self, voidHeaders, { checkpoint: base, documents });
-    let last = pruned;
-    let settled = pruned;
-    for await (const [batch, position] of log.batches()) {
-      if (!isWanted()) return undefined;
-      if (position > most || (position > pruned && !mayGo(batch))) break;
-      builder.add(batch, position);
-      if (position <= pruned) continue;
-      last = position;
-      if (builder.isSettled()) settled = position;
-    }
-    if (settled === pruned) return undefined;
-    if (settled === last) return { position: settled, state: builder.finish() };
-    // What waits at the end needs a batch behind it.
-    most = settled;
+  const { base } = checkpoints;
+  const documents = await checkpoints.documents(base, records.space.policy);
+  const builder = new StateBuilder(records, self, voidHeaders, { checkpoint: base, documents });
+  let last = pruned;
+  for await (const [batch, position] of log.batches()) {
+    if (!isWanted()) return undefined;
+    // Also of those that were void when the base was made and count again: no base is without one and with what may build on it.
+    if (!mayGo(batch)) break;
+    builder.add(batch, position);
+    last = Math.max(last, position);
   }
+  return last === pruned ? undefined : { position: last, state: builder.finish() };
 }
 
 /** The chains of a base of which more counts than the records allow now. What this device wrote past its grant counts here. */
@@ -92,7 +85,7 @@ export function staleChains(
     if (standing.kind === "counts") return [];
     const limit = records.limitOf(replica, incarnation);
     const lacksGrant = standing.kind !== "void" || standing.reason === "grant";
-    if (lacksGrant && replica === self) return [];
+    if (standing.kind !== "void" && replica === self) return [];
     return [{ replica, incarnation, seq, limit: lacksGrant ? 0 : Math.min(limit, seq - 1) }];
   });
 }

@@ -48,15 +48,26 @@ export interface RefusedRecord {
 /**
  * What a header is worth. `counts`: it is covered by a grant, and nothing speaks against it. `later`: no
  * grant covers its time, a renewed one may. `void`: it is known and must not count, because its device
- * was revoked before it, its chain forks below it, or whoever granted had been removed. `stranger`: the device never had a grant.
+ * was revoked before it, its chain forks below it, or whoever granted had been removed; or, which records don't tell, since it
+ * stands behind one in its chain that does not count. `stranger`: the device never had a grant.
  */
 export type Standing =
   | { readonly kind: "counts" }
   | { readonly kind: "later" }
-  | { readonly kind: "void"; readonly reason: "revoked" | "equivocation" | "grant" }
+  | VoidStanding<"revoked" | "equivocation" | "grant" | "behind">
   | { readonly kind: "stranger" };
 
-const COUNTS: Standing = { kind: "counts" };
+interface VoidStanding<Reason> {
+  readonly kind: "void";
+  readonly reason: Reason;
+}
+
+/** What a header is worth by itself. */
+export type OwnStanding =
+  | Exclude<Standing, { readonly kind: "void" }>
+  | VoidStanding<"revoked" | "equivocation" | "grant">;
+
+const COUNTS: OwnStanding = { kind: "counts" };
 
 /** What adding records came to. */
 export interface RecordsUpdate {
@@ -66,10 +77,17 @@ export interface RecordsUpdate {
   readonly refused: readonly RefusedRecord[];
 }
 
-/** An immutable set of records, evaluated. */
+/**
+ * An immutable set of records, evaluated.
+ *
+ * Of a device with `LIMITS.proofsPerDevice` proven forks nothing counts, and which forks they are does not matter: any
+ * two replicas that know of so many agree, whichever they have heard of first.
+ */
 export class Records {
   readonly space: Space;
   readonly #forks: Map<string, Fork>;
+  /** Number of forks by device. */
+  readonly #forksOf = new Map<DeviceKey, number>();
   #digest: Uint8Array | undefined;
   /** Worked out when first needed. */
   #forkByClient: Map<number, Fork> | undefined;
@@ -79,6 +97,11 @@ export class Records {
   constructor(space: Space, forks: ReadonlyMap<string, Fork> = new Map()) {
     this.space = space;
     this.#forks = new Map(forks);
+    for (const { replica } of forks.values()) this.#count(replica);
+  }
+
+  #count(device: DeviceKey): void {
+    this.#forksOf.set(device, (this.#forksOf.get(device) ?? 0) + 1);
   }
 
   /** The proven forks, by chain. */
@@ -90,19 +113,24 @@ export class Records {
   #addFork(fork: Fork): boolean {
     const chain = chainKey(fork.replica, fork.incarnation);
     const known = this.#forks.get(chain);
+    if (this.isForkedOut(fork.replica)) return false;
     if (known !== undefined ? known.seq <= fork.seq : !this.#hasRoomFor(fork.replica)) return false;
     this.#forks.set(chain, fork);
+    if (known === undefined) this.#count(fork.replica);
     return true;
   }
 
   #hasRoomFor(device: DeviceKey): boolean {
-    let own = 0;
-    for (const { replica } of this.#forks.values()) if (replica === device) own++;
     const known =
       this.space.grants.has(device) ||
       this.space.revocations.has(device) ||
       this.#struckGrants(device).length > 0;
-    return known && own < LIMITS.proofsPerDevice && this.#forks.size < LIMITS.proofs;
+    return known && this.#forks.size < LIMITS.proofs;
+  }
+
+  /** Whether so many chains of a device are proven to fork that nothing of it counts, on no chain. */
+  isForkedOut(device: DeviceKey): boolean {
+    return (this.#forksOf.get(device) ?? 0) >= LIMITS.proofsPerDevice;
   }
 
   /**
@@ -127,7 +155,7 @@ export class Records {
   /**
    * The set with more records in it, those that verify. An act whose parents are not known, or whose time
    * is ahead of the clock, is left out without an error, and so is a proof about a device that no known act
-   * grants anything: they come again. So is a proof past `LIMITS.proofs` or `LIMITS.proofsPerDevice`.
+   * grants anything: they come again. So is a proof past `LIMITS.proofs`, and one about a device that is forked out.
    */
   with(more: RecordBytes, verifier: SignatureVerifier, nowMs: number): RecordsUpdate {
     const refused: RefusedRecord[] = [];
@@ -169,24 +197,33 @@ export class Records {
     return [...this.forks].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, fork]) => fork);
   }
 
-  /** SHA-256 over all ids: equal exactly when the sets are. */
+  /** SHA-256 over all ids: equal exactly when the sets are, or differ in the forks of devices that are forked out in both. */
   digest(): Uint8Array {
     this.#digest ??= sha256(
       encodeCbor([
         fromHex(this.space.digest),
-        this.#sortedForks().map(({ replica, incarnation, seq }) => [
-          fromHex(replica),
-          fromHex(incarnation),
-          seq,
-        ]),
+        [
+          ...this.#sortedForks()
+            .filter(({ replica }) => !this.isForkedOut(replica))
+            .map(({ replica, incarnation, seq }) => [fromHex(replica), fromHex(incarnation), seq]),
+          ...[...this.#forksOf.keys()]
+            .filter((device) => this.isForkedOut(device))
+            .toSorted()
+            .map((device) => [fromHex(device)]),
+        ],
       ]),
     );
     return this.#digest;
   }
 
-  /** What somebody with these ids lacks. A proof is also told when theirs is of a higher position. */
+  /**
+   * What somebody with these ids lacks. A proof is also told when theirs is of a higher position, and none about a
+   * device that is forked out for them.
+   */
   lackedBy({ acts, forks }: RecordIds): RecordBytes {
     const known = new Set(acts);
+    const forksOf = new Map<DeviceKey, number>();
+    for (const { replica } of forks) forksOf.set(replica, (forksOf.get(replica) ?? 0) + 1);
     const seqs = new Map(forks.map((fork) => [chainKey(fork.replica, fork.incarnation), fork.seq]));
     return {
       acts: this.space.acts
@@ -195,14 +232,16 @@ export class Records {
       proofs: this.#sortedForks()
         .filter(
           ({ replica, incarnation, seq }) =>
+            (forksOf.get(replica) ?? 0) < LIMITS.proofsPerDevice &&
             (seqs.get(chainKey(replica, incarnation)) ?? Number.POSITIVE_INFINITY) > seq,
         )
         .map(({ proof }) => proof),
     };
   }
 
-  /** The highest seq of a chain that can count: Infinity unless it forks or its device is revoked. */
+  /** The highest seq of a chain that can count: Infinity unless it forks, or its device is revoked or forked out. */
   limitOf(replica: DeviceKey, incarnation: IncarnationId): number {
+    if (this.isForkedOut(replica)) return 0;
     const fork = this.forks.get(chainKey(replica, incarnation));
     const revocation = this.space.revocations.get(replica);
     return Math.min(
@@ -224,11 +263,11 @@ export class Records {
     return this.#forkByClient.get(client);
   }
 
-  /** What a header is worth; `hash` is its own. */
+  /** What a header is worth by itself; `hash` is its own. */
   standing(
     header: Pick<Header, "replica" | "incarnation" | "seq" | "hlc">,
     hash: string,
-  ): Standing {
+  ): OwnStanding {
     const { replica, incarnation, seq } = header;
     const revocation = this.space.revocations.get(replica);
     if (revocation !== undefined) {

@@ -35,12 +35,14 @@ import type {
   WriteReceipt,
 } from "@ctxmesh/model";
 import type { RichContent, RichRoots } from "@ctxmesh/rich";
-import { parseBatch } from "./checks.ts";
+import { parseBatch, unpackedOf } from "./checks.ts";
+import type { BatchSource } from "./checks.ts";
 import type { Retention } from "./checkpointer.ts";
 import { Committer } from "./committer.ts";
 import { DEFAULT_LIST_LIMIT } from "./documents.ts";
-import { decodeSignedHeader, encodeSignedHeader } from "./evidence.ts";
+import { decodeSignedHeader } from "./evidence.ts";
 import type { Fork, ParsedHeader } from "./evidence.ts";
+import { headersFor } from "./header-answer.ts";
 import { History } from "./history.ts";
 import { incarnationChange } from "./layout.ts";
 import type { Head } from "./layout.ts";
@@ -52,7 +54,6 @@ import type { PruneOptions, PruneReport, StaleChain } from "./prune.ts";
 import type { RecordBytes, RecordIds } from "./records.ts";
 import type { VoidReason } from "./state.ts";
 import type { AppliedBatch, RecordsChange, RecordsOutcome } from "./tasks.ts";
-import { withVoidAncestors } from "./void-headers.ts";
 
 /** What a replica is made of. */
 export interface ReplicaOptions {
@@ -67,6 +68,8 @@ export interface ReplicaOptions {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly logger: Logger;
+  /** Resolves once the event loop has gone round. With it, a flood of batches leaves other work its turns. */
+  readonly rest?: () => Promise<void>;
 }
 
 /** How much of a chain is here, and how much of it counts. */
@@ -147,7 +150,7 @@ export class Replica {
 
   /** The space as its acts have it now. */
   get space(): Space {
-    return this.#committer.core.records.space;
+    return this.#committer.inEffect.space;
   }
 
   /** This process life: fresh at every open, so that a copied or restored store never continues an old chain, and again when it is found to be forked. */
@@ -218,6 +221,13 @@ export class Replica {
         remedy: "ask whoever runs the space; a device that may come back needs a new key",
       });
     }
+    if (this.#committer.core.records.isForkedOut(device)) {
+      throw new MeshError(
+        "POLICY_REFUSED",
+        `${String(LIMITS.proofsPerDevice)} chains of this device are proven to fork, so nothing of it counts any more`,
+        { remedy: "find who else has its key, and give this device a new one" },
+      );
+    }
     const now = roleAt(space, device, this.#options.clock.now());
     const roles =
       now === undefined ? (space.grants.get(device) ?? []).map(({ role }) => role) : [now];
@@ -235,18 +245,17 @@ export class Replica {
    * The one way in for foreign batches. Resolves with what became of them: `accepted` only once they are
    * durable and applied, `dropped` while the queue for the store is full. Rejects with
    * `STORE_FAILED` or `CLOSED` when nothing can be said. `source` comes back with the applied batch, even
-   * when it was held in between.
+   * when it was held in between; it is charged for what the bodies unpack to before this returns, and for what was in them later.
    */
-  async receive(bytes: Uint8Array, source?: object): Promise<ReceiveOutcome> {
+  async receive(bytes: Uint8Array, source?: BatchSource): Promise<ReceiveOutcome> {
     this.#committer.assertWritable();
     const parsed = parseBatch(bytes, source);
-    return "kind" in parsed
-      ? this.#committer.counters.count({
-          kind: "refused",
-          reason: parsed.reason,
-          detail: parsed.detail,
-        })
-      : this.#committer.receive(parsed);
+    if ("kind" in parsed) {
+      const { reason, detail } = parsed;
+      return this.#committer.counters.count({ kind: "refused", reason, detail });
+    }
+    source?.charge({ bytes: unpackedOf(parsed), items: 0 });
+    return this.#committer.receive(parsed);
   }
 
   /**
@@ -261,17 +270,17 @@ export class Replica {
 
   /** Which acts and proofs are here. */
   recordIds(): RecordIds {
-    return this.#committer.core.records.ids();
+    return this.#committer.inEffect.ids();
   }
 
   /** SHA-256 over the ids of all acts and the positions of all forks: equal exactly when both are. */
   recordsDigest(): Uint8Array {
-    return this.#committer.core.records.digest();
+    return this.#committer.inEffect.digest();
   }
 
   /** The acts, parents first, and proofs that whoever has `known` lacks. */
   readRecords(known: RecordIds): RecordBytes {
-    return this.#committer.core.records.lackedBy(known);
+    return this.#committer.inEffect.lackedBy(known);
   }
 
   /** Calls `listener` after acts or proofs took effect. Returns how to stop. */
@@ -282,7 +291,7 @@ export class Replica {
 
   /** The highest seq of a chain that can count: Infinity, or less after a proof or a revocation. */
   limitOf(replica: DeviceKey, incarnation: IncarnationId): number {
-    return this.#committer.core.records.limitOf(replica, incarnation);
+    return this.#committer.inEffect.limitOf(replica, incarnation);
   }
 
   /** The header at a chain position, whether it counts or not; undefined when it is not here. */
@@ -300,36 +309,38 @@ export class Replica {
   }
 
   /**
-   * A stored header with its signature, and the void ones behind it, 1,024 at most, each before what it
-   * names: what {@link addHeaders} takes. Empty when it is not here.
+   * A stored header with its signature, and the void ones behind it, 1,024 or some 256 KiB at most, each before what it
+   * names; and whole batches, where it takes their content to see that they are void: what {@link addHeaders} takes. Empty when
+   * it is not here.
    */
-  async signedHeaders(hash: HeaderHash): Promise<readonly Uint8Array[]> {
-    const { log, records, voidHeaders } = this.#committer.core;
-    const headers = await withVoidAncestors(
-      hash,
-      records,
-      async (name) => voidHeaders.get(name) ?? log.byHash(name),
-      MAX_HEADERS,
-    );
-    return headers.map(encodeSignedHeader);
+  async signedHeaders(hash: HeaderHash, source?: BatchSource): Promise<readonly Uint8Array[]> {
+    return headersFor(hash, this.#committer.core, MAX_HEADERS, source);
   }
 
-  /** Takes signed headers of void batches that held ones wait for, and of those behind them; whatever else is among them is passed over. */
-  async addHeaders(headers: readonly Uint8Array[]): Promise<void> {
+  /**
+   * Takes signed headers of void batches that held ones wait for, and of those behind them, and batches whose content alone
+   * speaks against them; whatever else is among them is passed over. `source` is charged as by {@link receive}.
+   */
+  async addHeaders(items: readonly Uint8Array[], source?: BatchSource): Promise<void> {
     this.#committer.assertWritable();
-    const parsed = headers.flatMap((bytes): ParsedHeader[] => {
+    const headers: ParsedHeader[] = [];
+    for (const bytes of items) {
       try {
-        return [decodeSignedHeader(bytes)];
+        headers.push(decodeSignedHeader(bytes));
       } catch {
-        return [];
+        const batch = parseBatch(bytes, source);
+        if ("kind" in batch) continue;
+        source?.charge({ bytes: unpackedOf(batch), items: 0 });
+        // What comes behind it in its chain can be judged only once this has been.
+        await this.#committer.receive(batch, true);
       }
-    });
-    if (parsed.length > 0) await this.#committer.take({ acts: [], proofs: [] }, parsed);
+    }
+    if (headers.length > 0) await this.#committer.take({ acts: [], proofs: [] }, headers);
   }
 
   /** The proven forks, with their portable proofs. */
   evidence(): readonly Fork[] {
-    return [...this.#committer.core.records.forks.values()];
+    return [...this.#committer.inEffect.forks.values()];
   }
 
   /** The chains that are here, ordered by replica and incarnation: how much counts, and why the rest does not. */

@@ -5,19 +5,32 @@
  * that no acknowledged fact is lost. Rich edits can't be: they name operations that are void.
  */
 import type { FactRecord } from "@ctxmesh/facts";
-import { LIMITS } from "@ctxmesh/model";
-import type { DeviceKey, DocumentName, Hlc } from "@ctxmesh/model";
-import type { Documents } from "./documents.ts";
+import { allows, roleAt } from "@ctxmesh/membership";
+import { LIMITS, hlcToMs } from "@ctxmesh/model";
+import type { DeviceKey, DocumentName, Hlc, IncarnationId } from "@ctxmesh/model";
+import type { Core } from "./core.ts";
 import { prepareRecords, recordBytes } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
+import { chainKey } from "./layout.ts";
 import type { BatchLog } from "./log.ts";
-import { openParts } from "./parts.ts";
+import { clientOf, openParts } from "./parts.ts";
+import type { Records } from "./records.ts";
+import type { Chain } from "./void-content.ts";
 
 /** A record that has to be stated again. */
 interface Restatement {
   readonly doc: DocumentName;
   readonly record: FactRecord;
 }
+
+/** Whether a chain of our own goes on elsewhere: what comes next in it would be void, or behind what waits. */
+export const isClosed = (
+  { replica, incarnation }: Chain,
+  { records, state: { voids, documents } }: Pick<Core, "records" | "state">,
+): boolean =>
+  Number.isFinite(records.limitOf(replica, incarnation)) ||
+  voids.has(chainKey(replica, incarnation)) ||
+  documents.voids.hasPartOf(clientOf(replica, incarnation));
 
 /** What has to be written again, and the documents with rich edits that can't be. */
 export interface Restatements {
@@ -50,14 +63,37 @@ function toWrites(restatements: readonly Restatement[]): readonly PreparedWrite[
 }
 
 /**
- * The statements and rulings in the batches at these log positions that `documents` has nothing newer for:
+ * Those that would count if they were stated again: by grants that stand, at their own clocks. A ruling also at the
+ * clocks of all behind it, which its batch may have.
+ */
+function thatMayCount(
+  ordered: readonly Restatement[],
+  records: Records,
+  self: DeviceKey,
+): readonly Restatement[] {
+  const kept: Restatement[] = [];
+  let manages = true;
+  for (const restatement of ordered.toReversed()) {
+    const { hlc, retract } = restatement.record;
+    // Of a chain that nobody has said anything about.
+    const chain = { replica: self, incarnation: "" as IncarnationId, seq: 1 };
+    if (records.standing({ ...chain, hlc }, "").kind === "void") continue;
+    const role = roleAt(records.space, self, hlcToMs(hlc));
+    manages &&= role === undefined || allows(role, "manage");
+    if (retract === undefined || manages) kept.push(restatement);
+  }
+  return kept.toReversed();
+}
+
+/**
+ * The statements and rulings in the batches at these log positions that may count and that there is nothing newer for:
  * of each key the newest, in clock order.
  */
 export async function restatementsOf(
   log: BatchLog,
   positions: readonly number[],
   self: DeviceKey,
-  documents: Documents,
+  { records, state: { documents } }: Pick<Core, "records" | "state">,
 ): Promise<Restatements> {
   const newest = new Map<string, Restatement>();
   const lostEdits = new Set<DocumentName>();
@@ -82,5 +118,6 @@ export async function restatementsOf(
     }
   }
   const ordered = [...newest.values()].toSorted((a, b) => a.record.hlc - b.record.hlc);
-  return { writes: toWrites(ordered), lostEdits: [...lostEdits] };
+  const restated = thatMayCount(ordered, records, self);
+  return { writes: toWrites(restated), lostEdits: [...lostEdits] };
 }

@@ -11,16 +11,19 @@ import type { Documents } from "./documents.ts";
 import { Frontier } from "./frontier.ts";
 import { chainKey } from "./layout.ts";
 import type { Head } from "./layout.ts";
-import { corrupt, headOf } from "./log.ts";
+import { headOf } from "./log.ts";
 import { clientOf, openParts } from "./parts.ts";
 import type { Part } from "./parts.ts";
 import type { Records } from "./records.ts";
 import type { Chain, ChainView } from "./void-content.ts";
-import { isVoid } from "./void-headers.ts";
+import { isVoid, namedBy } from "./void-headers.ts";
 import type { VoidHeaders } from "./void-headers.ts";
 
-/** Why the rest of a chain in the log does not count; `waiting`: for a batch that counts again and is not here. */
-export type VoidReason = "revoked" | "equivocation" | "grant" | "waiting";
+/**
+ * Why the rest of a chain in the log does not count. `grant`: its device lacked the right to it, or to a part of it; `content`:
+ * what it builds on counts again, and it turns out to be nothing that an editor makes; `waiting`: for something that is not here.
+ */
+export type VoidReason = "revoked" | "equivocation" | "grant" | "content" | "waiting";
 
 /** The part of a chain in the log that does not count. */
 export interface VoidChain extends Chain {
@@ -41,11 +44,11 @@ export interface State {
   readonly frontier: Frontier;
   readonly documents: Documents;
   /** By chain. */
-  readonly voids: ReadonlyMap<string, VoidChain>;
+  readonly voids: Map<string, VoidChain>;
   /** Hashes of stored batches that wait for one that is not here. */
   readonly waiting: ReadonlySet<HeaderHash>;
-  /** What they wait for. */
-  readonly waitingFor: ReadonlySet<HeaderHash>;
+  /** What they wait for: batches that count though their header alone is here, or operations of these Yjs clients. */
+  readonly waitingFor: ReadonlySet<HeaderHash | number>;
   /** Log positions of this device's own void batches, in order. */
   readonly ownVoid: readonly number[];
   /** Hashes of batches that count though their header alone was here once; whoever applies another one adds it. */
@@ -56,36 +59,109 @@ export interface State {
   readonly replayed: { readonly batches: number; readonly bytes: number };
 }
 
-/** What the records and the heads of what counts say of chains. */
-export const chainView = (records: Records, frontier: Pick<Frontier, "head">): ChainView => ({
-  isComplete: ({ replica, incarnation }) => {
-    const limit = records.limitOf(replica, incarnation);
-    return (
-      limit === Number.POSITIVE_INFINITY || (frontier.head(replica, incarnation)?.seq ?? 0) >= limit
-    );
-  },
-  forkOf: (client) => records.forkOf(client),
-});
+/** What is known of chains, for {@link chainView}. */
+export interface KnownChains {
+  readonly records: Records;
+  readonly headers: VoidHeaders;
+  /** The heads of what counts. */
+  readonly frontier: Pick<Frontier, "head">;
+  /** Why the rest of a chain in the log does not count. */
+  readonly voidReason: (chain: Chain) => VoidReason | undefined;
+}
 
-/** Whether other batches of the log count under `after` than did under `before`, or another policy decides. */
-export function changesWhatCounts(before: Records, after: Records, state: State): boolean {
+/** What the records, the headers, and what is in the log say of chains. */
+export function chainView({ records, headers, frontier, voidReason }: KnownChains): ChainView {
+  const seqOf = ({ replica, incarnation }: Chain): number =>
+    frontier.head(replica, incarnation)?.seq ?? 0;
+  const voidFrom = (chain: Chain): number => {
+    const reason = voidReason(chain);
+    if (reason !== undefined && reason !== "waiting") return seqOf(chain) + 1;
+    const lowest = headers.voidFrom(chain, records);
+    // A void header where another batch counts is one of a fork, which is about to be proven.
+    return lowest > seqOf(chain) ? lowest : Number.POSITIVE_INFINITY;
+  };
+  return {
+    voidFrom,
+    isComplete: (chain) => {
+      const limit = records.limitOf(chain.replica, chain.incarnation);
+      return seqOf(chain) >= Math.min(limit, voidFrom(chain) - 1);
+    },
+    forkOf: (client) => records.forkOf(client),
+  };
+}
+
+/** As {@link chainView}, of a state. */
+export const stateView = (
+  records: Records,
+  headers: VoidHeaders,
+  { frontier, voids }: Pick<State, "frontier" | "voids">,
+): ChainView =>
+  chainView({
+    records,
+    headers,
+    frontier,
+    voidReason: ({ replica, incarnation }) => voids.get(chainKey(replica, incarnation))?.reason,
+  });
+
+const isVoidUnder = (records: Records, head: Head): boolean =>
+  records.standing(head, head.hash).kind === "void";
+
+/** Whether other batches of the log count under the records and void headers that were taken than did before, or another policy decides. */
+export function changesWhatCounts(
+  before: Records,
+  {
+    records: after,
+    headers: taken,
+  }: { readonly records: Records; readonly headers: readonly unknown[] },
+  state: State,
+  headers: VoidHeaders,
+): boolean {
+  // What waits may have to wait for something else now, or for nothing.
+  if (state.waiting.size > 0 && (before !== after || taken.length > 0)) return true;
   if (before === after) return false;
   if (JSON.stringify(before.space.policy) !== JSON.stringify(after.space.policy)) return true;
-  const cut = state.frontier
-    .heads()
-    .some(({ replica, incarnation, seq }) => seq > after.limitOf(replica, incarnation));
-  if (cut) return true;
+  const heads = state.frontier.heads();
+  // What is pruned counts for good, void or not.
+  if (heads.some((head) => isVoidUnder(after, head) && !isVoidUnder(before, head))) return true;
   const validBefore = new Map(before.space.acts.map(({ id, valid }) => [id, valid]));
+  const voids = [...state.voids.values()];
   const denied = new Set(
-    [...state.voids.values()].flatMap(({ reason, replica }) =>
-      reason === "grant" || reason === "waiting" ? [replica] : [],
-    ),
+    voids.flatMap(({ reason, replica }) => (reason === "grant" ? [replica] : [])),
   );
+  const counted = new Set(heads.map(({ replica }) => replica));
   return after.space.acts.some(({ id, act, valid }) => {
     const was = validBefore.get(id);
-    // A new grant may be what void batches lacked.
-    return was === undefined ? act.kind === "grant" && denied.has(act.device) : was !== valid;
+    if (was !== undefined) return was !== valid;
+    if (act.kind !== "grant") return false;
+    // A new grant may be what void batches lacked; one that has no effect may speak against what was not covered so far.
+    return valid ? denied.has(act.device) || headers.hasOf(act.device) : counted.has(act.device);
   });
+}
+
+/** Some of a chain is known to be void. */
+export function addVoidChain(documents: Documents, { replica, incarnation }: Chain): void {
+  documents.voids.addChain(clientOf(replica, incarnation), { replica, incarnation });
+}
+
+/** A batch that does not count was appended to the log, and ends what counts of its chain. */
+export function keepVoid(
+  { voids, documents }: State,
+  { header: { replica, incarnation } }: Pick<ParsedBatch, "header">,
+  reason: VoidReason,
+): void {
+  const chain = chainKey(replica, incarnation);
+  const batches = (voids.get(chain)?.batches ?? 0) + 1;
+  voids.set(chain, { replica, incarnation, reason, batches });
+  addVoidChain(documents, { replica, incarnation });
+}
+
+/** How many chains have batches that do not count, and how many batches that are. */
+export function voidCounts({ voids }: State): {
+  readonly voidChains: number;
+  readonly voidBatches: number;
+} {
+  const voidBatches = [...voids.values()].reduce((sum, { batches }) => sum + batches, 0);
+  return { voidChains: voids.size, voidBatches };
 }
 
 /** A state as a checkpoint at a log position, with the newest stored batch of each chain, and where the documents' states are. */
@@ -120,9 +196,12 @@ export class StateBuilder {
   readonly #frontier: Frontier;
   readonly #documents: Documents;
   readonly #voids = new Map<string, VoidChain>();
+  readonly #view: ChainView;
   /** Batches behind one that was void when they came, and counts now; with their positions. */
   #waiting = new Map<HeaderHash, readonly [batch: ParsedBatch, position: number]>();
-  readonly #waitingFor = new Set<HeaderHash>();
+  readonly #waitingFor = new Set<HeaderHash | number>();
+  /** Void headers that were gone through and have nothing behind them that is waited for. */
+  readonly #closed = new Set<HeaderHash>();
   /** Batches that count though their header alone was here once. */
   readonly #arrived: Set<HeaderHash>;
   readonly #ownVoid: number[];
@@ -143,11 +222,12 @@ export class StateBuilder {
     this.#frontier = Frontier.of(checkpoint?.heads ?? [], checkpoint?.unnamed ?? []);
     this.#arrived = new Set(checkpoint?.arrived);
     this.#ownVoid = [...(checkpoint?.ownVoid ?? [])];
-    for (const { header } of headers.values()) this.#addClient(header);
+    this.#view = stateView(records, headers, { frontier: this.#frontier, voids: this.#voids });
+    for (const header of headers.values()) addVoidChain(this.#documents, header);
     for (const { reason, batches, head } of checkpoint?.voids ?? []) {
       const { replica, incarnation } = head;
       this.#voids.set(chainKey(replica, incarnation), { replica, incarnation, reason, batches });
-      this.#addClient(head);
+      addVoidChain(this.#documents, head);
       this.#observe(head.hlc);
     }
     this.#observe(this.#frontier.maxHlc);
@@ -157,13 +237,7 @@ export class StateBuilder {
     if (hlc > this.#maxHlc) this.#maxHlc = hlc;
   }
 
-  /** Whether no batch so far waits for one that is not here. */
-  isSettled(): boolean {
-    this.#retryWaiting();
-    return this.#waiting.size === 0;
-  }
-
-  /** The next batch of the log. Throws `STORE_CORRUPT` when it can't be applied though it counts. */
+  /** The next batch of the log. */
   add(batch: ParsedBatch, position: number): void {
     this.#batches++;
     this.#bytes += batch.bytes.length;
@@ -179,9 +253,8 @@ export class StateBuilder {
       return;
     }
     const parts = this.#open(batch);
-    const lacked = this.#isOwn(batch) ? undefined : lackedRole(batch, parts, this.#records);
-    if (lacked !== undefined) {
-      this.#skip(batch, position, "grant");
+    if (typeof parts === "string") {
+      this.#skip(batch, position, parts);
       return;
     }
     if (this.#headers.get(batch.hash) !== undefined) this.#arrived.add(batch.hash);
@@ -197,6 +270,7 @@ export class StateBuilder {
       if (waiting.size === 0) return;
       this.#waiting = new Map();
       this.#waitingFor.clear();
+      this.#closed.clear();
       for (const [{ header }] of waiting.values()) {
         this.#voids.delete(chainKey(header.replica, header.incarnation));
       }
@@ -225,33 +299,38 @@ export class StateBuilder {
     return header.replica === this.#self;
   }
 
-  #addClient(chain: Chain): void {
-    this.#documents.voids.addChain(clientOf(chain.replica, chain.incarnation), chain);
-  }
-
   /** Nothing of a chain counts behind a batch that does not. */
   #reasonAgainst(batch: ParsedBatch): VoidReason | undefined {
     const { header, hash } = batch;
     const earlier = this.#voids.get(chainKey(header.replica, header.incarnation));
     if (earlier !== undefined) return earlier.reason;
     const standing = this.#records.standing(header, hash);
-    if (standing.kind === "void" && (standing.reason !== "grant" || !this.#isOwn(batch))) {
-      return standing.reason;
-    }
+    if (standing.kind === "void") return standing.reason;
     // What this device wrote itself past its grant waits elsewhere, not here.
     if (standing.kind !== "counts" && !this.#isOwn(batch)) return "grant";
     return this.#isWaiting(header.deps) ? "waiting" : undefined;
   }
 
-  /** A dependency was void when the batch came, which had its header suffice, and counts now. */
+  /** A batch that is named, or is behind void ones that are, had its header suffice when this one came, and counts now. */
   #isWaiting(deps: readonly HeaderHash[]): boolean {
-    if (this.#headers.size === 0) return false;
-    const missing = deps.filter((dep) => {
-      const header = this.#headers.get(dep);
-      return header !== undefined && !this.#arrived.has(dep) && !isVoid(this.#records, header);
-    });
-    for (const dep of missing) this.#waitingFor.add(dep);
-    return missing.length > 0 || deps.some((dep) => this.#waiting.has(dep));
+    if (this.#headers.size === 0 && this.#waiting.size === 0) return false;
+    let waits = false;
+    const seen = new Set(deps);
+    for (const name of seen) {
+      if (this.#closed.has(name)) continue;
+      const header = this.#headers.get(name);
+      if (this.#waiting.has(name)) waits = true;
+      else if (header === undefined || this.#arrived.has(name)) continue;
+      else if (isVoid(this.#records, this.#view, header)) {
+        for (const next of namedBy(header)) seen.add(next);
+      } else {
+        this.#waitingFor.add(name);
+        waits = true;
+      }
+    }
+    if (!waits)
+      for (const name of seen) if (this.#headers.get(name) !== undefined) this.#closed.add(name);
+    return waits;
   }
 
   #skip(batch: ParsedBatch, position: number, reason: VoidReason): void {
@@ -263,16 +342,30 @@ export class StateBuilder {
       this.#waiting.set(batch.hash, [batch, position]);
       return;
     }
-    this.#addClient({ replica, incarnation });
+    addVoidChain(this.#documents, { replica, incarnation });
     if (this.#isOwn(batch)) this.#ownVoid.push(position);
   }
 
-  #open({ header, bodies }: ParsedBatch): readonly Part[] {
+  /**
+   * Its parts; or why it does not count. Other things counted when it came, and where it built on what was void, nobody
+   * could look at that part of it.
+   */
+  #open(batch: ParsedBatch): readonly Part[] | VoidReason {
+    const { header, bodies, hash } = batch;
     const after = this.#frontier.head(header.replica, header.incarnation)?.hlc ?? (0 as Hlc);
-    const rich = this.#documents.openRich(chainView(this.#records, this.#frontier));
+    const rich = this.#documents.openRich(this.#view);
     const opened = openParts(header, bodies, after, rich);
-    return opened.kind === "parts"
-      ? opened.parts
-      : corrupt("holds a batch that can't be applied", opened);
+    switch (opened.kind) {
+      case "refused":
+        return "content";
+      case "missing":
+        this.#waitingFor.add(opened.operation.client);
+        return "waiting";
+      case "parts": {
+        const isLater = this.#records.standing(header, hash).kind === "later";
+        const lacks = !isLater && lackedRole(batch, opened.parts, this.#records) !== undefined;
+        return lacks ? "grant" : opened.parts;
+      }
+    }
   }
 }

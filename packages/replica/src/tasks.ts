@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What goes into the committer's queues, and what comes of it. */
 import type { Hlc, ReceiveOutcome, WriteReceipt } from "@ctxmesh/model";
-import type { ParsedBatch } from "./checks.ts";
+import { unpackedOf } from "./checks.ts";
+import type { BatchSource, CheckedBatch, ParsedBatch } from "./checks.ts";
 import type { ChangedKey } from "./documents.ts";
 import type { ParsedHeader } from "./evidence.ts";
 import type { Head } from "./layout.ts";
@@ -13,7 +14,7 @@ import type { Sized } from "./work-queue.ts";
 export interface AppliedBatch {
   readonly bytes: Uint8Array;
   /** What was given to `receive` with it. */
-  readonly source: object | undefined;
+  readonly source: BatchSource | undefined;
   readonly head: Head;
   readonly origin: "local" | "remote";
   /** Facts in the batch. */
@@ -21,6 +22,18 @@ export interface AppliedBatch {
   /** HLC of its first fact. */
   readonly firstHlc: Hlc;
   readonly changed: readonly ChangedKey[];
+}
+
+/** What is told of a batch with its head, and with the keys that it changed. */
+export function appliedOf(
+  { bytes, source, parts }: CheckedBatch,
+  head: Head,
+  origin: AppliedBatch["origin"],
+  changed: readonly ChangedKey[],
+): AppliedBatch {
+  const records = parts.flatMap((part) => (part.kind === "facts" ? part.frame.records : []));
+  const firstHlc = records[0]?.hlc ?? head.hlc;
+  return { bytes, source, head, origin, facts: records.length, firstHlc, changed };
 }
 
 /** Records took effect; `changed` are the keys whose answer is another one now, because what counts has changed. */
@@ -44,11 +57,26 @@ export interface WriteTask extends Sized {
 /** A received batch, and whom to tell. */
 export interface ReceiveTask extends Sized {
   readonly batch: ParsedBatch;
+  readonly unpacked: number;
+  /** A peer gave it as the answer to what was missing. */
+  readonly wanted?: boolean;
   /** It came out of the hold: its signature is verified and nobody waits for its outcome. */
   readonly released: boolean;
   readonly resolve: (outcome: ReceiveOutcome) => void;
   readonly reject: (error: unknown) => void;
 }
+
+const ignore = (): void => undefined;
+
+/** A batch that comes out of the hold. */
+export const releasedTask = (batch: ParsedBatch): ReceiveTask => ({
+  batch,
+  size: batch.bytes.length,
+  unpacked: unpackedOf(batch),
+  released: true,
+  resolve: ignore,
+  reject: ignore,
+});
 
 /** Records and headers that were handed in, and whom to tell. */
 export interface RecordsTask extends RecordBytes {

@@ -9,7 +9,12 @@ export interface Chain {
 
 /** What is known of chains. */
 export interface ChainView {
-  /** Whether all that can count of a chain is here; a chain without a limit that has void batches is taken to be. */
+  /**
+   * The lowest seq of a chain, behind all of it that counts here, whose header is known to be void: in a chain nothing
+   * counts behind what does not. Infinity when there is none.
+   */
+  voidFrom(chain: Chain): number;
+  /** Whether all that can count of a chain is here: up to its limit, or below a batch that is void. Never so for one that has no end. */
   isComplete(chain: Chain): boolean;
   /** The chain of a Yjs client id, if it is proven to fork. */
   forkOf(client: number): Chain | undefined;
@@ -27,12 +32,12 @@ export interface VoidPart {
  * too, part by part; without this it would wait for them for ever.
  */
 export class VoidContent {
-  /** Chains with void batches, by their Yjs client id. */
+  /** Chains with batches that are void or were, by their Yjs client id. */
   readonly #chains = new Map<number, Chain>();
   /** The first void part by document and client. */
   readonly #parts = new Map<string, VoidPart>();
 
-  /** A chain has void batches: what is not here of its client, once the part that counts is, never comes. */
+  /** A chain has void batches: as long as it has, what is not here of its client, once the part that counts is, never comes. */
   addChain(client: number, chain: Chain): void {
     this.#chains.set(client, chain);
   }

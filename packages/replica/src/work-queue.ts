@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { LIMITS } from "@ctxmesh/model";
+import { LIMITS, MeshError } from "@ctxmesh/model";
 
 /** What a queue has to know of its items. */
 export interface Sized {
   /** About the memory it holds. */
   readonly size: number;
+  /** What the bodies of a received batch unpack to at most, in bytes. */
+  readonly unpacked?: number;
 }
 
 /** A first-in-first-out queue, bounded in number (`LIMITS.queuedBatches`) and memory (`LIMITS.queuedBytes`). */
@@ -22,19 +24,36 @@ export class WorkQueue<T extends Sized> {
     return this.#items.length >= LIMITS.queuedBatches || this.#bytes + size > LIMITS.queuedBytes;
   }
 
+  /** Throws `LIMIT_EXCEEDED`, saying what is too much of, when an item of this size has no room. */
+  assertRoom(size: number, what: string): void {
+    if (!this.isFull(size)) return;
+    throw new MeshError(
+      "LIMIT_EXCEEDED",
+      `${String(this.#items.length)} ${what} are waiting for the store; the limit is ${String(LIMITS.queuedBatches)} or ${String(LIMITS.queuedBytes)} bytes`,
+      { remedy: `wait until earlier ${what} are done` },
+    );
+  }
+
   /** Adds an item; the caller asks {@link isFull} first where the item may be turned away. */
   push(item: T): void {
     this.#items.push(item);
     this.#bytes += item.size;
   }
 
-  /** Removes and returns the oldest items: `count` at most, and up to `LIMITS.groupBytes`, but one at least. */
+  /**
+   * Removes and returns the oldest items: `count` at most, up to `LIMITS.groupBytes` and `LIMITS.groupUnpackedBytes`, but
+   * one at least.
+   */
   take(count: number): readonly T[] {
     let bytes = 0;
+    let unpacked = 0;
     let taken = 0;
-    for (const { size } of this.#items) {
-      if (taken >= count || (taken > 0 && bytes + size > LIMITS.groupBytes)) break;
+    for (const { size, unpacked: more = 0 } of this.#items) {
+      const isFull =
+        bytes + size > LIMITS.groupBytes || unpacked + more > LIMITS.groupUnpackedBytes;
+      if (taken >= count || (taken > 0 && isFull)) break;
       bytes += size;
+      unpacked += more;
       taken++;
     }
     this.#bytes -= bytes;

@@ -275,6 +275,19 @@ describe("a checkpoint", () => {
     expect(replica.retention().prunedBatches).toBe(0);
   });
 
+  test("is made on closing when few batches hold much", async () => {
+    const random = createSeededRandom(4);
+    const text = (): string =>
+      Buffer.from(random.bytes(LIMITS.valueBytes * 0.7)).toString("base64");
+    const store = createMemoryStore();
+    const replica = await open({ store });
+    for (let i = 0; i * LIMITS.valueBytes < 2 * LIMITS.checkpointBytesAtClose; i++) {
+      await replica.put(DOC, [{ key: String(i), value: text() }]);
+    }
+    await replica.close();
+    expect(await readAtOpening(store)).toBe(0);
+  });
+
   test("is made on closing when that spares the next opening much", async () => {
     const chain = forgeChain(LIMITS.checkpointBatchesAtClose);
     for (const [length, read] of [

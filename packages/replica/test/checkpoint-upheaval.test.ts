@@ -27,14 +27,20 @@ import {
 import type { Device, Forged } from "./mesh.ts";
 import { readsOf } from "./upheaval.ts";
 
-const [manager, other] = [deviceOf(6), deviceOf(7)];
+const [manager, other, fifth] = [deviceOf(6), deviceOf(7), deviceOf(8)];
 const space = spaceWith([
   [us, "write"],
   [writer, "write"],
   [other, "write"],
+  [fifth, "write"],
   [manager, "manage"],
 ]);
 const all = { upTo: () => Number.POSITIVE_INFINITY, beforeMs: Number.POSITIVE_INFINITY };
+
+const ofOurs = ({ replica }: { readonly replica: string }): number => (replica === us.key ? 9 : 0);
+
+const edit = async (replica: Replica, text: string): Promise<unknown> =>
+  replica.edit(DOC, (roots) => roots.text("notes").insert(roots.text("notes").length, text));
 
 const revoke = (author: Device, device: Device, standing: readonly Forged[] = []): Space =>
   revokeDevice(space, author.signer, {
@@ -89,9 +95,12 @@ describe("void batches", () => {
     expect(replica.get(DOC, "forged")?.value).toBe(3);
     expect(readsOf(replica)).toEqual(readsOf(full));
     await replica.verify();
-    // They lie before the base, and go with the next pruning.
-    expect(await replica.prune(all)).toMatchObject({ batches: 3 });
-    expect(replica.retention()).toMatchObject({ prunedBatches: 4, stale: [] });
+    // They lie before the base, and go with what is behind it; but not before they may, and nothing before them.
+    expect(await replica.prune(all)).toMatchObject({ batches: 0 });
+    await replica.put(DOC, [{ key: "own", value: 2 }]);
+    expect(await replica.prune({ ...all, upTo: ofOurs })).toMatchObject({ batches: 0 });
+    expect(await replica.prune(all)).toMatchObject({ batches: 4 });
+    expect(replica.retention()).toMatchObject({ prunedBatches: 5, stale: [] });
     await replica.close();
     const last = await again(store);
     expect(readsOf(last.replica)).toEqual(readsOf(last.full));
@@ -106,9 +115,8 @@ describe("void batches", () => {
     );
     await add(replica, revoke(creator, writer));
     await replica.put(DOC, [{ key: "own", value: 1 }]);
-    const upTo = ({ replica: device }: { replica: string }): number => (device === us.key ? 9 : 0);
-    expect(await replica.prune({ ...all, upTo })).toMatchObject({ batches: 1 });
-    expect(await replica.prune({ ...all, upTo })).toMatchObject({ batches: 0 });
+    expect(await replica.prune({ ...all, upTo: ofOurs })).toMatchObject({ batches: 1 });
+    expect(await replica.prune({ ...all, upTo: ofOurs })).toMatchObject({ batches: 0 });
   });
 });
 
@@ -168,9 +176,31 @@ describe("a batch that waits", () => {
   });
 });
 
+test("what came though its header alone was here once is waited for by nobody, also when it lies before a checkpoint", async () => {
+  const [one, two] = forgeChain(2, { space }) as [Forged, Forged];
+  const source = await open({ space });
+  await receive(source, [one.bytes, two.bytes]);
+  const store = new FullStore();
+  const replica = await open({ space, store, device: other });
+  await add(replica, revoke(manager, writer, [one]));
+  await receive(replica, [one.bytes, forge({ space, device: us, deps: [two.hash] }).bytes]);
+  await replica.addHeaders(await source.signedHeaders(two.hash));
+  await replica.addRecords({});
+  // Whoever named it is void itself, so that nothing is rebuilt when it comes.
+  await add(replica, revoke(creator, us));
+  await add(replica, revoke(creator, manager));
+  expect(await receive(replica, [two.bytes])).toEqual(["accepted"]);
+  await replica.checkpoint();
+  const names = forge({ space, device: fifth, deps: [two.hash] });
+  expect(await receive(replica, [names.bytes])).toEqual(["accepted"]);
+  const before = readsOf(replica);
+  await replica.close();
+  const next = await again(store, other);
+  expect(readsOf(next.replica)).toEqual(before);
+  expect(readsOf(next.full)).toEqual(before);
+});
+
 test("what builds on void content is void, also when it comes after a checkpoint, and so is what follows it", async () => {
-  const edit = async (replica: Replica, text: string): Promise<unknown> =>
-    replica.edit(DOC, (roots) => roots.text("notes").insert(roots.text("notes").length, text));
   const author = await open({ space, device: writer });
   const follower = await open({ space, device: other });
   const [written, followed] = [applied(author, "local"), applied(follower, "local")];

@@ -11,7 +11,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FullStore } from "./full-store.ts";
 import { DAY_MS, START_MS, open } from "./mesh.ts";
-import { DEVICES, Upheaval, action, docOf, readsOf } from "./upheaval.ts";
+import { DEVICES, Upheaval, action, docOf, firstRandom, readsOf } from "./upheaval.ts";
 import type { Action, Node } from "./upheaval.ts";
 
 type Step =
@@ -50,7 +50,11 @@ async function compare(history: Upheaval<FullStore>, node: Node<FullStore>): Pro
   const { stale } = node.replica.retention();
   expect(node.replica.degraded()).toHaveLength(stale.length);
   if (stale.length > 0) return false;
-  const full = await history.open(node.device, await node.store.withoutCheckpoints(), 7);
+  const full = await history.open(
+    node.device,
+    await node.store.withoutCheckpoints(),
+    createSeededRandom(7),
+  );
   await full.replica.addRecords({});
   expect(readsOf(node.replica)).toEqual(readsOf(full.replica));
   await node.replica.verify();
@@ -97,7 +101,7 @@ test("a replica with checkpoints and a pruned log reads as one without, whatever
   const happen = async (steps: readonly Step[], seed: number): Promise<void> => {
     const history = new Upheaval<FullStore>(seed * 100_000 + 100);
     for (const [i, device] of DEVICES.entries()) {
-      history.nodes.push(await history.open(device, new FullStore(), 10_000 + i));
+      history.nodes.push(await history.open(device, new FullStore(), firstRandom(i)));
     }
     for (const each of steps) {
       await take(history, each);

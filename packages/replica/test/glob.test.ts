@@ -49,6 +49,21 @@ describe("a pattern", () => {
     );
   });
 
+  test("of more characters than one number has bits is matched like a short one", () => {
+    const unit = fc.constantFrom("a", "ab", "/", "*", "**", "a".repeat(31));
+    const pattern = fc.array(unit, { minLength: 1, maxLength: 12 }).map((parts) => parts.join(""));
+    const fill = fc.constantFrom("", "a", "b/", "aa");
+    fc.assert(
+      fc.property(pattern, fill, fc.boolean(), (text, filling, cut) => {
+        const whole = text.replaceAll(/\*+/gu, filling);
+        const name = cut ? whole.slice(0, -1) : whole;
+        const source = text.replaceAll(/\*+/gu, (stars) => (stars === "*" ? "[^/]*" : ".*"));
+        expect(matches(text, name)).toBe(new RegExp(`^${source}$`, "u").test(name));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
   test("that would take a backtracking matcher for ever is answered", () => {
     const pattern = `${"*a".repeat(LIMITS.keyBytes / 2 - 1)}*b`;
     expect(matches(pattern, "a".repeat(LIMITS.keyBytes))).toBe(false);

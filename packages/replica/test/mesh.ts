@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Devices, spaces, replicas in memory, and batches made by hand. */
-import { encodeBatch, encodeBody, encodeHeader, headerSigningInput } from "@ctxmesh/codec";
+import {
+  encodeBatch,
+  encodeBody,
+  encodeHeader,
+  encodeSignedRecord,
+  headerSigningInput,
+} from "@ctxmesh/codec";
 import type { Header, Role, Section } from "@ctxmesh/codec";
 import { createDeviceSigner, createDeviceVerifier, sha256 } from "@ctxmesh/crypto";
 import { encodeFrame } from "@ctxmesh/facts";
@@ -81,6 +87,14 @@ export const spaceWith = (roles: readonly (readonly [Device, Role])[]): Space =>
       }),
     emptySpace(),
   );
+
+/** The acts that `after` has and `before` has not. */
+export const actsSince = (before: Space, after: Space): Uint8Array[] => {
+  const known = new Set(before.acts.map(({ id }) => id));
+  return after.acts
+    .filter(({ id }) => !known.has(id))
+    .map(({ record }) => encodeSignedRecord(record));
+};
 
 export const space: Space = spaceWith([
   [us, "write"],

@@ -10,15 +10,16 @@ import { createMemoryStore } from "@ctxmesh/testing";
 import type { MemoryStore } from "@ctxmesh/testing";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { unaccounted } from "./mesh.ts";
-import { DEVICES, Upheaval, action, stateOf } from "./upheaval.ts";
+import { incarnationOf, unaccounted } from "./mesh.ts";
+import { DEVICES, Upheaval, action, firstRandom, stateOf } from "./upheaval.ts";
 import type { AcknowledgedPut, Action } from "./upheaval.ts";
 
 /** What a device that may still write was told is written, and is not there. */
 const lost = (replica: Replica, puts: Iterable<AcknowledgedPut>): readonly AcknowledgedPut[] =>
   [...puts].filter(
     ({ device, doc, key, value }) =>
-      !replica.space.revocations.has(device.key) &&
+      // Neither revoked nor forked out: what it writes next counts.
+      replica.limitOf(device.key, incarnationOf(0)) === Number.POSITIVE_INFINITY &&
       !replica
         .candidates(doc, key)
         .some((candidate) => candidate.writer === device.key && candidate.value === value),
@@ -27,7 +28,7 @@ const lost = (replica: Replica, puts: Iterable<AcknowledgedPut>): readonly Ackno
 async function happen(steps: readonly Action[], seed: number): Promise<void> {
   const history = new Upheaval<MemoryStore>(seed * 100_000 + 100);
   for (const [i, device] of DEVICES.entries()) {
-    history.nodes.push(await history.open(device, createMemoryStore(), 10_000 + i));
+    history.nodes.push(await history.open(device, createMemoryStore(), firstRandom(i)));
   }
   for (const step of steps) await history.run(step);
   await history.heal();

@@ -16,6 +16,7 @@
 import { existsSync } from "node:fs";
 import { open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
 import type { Space } from "@ctxmesh/membership";
 import { MeshError, toMeshError } from "@ctxmesh/model";
@@ -84,7 +85,8 @@ async function attempt(
   const keys =
     provider === undefined ? undefined : await openVault({ ...deps, store, provider, acceptPlain });
   const vault = keys ?? createPlainVault();
-  const replica = await Replica.open({ ...deps, store, vault, space, signer: device, verifier });
+  const parts = { store, vault, space, signer: device, verifier };
+  const replica = await Replica.open({ ...deps, ...parts, rest: async () => setImmediate() });
   opening.defer(async () => replica.close());
   stack.use(opening.move());
   return { device, verifier, store, vault, keys, replica };

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A whole mesh in virtual time: the real cores over virtual ports, with faults, checkers, and a trace to compare runs by. */
+export { INVARIANTS, createCheckers } from "./checkers/all.ts";
+export type { Invariant } from "./checkers/all.ts";
 export { Dice } from "./dice.ts";
 export { DiskImage } from "./disk-image.ts";
 export type { DiskEntry } from "./disk-image.ts";
@@ -19,6 +21,8 @@ export type {
 } from "./plan.ts";
 export { FAULT_KINDS } from "./random-faults.ts";
 export type { FaultKind } from "./random-faults.ts";
+export { minimise } from "./minimise.ts";
+export type { Minimised, MinimiseOptions } from "./minimise.ts";
 export { randomPlan } from "./random-plan.ts";
 export type { PlanOptions } from "./random-plan.ts";
 export { renderReportHtml } from "./report/html.ts";

@@ -29,6 +29,8 @@ export interface PlanOptions {
   /** Which kinds of faults there are. */
   readonly faults?: readonly FaultKind[];
   readonly signatures?: "stub" | "real";
+  /** How much more rarely than usual anything is done and goes wrong; default: 1. */
+  readonly calm?: number;
 }
 
 const RESOLVERS: readonly PolicyRule[] = [
@@ -42,7 +44,7 @@ const RESOLVERS: readonly PolicyRule[] = [
 
 /** The plan of a seed. The same options give the same plan. */
 export function randomPlan(options: PlanOptions): Plan {
-  const { seed, hours = 1, agents = 5, hubs = 2, faults = FAULT_KINDS } = options;
+  const { seed, hours = 1, agents = 5, hubs = 2, faults = FAULT_KINDS, calm = 1 } = options;
   const dice = new Dice(`plan ${String(seed)}`);
   const nodes = drawNodes(dice.fork("nodes"), agents, hubs);
   const links = drawLinks(dice.fork("links"), nodes);
@@ -50,9 +52,9 @@ export function randomPlan(options: PlanOptions): Plan {
   const hostile = ["rogue-1", "rogue-2"];
   const scene = { nodes, links, hostile, safetyMs };
   const steps = [
-    ...drawWork(dice.fork("work"), scene),
-    ...drawMembers(dice.fork("members"), scene),
-    ...along(dice.fork("faults"), safetyMs, FAULT_EVERY_MS, (own) =>
+    ...drawWork(dice.fork("work"), scene, calm),
+    ...drawMembers(dice.fork("members"), scene, calm),
+    ...along(dice.fork("faults"), safetyMs, FAULT_EVERY_MS * calm, (own) =>
       faults.length === 0 ? [] : drawFault(own, own.pick(faults), scene),
     ),
   ].toSorted((a, b) => a.atMs - b.atMs);
@@ -133,14 +135,16 @@ function along(
   }
 }
 
-function drawWork(dice: Dice, { nodes, safetyMs }: Scene): PlannedEvent[] {
+function drawWork(dice: Dice, { nodes, safetyMs }: Scene, calm: number): PlannedEvent[] {
   const agents = nodes.filter(({ service }) => service === "agent").map(({ id }) => id);
   const hubs = nodes.filter(({ service }) => service === "hub").map(({ id }) => id);
   return [
     ...agents.flatMap((node) =>
-      along(dice.fork(node), safetyMs, WORK_EVERY_MS, (own) => [drawWrite(own, node, agents)]),
+      along(dice.fork(node), safetyMs, WORK_EVERY_MS * calm, (own) => [
+        drawWrite(own, node, agents),
+      ]),
     ),
-    ...along(dice.fork("reads"), safetyMs, WORK_EVERY_MS / 2, (own) => [
+    ...along(dice.fork("reads"), safetyMs, (WORK_EVERY_MS * calm) / 2, (own) => [
       {
         do: "read",
         node: own.pick(nodes).id,
@@ -150,7 +154,7 @@ function drawWork(dice: Dice, { nodes, safetyMs }: Scene): PlannedEvent[] {
       },
     ]),
     ...hubs.flatMap((node) =>
-      along(dice.fork(node), safetyMs, SEAL_EVERY_MS, () => [{ do: "seal", node }]),
+      along(dice.fork(node), safetyMs, SEAL_EVERY_MS * calm, () => [{ do: "seal", node }]),
     ),
   ];
 }
@@ -176,14 +180,18 @@ function drawWrite(dice: Dice, node: string, agents: readonly string[]): Step {
   return dice.chance(0.3) ? { ...put, confidence: dice.int(0, 10) / 10 } : put;
 }
 
-function drawMembers(dice: Dice, { nodes, hostile, safetyMs }: Scene): PlannedEvent[] {
+function drawMembers(
+  dice: Dice,
+  { nodes, hostile, safetyMs }: Scene,
+  calm: number,
+): PlannedEvent[] {
   const devices = nodes.filter(({ service }) => service === "agent").map(({ id }) => id);
   const lapsed = nodes.flatMap(({ id: device, grantMs = LONG_MS }): PlannedEvent[] => {
     const atMs = grantMs + dice.int(0, LAPSE_MS);
     const node = dice.pick(nodes).id;
     return atMs < safetyMs ? [{ do: "renew", node, device, forMs: LONG_MS, atMs }] : [];
   });
-  const others = along(dice, safetyMs, MEMBER_EVERY_MS, (own) => {
+  const others = along(dice, safetyMs, MEMBER_EVERY_MS * calm, (own) => {
     const node = own.pick(nodes).id;
     const kind = own.float();
     if (kind < 0.4) {

@@ -3,6 +3,7 @@
 import { toHex } from "@ctxmesh/model";
 import { Cluster } from "./cluster.ts";
 import { strike } from "./faults.ts";
+import type { SimNode } from "./node.ts";
 import { isFault, isMemberStep } from "./plan.ts";
 import type { Plan, PlannedEvent } from "./plan.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -47,6 +48,8 @@ export interface RunResult {
 export interface RunOptions {
   readonly checkers?: readonly Checker[];
   readonly wrap?: Collaborators;
+  /** While all heals, each agent writes now and then until a hub has acknowledged it; the run lasts until then. */
+  readonly probe?: boolean;
   /** Gets the trace, some lines at a time. */
   readonly onTrace?: (lines: string) => void;
 }
@@ -66,9 +69,11 @@ class Run {
   readonly #trace: Trace;
   readonly #cluster: Cluster;
   readonly #violations: Violation[] = [];
+  readonly #probes: boolean;
 
-  constructor(plan: Plan, { checkers = [], wrap = {}, onTrace }: RunOptions) {
+  constructor(plan: Plan, { checkers = [], wrap = {}, probe = false, onTrace }: RunOptions) {
     this.#plan = plan;
+    this.#probes = probe && plan.nodes.some(({ service }) => service === "hub");
     this.#checkers = checkers;
     const seconds = (plan.safetyMs + HEAL_MS) / 1_000;
     this.#scheduler = new Scheduler(seconds * plan.nodes.length * EVENTS_PER_SECOND);
@@ -173,11 +178,12 @@ class Run {
     }
     let loss = false;
     for (;;) {
+      const unanswered = this.#probe(since);
       await this.#scheduler.runUntil(this.#scheduler.nowMs + LOOK_MS, this.#settled);
       const passedMs = this.#scheduler.nowMs - since;
       if (!this.#isSound()) return passedMs;
       this.#renew();
-      const difference = differenceOf(cluster);
+      const difference = differenceOf(cluster) ?? unanswered;
       if (difference === undefined) return passedMs;
       if (!loss && passedMs >= ACCEPT_LOSS_MS) {
         loss = true;
@@ -185,6 +191,26 @@ class Run {
       }
       if (passedMs >= HEAL_MS) throw new Error(`not equal after healing: ${difference}`);
     }
+  }
+
+  /** Has each agent write that no hub has answered since then; says which, if there is one. */
+  #probe(sinceMs: number): string | undefined {
+    if (!this.#probes) return undefined;
+    const answered = new Set<string>();
+    for (const { node, atMs, receipt } of this.#cluster.acknowledged.toReversed()) {
+      if (atMs < sinceMs) break;
+      if (receipt.acknowledged !== "local") answered.add(node);
+    }
+    let waiting: string | undefined;
+    for (const node of this.#cluster.nodes) {
+      const { id, kind, device } = node;
+      if (kind === "hub" || answered.has(id) || !isMember(this.#cluster, node)) continue;
+      waiting ??= `${id} gets no acknowledgement`;
+      const value = this.#scheduler.nowMs;
+      const probe = { do: "put", node: id, doc: "probe", key: id, value, ack: "hub" } as const;
+      if (node.process?.replica.space.revocations.has(device) !== true) work(this.#cluster, probe);
+    }
+    return waiting;
   }
 
   /** Batches that wait for a grant get one. */
@@ -221,17 +247,20 @@ class Run {
   }
 }
 
+/** Whether all other nodes that are up would talk to a node. */
+const isMember = ({ nodes }: Cluster, node: SimNode): boolean =>
+  nodes.every(
+    (other) => other === node || other.process === undefined || other.welcomes(node.device),
+  );
+
 /** In what the members of the space differ, or what has not come to rest; undefined when all is equal. */
 function differenceOf(cluster: Cluster): string | undefined {
   let first: readonly [string, string] | undefined;
   for (const node of cluster.nodes) {
-    const { id, process, device } = node;
+    const { id, process } = node;
     if (process === undefined) return `${id} is not up`;
     const { replica } = process;
-    const isMember = cluster.nodes.every(
-      (other) => other === node || other.process === undefined || other.welcomes(device),
-    );
-    if (!isMember) continue;
+    if (!isMember(cluster, node)) continue;
     if (replica.degraded().length > 0) return `${id} is degraded`;
     // Held batches may stay: of a hostile device's chain a part may have reached nobody.
     const state = `${toHex(replica.recordsDigest())} ${toHex(replica.frontierDigest())}`;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Channel } from "@ctxmesh/model";
+import type { BatchSource } from "@ctxmesh/replica";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
 import { initialState } from "./session-state.ts";
 import type { SessionState } from "./session-state.ts";
@@ -12,9 +13,12 @@ export const RECORDS_IN_PUSHES = 32;
 export const CONFIRMATIONS_IN_PUSHES = 32;
 
 /** A session on its channel: its state, what is on the way out, and when reading has to wait. */
-export class LiveSession {
+export class LiveSession implements BatchSource {
   readonly channel: Channel;
   readonly openedMs: number;
+  readonly charge: BatchSource["charge"];
+  /** Whether both ends have greeted, now or before it was closed. */
+  wasOpen = false;
   state: SessionState;
   /** Refusals that count against the remote. */
   refusals = 0;
@@ -28,8 +32,10 @@ export class LiveSession {
   #queuedBytes = 0;
   #resume: (() => void) | undefined;
 
-  constructor(channel: Channel, openedMs: number) {
+  /** `charge` charges the session's device for the batches that it brings. */
+  constructor(channel: Channel, openedMs: number, charge: BatchSource["charge"]) {
     this.channel = channel;
+    this.charge = charge;
     this.state = { ...initialState, believes: channel.remote.role === "hub" };
     this.openedMs = openedMs;
   }

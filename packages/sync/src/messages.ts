@@ -101,6 +101,8 @@ export type SyncMessage =
 
 /** Bytes of a digest as it is told: the first half, enough to notice a difference that is then looked into. */
 export const DIGEST_BYTES = 16;
+/** The shortest span has 54 bytes and 5 items; nothing else in a message is shorter for its items. */
+const BYTES_PER_ITEM = 8;
 const VERSION = 2;
 /** The hash in a head of a chain of which nothing counts. */
 export const NO_HASH: string = "0".repeat(32);
@@ -258,7 +260,10 @@ function actsOf(items: readonly CborValue[]): SyncMessage {
 
 /** Parses an untrusted message. Throws `PROTOCOL_VIOLATION`, `FORMAT_INVALID` or `LIMIT_EXCEEDED`. */
 export function decodeMessage(bytes: Uint8Array): SyncMessage {
-  const items = arrayOf(decodeCbor(bytes, LIMITS.syncMessageBytes, "sync message"), 5);
+  const items = arrayOf(
+    decodeCbor(bytes, LIMITS.syncMessageBytes, "sync message", BYTES_PER_ITEM),
+    5,
+  );
   const only = (): CborValue | undefined => tupleOf(items, 2)[1];
   switch (uintOf(items[0], 0)) {
     case 0:

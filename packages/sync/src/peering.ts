@@ -29,7 +29,11 @@ export interface PeeringOptions {
     refused: { readonly code: string; readonly message: string },
   ) => void;
   readonly violation: (session: LiveSession, reason: string) => void;
+  /** What has to be awaited before more may be taken of the session's remote, if its budget is used up. */
+  readonly affordable: (session: LiveSession) => Promise<void> | undefined;
 }
+
+const NOTHING_ADDED = { added: 0, refused: [] } as const;
 
 /** Bytes of an `acts` message besides its records, and of each of them besides its content. */
 const FRAME_BYTES = 64;
@@ -72,6 +76,7 @@ export class Peering {
   async handle(session: LiveSession, event: SessionEvent): Promise<void> {
     const { state, effects } = step(session.state, event, this.#options.view);
     session.state = state;
+    session.wasOpen ||= state.phase === "open";
     for (const effect of effects) await this.#perform(session, effect);
   }
 
@@ -98,7 +103,10 @@ export class Peering {
         await this.#serveHeaders(session, effect.hashes);
         return;
       case "add-headers":
-        await session.admit(this.#options.replica.addHeaders(effect.headers), RECORDS_IN_PUSHES);
+        await session.admit(
+          this.#options.replica.addHeaders(effect.headers, session),
+          RECORDS_IN_PUSHES,
+        );
         return;
       case "vouch":
         this.#vouch(session, effect.message);
@@ -157,7 +165,12 @@ export class Peering {
   }
 
   async #addRecords(session: LiveSession, effect: EffectOf<"add-records">): Promise<void> {
-    const { added, refused } = await this.#options.replica.addRecords(effect.records);
+    const { acts, proofs } = effect.records;
+    // Nothing is what an answer mostly holds, and would be looked for among all acts.
+    const { added, refused } =
+      acts.length + proofs.length === 0
+        ? NOTHING_ADDED
+        : await this.#options.replica.addRecords({ acts, proofs });
     for (const one of refused) this.#options.refusedRecord(session, one);
     await this.handle(session, { type: "records-added", added, more: effect.more });
   }
@@ -165,14 +178,16 @@ export class Peering {
   async #serveHeaders(session: LiveSession, hashes: readonly HeaderHash[]): Promise<void> {
     const found: Uint8Array[] = [];
     let bytes = 0;
-    for (const hash of hashes) {
-      const headers = await this.#options.replica.signedHeaders(hash);
+    for (const [i, hash] of hashes.entries()) {
+      const pause = i === 0 ? undefined : this.#options.affordable(session);
+      if (pause !== undefined) await pause;
+      const headers = await this.#options.replica.signedHeaders(hash, session);
       found.push(...headers);
       bytes += sizeOf(headers);
       if (bytes > LIMITS.syncChunkBytes || found.length >= MAX_HEADERS) break;
     }
-    // What is cut off is wanted next, since the rest names it.
-    const headers = fitting(found.slice(0, MAX_HEADERS), LIMITS.syncChunkBytes);
+    // What is cut off is wanted next, since the rest names it. Before a header there may be a whole batch that explains it.
+    const headers = fitting(found.slice(0, MAX_HEADERS), 2 * LIMITS.syncChunkBytes);
     this.#send(session, { type: "headers", headers });
   }
 
@@ -180,7 +195,17 @@ export class Peering {
     session: LiveSession,
     { batches, probing }: EffectOf<"deliver">,
   ): Promise<void> {
-    const outcomes = await Promise.all(batches.map(async (batch) => this.#receive(session, batch)));
+    const receiving: Promise<ReceiveOutcome>[] = [];
+    for (const batch of batches) {
+      const pause = receiving.length === 0 ? undefined : this.#options.affordable(session);
+      if (pause !== undefined) await pause;
+      if (session.isClosed) return;
+      const outcome = this.#receive(session, batch);
+      // It is looked at below, and must not count as unhandled until then.
+      outcome.catch(() => undefined);
+      receiving.push(outcome);
+    }
+    const outcomes = await Promise.all(receiving);
     const accepted = outcomes.some(({ kind }) => kind === "accepted");
     const settled =
       probing || !accepted ? outcomes.flatMap((outcome, i) => settledBy(outcome, batches[i])) : [];

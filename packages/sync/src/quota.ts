@@ -5,7 +5,10 @@
  * nothing it sends is lost.
  *
  * A device has one budget over all of its channels, so that connecting again brings no fresh one. The unit of
- * work is the check of a signature, about 0.1 ms. The node has one budget of checks for all devices.
+ * work is the check of a signature, about 0.1 ms. The node has one budget for all devices, of the work that batches make.
+ *
+ * A message is charged in steps, each as soon as it is known, so that nothing that costs us time is free: its bytes before
+ * they are parsed; then what its kind makes us do; then what the bodies of its batches unpack to, before they are; then what was in them.
  */
 import { LIMITS } from "@ctxmesh/model";
 import type { SyncMessage } from "./messages.ts";
@@ -40,9 +43,9 @@ export class TokenBucket {
   }
 }
 
-/** What a message costs. */
+/** What a message, or a part of it, costs. */
 export interface Cost {
-  /** Signatures to check. */
+  /** Signatures to check, and bodies to open: what the node has a budget for. */
   readonly checks: number;
   /** Those, and other work in the same unit. */
   readonly work: number;
@@ -55,12 +58,22 @@ const LOOK = 16;
 const SERVE = 16;
 /** Reading up to a thousand headers one by one. */
 const SERVE_HEADERS = 128;
+/** Going over all acts, to see what of an answer is new. */
+const TAKE_RECORDS = 32;
 /** Comparing thousands of ids and sending up to a message full of records. */
 const COMPARE = 512;
 /** Ids or heads that are parsed in the time of one check. */
 const ITEMS_PER_CHECK = 16;
 /** Positions that are looked up in the store in the time of one check. */
 const LOOK_UPS_PER_CHECK = 4;
+/** Chains that a remote has told of that are gone over in the time of one check. */
+const CHAINS_PER_CHECK = 1_024;
+/** Bytes of a message that are parsed in that time, so long as it has few items (see `messages.ts`). */
+const PARSED_PER_CHECK = 16_384;
+/** Bytes that are unpacked and parsed in that time; the least, 1 MiB of long values, takes some 20 ms. */
+const UNPACKED_PER_CHECK = 4_096;
+/** Facts that are checked and applied in that time. */
+const FACTS_PER_CHECK = 64;
 
 /** What a message costs in checks, and in other work. */
 function workOf(message: SyncMessage): readonly [checks: number, other: number] {
@@ -70,7 +83,7 @@ function workOf(message: SyncMessage): readonly [checks: number, other: number] 
     case "batches":
       return [message.batches.length, 1];
     case "acts":
-      return [message.acts.length + 2 * message.proofs.length, 1];
+      return [message.acts.length + 2 * message.proofs.length, TAKE_RECORDS];
     case "headers":
       return [message.headers.length, 1];
     case "heads":
@@ -93,10 +106,35 @@ function workOf(message: SyncMessage): readonly [checks: number, other: number] 
   }
 }
 
-/** The cost of a message that was `bytes` long. */
-export function costOf(message: SyncMessage, bytes: number): Cost {
+/** Messages after which all that the remote has told is gone over, for what is to be pulled. */
+const SURVEYED: ReadonlySet<SyncMessage["type"]> = new Set([
+  "hello",
+  "digest",
+  "heads",
+  "have",
+  "batches",
+  "acts",
+]);
+
+/** The cost of a message that was `bytes` long, before it is parsed. */
+export const costOfBytes = (bytes: number): Cost => ({
+  checks: 0,
+  work: Math.floor(bytes / PARSED_PER_CHECK),
+  bytes,
+});
+
+/** The cost of a message besides its bytes, from a remote that has told of so many chains. */
+export function costOf(message: SyncMessage, chains: number): Cost {
   const [checks, other] = workOf(message);
-  return { checks, work: checks + other, bytes };
+  const survey = SURVEYED.has(message.type) ? chains / CHAINS_PER_CHECK : 0;
+  return { checks, work: checks + other + survey, bytes: 0 };
+}
+
+/** The cost of opening a batch, as `BatchSource` is told it. What is small is in the check of its signature. */
+export function costOfOpening(opened: { readonly bytes: number; readonly items: number }): Cost {
+  const checks =
+    Math.floor(opened.bytes / UNPACKED_PER_CHECK) + Math.floor(opened.items / FACTS_PER_CHECK);
+  return { checks, work: checks, bytes: 0 };
 }
 
 /** The budgets of one device. */

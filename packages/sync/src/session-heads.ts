@@ -40,8 +40,7 @@ export function hear(
   heads: readonly ChainHead[],
   view: LocalView,
 ): SessionState {
-  const { settled, recent } = state.said;
-  const full = settled.size + recent.size + heads.length > MAX_SAID;
+  const full = state.said.size + heads.length > MAX_SAID;
   const taken = full
     ? heads.filter((head) => entryOf(state.said, chainKey(head)) !== undefined)
     : heads;

@@ -2,12 +2,13 @@
 import { decodeBatch } from "@ctxmesh/codec";
 import type { Channel, Clock, Logger, PeerStatus, ReceiveOutcome } from "@ctxmesh/model";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
+import type { BatchSource } from "@ctxmesh/replica";
 import { Confirmations } from "./confirmations.ts";
 import { decodeMessage } from "./messages.ts";
 import type { Chain, ChainHead } from "./messages.ts";
 import { LiveSession } from "./live-session.ts";
 import { Peering } from "./peering.ts";
-import { Quotas, costOf } from "./quota.ts";
+import { Quotas, costOf, costOfBytes, costOfOpening } from "./quota.ts";
 import { Bars, RefusalLog, isBlamed } from "./refusal-log.ts";
 import type { Refused } from "./refusal-log.ts";
 import { isInSync } from "./session-heads.ts";
@@ -70,6 +71,12 @@ export class SyncNode {
   readonly #quotas: Quotas;
   readonly #refusals: RefusalLog;
   readonly #bars = new Bars();
+  /** Whoever sent what came by broadcast, which is charged to nobody but the node. */
+  readonly #broadcasters: BatchSource = {
+    charge: (opened) => {
+      this.#quotas.chargeNode(costOfOpening(opened).checks);
+    },
+  };
   /** Sessions whose budget is used up, in the order in which they began to wait. */
   readonly #waiting = new Set<LiveSession>();
   readonly #stopListening: readonly (() => void)[];
@@ -101,8 +108,9 @@ export class SyncNode {
         this.#refused(session, { ...refused, device: session.device });
       },
       violation: (session, reason) => {
-        logger.warn("peer.violation", { device: session.device, reason });
+        this.#violated(session, reason);
       },
+      affordable: (session) => this.#affordable(session),
     });
     this.#stopListening = [
       replica.onApplied((applied) => {
@@ -124,7 +132,9 @@ export class SyncNode {
       await channel.close(unwelcome).catch(() => undefined);
       return;
     }
-    const session = new LiveSession(channel, clock.now());
+    const session = new LiveSession(channel, clock.now(), (opened) => {
+      this.#quotas.charge(device, costOfOpening(opened));
+    });
     this.#sessions.add(session);
     logger.info("peer.connected", { device, address, role });
     try {
@@ -132,14 +142,15 @@ export class SyncNode {
       for await (const bytes of channel.receive()) {
         await this.#affordable(session);
         if (session.isClosed) break;
+        this.#quotas.charge(device, costOfBytes(bytes.length));
         const message = decodeMessage(bytes);
-        this.#quotas.charge(device, costOf(message, bytes.length));
+        this.#quotas.charge(device, costOf(message, session.state.said.size));
         await this.#peering.handle(session, { type: "message", message });
         if (session.isClosed) break;
       }
     } catch (error) {
       const { code, message } = toMeshError(error);
-      if (VIOLATIONS.has(code)) logger.warn("peer.violation", { device, reason: message });
+      if (VIOLATIONS.has(code)) this.#violated(session, message);
       session.reason ??= message;
     }
     this.#sessions.delete(session);
@@ -185,9 +196,12 @@ export class SyncNode {
     for (const session of this.#sessions) this.#fire(session, { type: "missing", hashes, nowMs });
   }
 
-  /** Waits while the device's budget, or the node's, is used up. Each one waiting takes one message in its turn. */
-  async #affordable(session: LiveSession): Promise<void> {
-    if (this.#quotas.isOpen(session.device)) return;
+  /** What to wait for while the device's budget, or the node's, is used up. Each one waiting takes one message, or one batch of it, in its turn. */
+  #affordable(session: LiveSession): Promise<void> | undefined {
+    return this.#quotas.isOpen(session.device) ? undefined : this.#untilOpen(session);
+  }
+
+  async #untilOpen(session: LiveSession): Promise<void> {
     this.#waiting.add(session);
     await session.waitUntil(() => !this.#waiting.has(session));
     this.#waiting.delete(session);
@@ -200,7 +214,7 @@ export class SyncNode {
   async receiveBroadcast(batch: Uint8Array): Promise<"accept" | "ignore" | "reject"> {
     if (!this.#quotas.nodeIsOpen) return "ignore";
     this.#quotas.chargeNode(1);
-    const outcome = await this.#options.replica.receive(batch);
+    const outcome = await this.#options.replica.receive(batch, this.#broadcasters);
     switch (outcome.kind) {
       case "accepted":
       // A held batch is well signed; peers nearer to what it lacks may need it now.
@@ -224,6 +238,7 @@ export class SyncNode {
         role: channel.remote.role,
         connectedSinceMs: openedMs,
         inSync: isInSync(state, this.#view),
+        ...(channel.remote.security === undefined ? {} : { security: channel.remote.security }),
       }));
   }
 
@@ -337,7 +352,19 @@ export class SyncNode {
     session.refusals++;
     if (session.refusals < MAX_REFUSALS) return;
     session.end("too many refused batches");
-    this.#bars.closed(session.device, nowMs);
-    if (this.isBarred(session.device)) this.#dismissUnwelcome();
+    this.#closedFor(session, nowMs);
+  }
+
+  /** A session is over for what its device has sent, which in the end bars it. */
+  #closedFor({ device }: LiveSession, nowMs: number): void {
+    this.#bars.closed(device, nowMs);
+    if (this.isBarred(device)) this.#dismissUnwelcome();
+  }
+
+  /** The protocol was broken. Before the greeting that may be an honest peer of another version or space, which comes back. */
+  #violated(session: LiveSession, reason: string): void {
+    const { clock, logger } = this.#options;
+    logger.warn("peer.violation", { device: session.device, reason });
+    if (session.wasOpen) this.#closedFor(session, clock.now());
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the sync protocol needs of a replica; `Replica` of `@ctxmesh/replica` satisfies it. */
 import type { DeviceKey, HeaderHash, IncarnationId, ReceiveOutcome, SpaceId } from "@ctxmesh/model";
-import type { ChainSpan } from "@ctxmesh/replica";
+import type { BatchSource, ChainSpan } from "@ctxmesh/replica";
 import { DIGEST_BYTES } from "./messages.ts";
 import type { Chain, ChainHead, ChainSeq } from "./messages.ts";
 import { chainKey, isSameHead } from "./chain-map.ts";
@@ -28,7 +28,7 @@ export interface ReplicaHead extends ChainSeq {
 export interface SyncedBatch {
   readonly bytes: Uint8Array;
   /** What was given to `receive` with it. */
-  readonly source: object | undefined;
+  readonly source: BatchSource | undefined;
   readonly head: ReplicaHead;
   readonly origin: "local" | "remote";
 }
@@ -52,7 +52,7 @@ export interface SyncReplica {
     incarnation: IncarnationId,
     seq: number,
   ): Promise<HeaderHash | undefined>;
-  receive(batch: Uint8Array, source?: object): Promise<ReceiveOutcome>;
+  receive(batch: Uint8Array, source?: BatchSource): Promise<ReceiveOutcome>;
   read(spans: readonly ChainSpan[]): AsyncIterable<ChainSeq & { readonly bytes: Uint8Array }>;
   onApplied(listener: (applied: SyncedBatch) => void): () => void;
   recordIds(): RecordIds;
@@ -64,8 +64,8 @@ export interface SyncReplica {
   }>;
   onRecords(listener: () => void): () => void;
   missing(olderThanMs: number): readonly HeaderHash[];
-  signedHeaders(hash: HeaderHash): Promise<readonly Uint8Array[]>;
-  addHeaders(headers: readonly Uint8Array[]): Promise<void>;
+  signedHeaders(hash: HeaderHash, source?: BatchSource): Promise<readonly Uint8Array[]>;
+  addHeaders(headers: readonly Uint8Array[], source?: BatchSource): Promise<void>;
 }
 
 /** A head as it is told: half of its hash is enough to notice a difference, which the batches then prove. */

@@ -26,6 +26,7 @@ import {
   settle,
   spaceOf,
 } from "./mesh.ts";
+import type { Node } from "./mesh.ts";
 import { revokeAt } from "./members.ts";
 import { HASH, PEER, bytesLeft, createScene, helloOf, warnings, zeros } from "./scene.ts";
 
@@ -88,6 +89,54 @@ describe("a peer that breaks the protocol is closed at once and named once", () 
     expect(node.sync.peers()).toEqual([]);
     expect(node.replica.counters().received).toBe(0);
     await expect(channel.send(zeros(1))).rejects.toMatchObject({ code: "CLOSED" });
+  });
+});
+
+describe("a peer that breaks the protocol", () => {
+  const device = deviceOf(PEER).key;
+  /** A message as large as they may be, and dear to decode. */
+  const bomb = zeros(LIMITS.syncMessageBytes).fill(0xa0);
+  bomb.set([0x82, 4, 0x9a, 0, 0x0f, 0xff, 0xf9]);
+  const attempt = async (node: Node, greet: boolean): Promise<void> => {
+    const { channel, ended } = face(node, PEER);
+    if (greet) await channel.send(encodeMessage(helloOf(node)));
+    await channel.send(bomb).catch(() => undefined);
+    await ended;
+  };
+
+  test("is barred after the third closing, as for refused batches", async () => {
+    const { node } = await createScene();
+    for (let closing = 1; closing <= 3; closing++) {
+      expect(node.sync.isBarred(device)).toBe(false);
+      await attempt(node, true);
+    }
+    expect(node.sync.isBarred(device)).toBe(true);
+    expect(node.sync.peers()).toEqual([]);
+  });
+
+  test("before it has greeted may be of another version, and is not barred", async () => {
+    const { node } = await createScene();
+    for (let closing = 1; closing <= 9; closing++) await attempt(node, false);
+    expect(node.sync.isBarred(device)).toBe(false);
+    expect(warnings(node)).toEqual(Array<string>(9).fill("peer.violation"));
+  });
+
+  test("pays for the bytes: after some hundred messages it is read no further", async () => {
+    const { node } = await createScene();
+    let read = 0;
+    for (; read < 1_000; read++) {
+      let isOver = false;
+      attempt(node, false)
+        .finally(() => {
+          isOver = true;
+        })
+        .catch(() => undefined);
+      for (let i = 0; i < 4; i++) await settle();
+      if (!isOver) break;
+    }
+    expect(read).toBeGreaterThan(16);
+    expect(read).toBeLessThanOrEqual(LIMITS.peerBatchBurst / 64 + 1);
+    await node.sync.stop();
   });
 });
 

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Goal: a remote has only so much on its way into the replica, and what becomes of it decides what is done next. */
+import { parseIncarnationId } from "@ctxmesh/model";
 import type { ReceiveOutcome } from "@ctxmesh/model";
 import { COMPARE_SOON_MS } from "@ctxmesh/sync";
 import type { SyncMessage } from "@ctxmesh/sync";
 import { expect, test } from "vitest";
-import { settle } from "./mesh.ts";
+import { deviceOf, settle } from "./mesh.ts";
 import { faceStub } from "./stub.ts";
 
 const NONE = new Uint8Array(16);
+/** A head that the node lacks, of a device that may write. */
+const HEAD = {
+  replica: deviceOf(1).key,
+  incarnation: parseIncarnationId("0".repeat(32)),
+  seq: 1,
+  hash: "1".repeat(32),
+};
 
 test.each<[SyncMessage, number]>([
   [{ type: "push", batch: new Uint8Array(300) }, 256],
-  [{ type: "acts", acts: [], proofs: [], more: false, records: NONE }, 8],
+  [{ type: "acts", acts: [NONE], proofs: [], more: false, records: NONE }, 8],
 ])(
   "$0.type: a bounded number waits, and each that is settled makes room for one",
   async (message, most) => {
@@ -33,6 +41,23 @@ test.each<[SyncMessage, number]>([
     expect(waiting).toHaveLength(most + 3);
   },
 );
+
+test("records without any are not handed over, and are answered as if they had been", async () => {
+  let taken = 0;
+  const { sent, send } = await faceStub({
+    addRecords: async () => {
+      taken++;
+      return Promise.resolve({ added: 0, refused: [] });
+    },
+  });
+  const records = new Uint8Array(16);
+  await send({ type: "digest", digest: records, records });
+  await send({ type: "have", heads: [HEAD] });
+  expect(sent.messages.map(({ type }) => type)).not.toContain("pull");
+  await send({ type: "acts", acts: [], proofs: [], more: false, records });
+  expect(sent.messages.map(({ type }) => type)).toContain("pull");
+  expect(taken).toBe(0);
+});
 
 test.each([
   ["missing", true],
@@ -58,7 +83,7 @@ test.each([
   const { sent, send, pass } = await faceStub({
     addRecords: async () => Promise.resolve({ added: 0, refused: [{ code, message: "no" }] }),
   });
-  const message = { type: "acts", acts: [], proofs: [], more: false, records: NONE } as const;
+  const message = { type: "acts", acts: [NONE], proofs: [], more: false, records: NONE } as const;
   for (let i = 0; i < 20; i++) await send(message).catch(() => undefined);
   const before = sent.messages.length;
   await pass(10_000);

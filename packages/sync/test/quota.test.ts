@@ -12,7 +12,7 @@ import { createVirtualClock } from "@ctxmesh/testing";
 import type { VirtualClock } from "@ctxmesh/testing";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Quotas, TokenBucket, costOf } from "../src/quota.ts";
+import { Quotas, TokenBucket, costOf, costOfBytes, costOfOpening } from "../src/quota.ts";
 import { batchesOf } from "./members.ts";
 import { START_MS, TICK_MS, createNode, face, pass, settle, spaceOf } from "./mesh.ts";
 import type { Node, Sent } from "./mesh.ts";
@@ -109,21 +109,49 @@ describe("what a message costs", () => {
     [{ type: "stored", heads: [] }, 0],
     [{ type: "sealed", heads: [] }, 0],
   ])("is a check for each signature: $type", (message, checks) => {
-    const cost = costOf(message, 77);
-    expect(cost).toMatchObject({ checks, bytes: 77 });
+    const cost = costOf(message, 0);
+    expect(cost).toMatchObject({ checks, bytes: 0 });
     expect(cost.work).toBeGreaterThanOrEqual(Math.max(1, checks));
   });
 
   test("is most for what is cheap to send and dear to answer", () => {
-    const cheap = costOf({ type: "push", batch: bytes }, 1).work;
+    const cheap = costOf({ type: "push", batch: bytes }, 0).work;
     for (const message of [
       { type: "pull", spans: [] },
       { type: "want", hashes: [] },
       { type: "records", acts: [], forks: [] },
       { type: "have", heads: [] },
     ] as const) {
-      expect(costOf(message, 1).work).toBeGreaterThanOrEqual(16 * cheap);
+      expect(costOf(message, 0).work).toBeGreaterThanOrEqual(16 * cheap);
     }
+  });
+
+  test("is more, the more chains a remote has told of, where they are gone over", () => {
+    const have: SyncMessage = { type: "have", heads: [] };
+    const few = costOf(have, 0).work;
+    expect(costOf(have, 65_536).work - few).toBeGreaterThanOrEqual(64);
+    for (const message of [
+      { type: "heads", heads: [] },
+      { type: "batches", batches: [] },
+      { type: "acts", acts: [], proofs: [], more: false, records: bytes },
+      { type: "digest", digest: bytes, records: bytes },
+    ] as const) {
+      expect(costOf(message, 65_536).work - costOf(message, 0).work).toBe(64);
+    }
+    expect(costOf({ type: "push", batch: bytes }, 65_536).work).toBe(1);
+  });
+
+  test("is, for its bytes, known before they are parsed", () => {
+    const cost = costOfBytes(LIMITS.syncMessageBytes);
+    expect(cost).toMatchObject({ checks: 0, bytes: LIMITS.syncMessageBytes });
+    expect(cost.work).toBeGreaterThanOrEqual(64);
+  });
+
+  test("is, for a batch, what its bodies unpack to and what is in them; a small one costs its check alone", () => {
+    const cost = costOfOpening({ bytes: LIMITS.bodyBytes, items: 10_000 });
+    expect(cost.checks).toBe(cost.work);
+    expect(cost.work).toBeGreaterThanOrEqual(256 + 156);
+    expect(costOfOpening({ bytes: 1_000, items: 10 }).work).toBe(0);
   });
 });
 
@@ -277,11 +305,15 @@ test("a catch-up of 10,000 batches and an agent's 1,000 writes a second go throu
 
 test("ten agents that write 1,000 batches a second each are within the node's budget, in any order", () => {
   const quotas = new Quotas(START_MS);
-  const push = costOf({ type: "push", batch: new Uint8Array(400) }, 420);
+  const push = costOf({ type: "push", batch: new Uint8Array(400) }, 0);
   const word = costOf({ type: "have", heads: [] }, 200);
   for (let ms = 0; ms < 30_000; ms += TICK_MS) {
     for (let agent = 0; agent < 10; agent++) {
-      for (let i = 0; i < 50; i++) quotas.charge(`agent-${String(agent)}`, push);
+      for (let i = 0; i < 50; i++) {
+        for (const cost of [costOfBytes(420), push, costOfOpening({ bytes: 600, items: 10 })]) {
+          quotas.charge(`agent-${String(agent)}`, cost);
+        }
+      }
       quotas.charge(`agent-${String(agent)}`, word);
       expect(quotas.isOpen(`agent-${String(agent)}`)).toBe(true);
     }

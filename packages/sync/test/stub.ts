@@ -35,7 +35,7 @@ export async function faceStub(parts: Partial<SyncReplica>): Promise<Faced> {
     addRecords: async (records) => real.addRecords(records),
     onRecords: (listener) => real.onRecords(listener),
     missing: (olderThanMs) => real.missing(olderThanMs),
-    signedHeaders: async (hash) => real.signedHeaders(hash),
+    signedHeaders: async (hash, source) => real.signedHeaders(hash, source),
     addHeaders: async (headers) => real.addHeaders(headers),
     ...parts,
   };

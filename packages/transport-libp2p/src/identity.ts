@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Device keys as PeerIds, and the multiaddrs of a configuration. */
-import { MeshError, toHex } from "@ctxmesh/model";
+import { LIMITS, MeshError, toHex } from "@ctxmesh/model";
 import type { PeerId } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import type { Multiaddr } from "@multiformats/multiaddr";
@@ -19,6 +19,28 @@ export function deviceOfAddress(address: Multiaddr): string | undefined {
   return id === undefined ? undefined : deviceOf(peerIdFromString(id));
 }
 
+/** The TCP addresses among these, each once, sorted, `LIMITS.addressesPerPeer` of them; with an id when one is given. */
+export function dialable(addresses: readonly Multiaddr[], peerId?: PeerId): Multiaddr[] {
+  const sockets = addresses.filter(isTcp).map(socketOf);
+  const id = peerId === undefined ? "" : `/p2p/${peerId.toString()}`;
+  return [...new Set(sockets)]
+    .toSorted()
+    .slice(0, LIMITS.addressesPerPeer)
+    .map((socket) => multiaddr(socket + id));
+}
+
+/** Whether an address is of a host and a TCP port, and at most the id behind them. */
+function isTcp(address: Multiaddr): boolean {
+  const [host, transport, peer, ...rest] = address.getComponents();
+  return (
+    host !== undefined &&
+    HOST_PROTOCOLS.includes(host.name) &&
+    transport?.name === "tcp" &&
+    (peer === undefined || peer.name === "p2p") &&
+    rest.length === 0
+  );
+}
+
 /** An address without its `/p2p/` part, as text; equal for equal sockets. */
 export function socketOf(address: Multiaddr): string {
   return address.toString().replace(/\/p2p\/[^/]+$/u, "");
@@ -31,16 +53,9 @@ export function socketOf(address: Multiaddr): string {
 export function parseAddress(text: string, use: "listen" | "peers"): Multiaddr {
   try {
     const address = multiaddr(text);
-    const [host, transport, peer, ...rest] = address.getComponents();
-    const wellFormed =
-      host !== undefined &&
-      HOST_PROTOCOLS.includes(host.name) &&
-      transport?.name === "tcp" &&
-      (peer === undefined || (use === "peers" && peer.name === "p2p")) &&
-      rest.length === 0;
-    if (wellFormed && (peer === undefined || deviceOfAddress(address) !== undefined)) {
-      return address;
-    }
+    const named = address.getComponents().some(({ name }) => name === "p2p");
+    const fits = !named || (use === "peers" && deviceOfAddress(address) !== undefined);
+    if (isTcp(address) && fits) return address;
   } catch (error) {
     throw invalidAddress(text, use, error);
   }

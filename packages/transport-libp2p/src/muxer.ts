@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The stream multiplexer: yamux, made safe against a connection that closes while a stream is being opened. */
-import type { StreamMuxer, StreamMuxerFactory } from "@libp2p/interface";
+import type { MessageStream, StreamMuxer, StreamMuxerFactory } from "@libp2p/interface";
 import { yamux } from "@libp2p/yamux";
 import type { YamuxMuxerInit } from "@libp2p/yamux";
 
 /**
  * Yamux opens a stream with a frame that it sends from a microtask of its own. When the connection has closed by
  * then, sending throws where nobody can catch it, so a peer that accepts a connection and cuts it at once could end
- * the process. Here such a frame is dropped: the close of the connection, which follows, ends the stream.
+ * the process. Here such a frame is dropped: the close of the connection, which follows, ends the stream. `onMuxer` is told
+ * of each connection.
  */
-export function createMuxer(init: YamuxMuxerInit): () => StreamMuxerFactory {
+export function createMuxer(
+  init: YamuxMuxerInit,
+  onMuxer: (muxer: StreamMuxer, connection: MessageStream) => void = () => undefined,
+): () => StreamMuxerFactory {
   const createFactory = yamux(init);
   return () => {
     const factory = createFactory();
@@ -27,6 +31,7 @@ export function createMuxer(init: YamuxMuxerInit): () => StreamMuxerFactory {
             throw error;
           }
         };
+        onMuxer(muxer, connection);
         return muxer;
       },
     };

@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The libp2p node: its parts and their settings. */
-import { noise } from "@chainsafe/libp2p-noise";
+import type { Logger } from "@ctxmesh/model";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { GossipSub } from "@libp2p/gossipsub";
 import { identify } from "@libp2p/identify";
-import type { ConnectionGater, Libp2p, PrivateKey, ServiceMap } from "@libp2p/interface";
+import type { ConnectionGater, Libp2p, PeerInfo, PrivateKey, ServiceMap } from "@libp2p/interface";
+import type { MulticastDNSComponents } from "@libp2p/mdns";
 import { ping } from "@libp2p/ping";
+import { preSharedKey } from "@libp2p/pnet";
 import { tcp } from "@libp2p/tcp";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
+import type { CreateEncrypter } from "./handshakes.ts";
 import { gossipService } from "./gossip.ts";
+import type { KeepAlive } from "./keep-alive.ts";
+import { LocalDiscovery } from "./local-discovery.ts";
 import { createMuxer } from "./muxer.ts";
 
 /** The services of a node that the transport uses. */
 export interface Services extends ServiceMap {
   readonly pubsub: GossipSub;
+  /** Where the local network is searched. */
+  readonly local?: LocalDiscovery;
 }
 
 /** Received bytes of one stream that may be on their way; also the most one stream holds while it is paused. */
@@ -27,6 +34,13 @@ export interface NodeOptions {
   readonly listen: readonly Multiaddr[];
   readonly gater: ConnectionGater;
   readonly topic: string;
+  readonly handshakes: CreateEncrypter[];
+  /** The network key's file. */
+  readonly networkKey: Uint8Array | undefined;
+  /** Told of peers on the local network, which is not searched when absent. */
+  readonly onHint: ((peer: PeerInfo) => void) | undefined;
+  readonly keepAlive: KeepAlive;
+  readonly logger: Logger;
 }
 
 /** Creates a node that is not started. */
@@ -37,15 +51,24 @@ export async function createNode(options: NodeOptions): Promise<Libp2p<Services>
     nodeInfo: { userAgent: "ctxmesh" },
     addresses: { listen: options.listen.map(String) },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: options.handshakes,
     streamMuxers: [
-      createMuxer({
-        streamOptions: {
-          maxStreamWindowSize: STREAM_WINDOW_BYTES,
-          maxReadBufferLength: LIMITS.channelBufferBytes,
+      createMuxer(
+        {
+          enableKeepAlive: false,
+          streamOptions: {
+            maxStreamWindowSize: STREAM_WINDOW_BYTES,
+            maxReadBufferLength: LIMITS.channelBufferBytes,
+          },
         },
-      }),
+        (muxer, connection) => {
+          options.keepAlive.watch(muxer, connection);
+        },
+      ),
     ],
+    ...(options.networkKey === undefined
+      ? {}
+      : { connectionProtector: preSharedKey({ psk: options.networkKey }) }),
     connectionGater: options.gater,
     connectionManager: {
       // Counted per source address: a whole site behind one gateway must be able to come back at once.
@@ -53,13 +76,27 @@ export async function createNode(options: NodeOptions): Promise<Libp2p<Services>
       maxIncomingPendingConnections: 50,
       maxConnections: MAX_CONNECTIONS,
       dialTimeout: 3_000,
-      addressDialTimeout: 1_500,
+      // So that a link that comes back in the midst of a dial is met by the next one within 2 s.
+      addressDialTimeout: 2_500,
       inboundUpgradeTimeout: LIMITS.handshakeMs,
     },
-    // A shorter timeout aborts healthy connections when the event loop is busy.
-    connectionMonitor: { pingInterval: 5_000, pingTimeout: { minTimeout: 15_000 } },
-    services: { identify: identify(), ping: ping(), pubsub: gossipService(options.topic) },
+    // It opens a stream for every ping, busy or not; KeepAlive notices sooner and costs less.
+    connectionMonitor: { enabled: false },
+    services: {
+      identify: identify(),
+      ping: ping(),
+      pubsub: gossipService(options.topic),
+      ...localDiscovery(options),
+    },
   });
+}
+
+/** The service that searches the local network, if it is wanted. */
+function localDiscovery({ onHint, logger }: NodeOptions): {
+  readonly local?: (components: MulticastDNSComponents) => LocalDiscovery;
+} {
+  if (onHint === undefined) return {};
+  return { local: (components) => new LocalDiscovery(components, { onHint, logger }) };
 }
 
 /**

@@ -5,6 +5,7 @@ import { LIMITS } from "@ctxmesh/model";
 import type { Connection, Stream } from "@libp2p/interface";
 import { StreamChannel } from "./channel.ts";
 import { deviceOf } from "./identity.ts";
+import { securityOf } from "./security.ts";
 
 /** The protocol id of a channel's stream. */
 export const SYNC_PROTOCOL = "/ctxmesh/sync/2.0.0";
@@ -14,6 +15,8 @@ export interface PeerChannelsOptions {
   /** Our own device key, hex. */
   readonly self: string;
   readonly isMember: (device: string) => boolean;
+  /** Whether a connection is protected well enough to open a channel over it. */
+  readonly isSettled: (connection: Connection) => boolean;
   readonly onChannel: (channel: Channel) => void;
   readonly logger: Logger;
 }
@@ -39,7 +42,9 @@ export class PeerChannels {
 
   /** Opens the channel over a connection if that is ours to do and there is none. Never rejects. */
   async open(device: string, connection: Connection): Promise<void> {
-    if (this.#options.self >= device || this.has(device) || this.#opening.has(device)) return;
+    const { self, isSettled } = this.#options;
+    if (self >= device || this.has(device) || this.#opening.has(device)) return;
+    if (!isSettled(connection)) return;
     this.#opening.add(device);
     try {
       const signal = AbortSignal.timeout(LIMITS.handshakeMs);
@@ -93,10 +98,17 @@ export class PeerChannels {
     const { logger, onChannel } = this.#options;
     const { direction } = connection;
     const address = connection.remoteAddr.toString();
-    const channel = new StreamChannel(stream, { device, address, direction, role: "agent" });
+    const security = securityOf(connection);
+    const channel = new StreamChannel(stream, {
+      device,
+      address,
+      direction,
+      role: "agent",
+      ...(security === undefined ? {} : { security }),
+    });
     this.#channels.set(device, channel);
     void this.#forgetWhenClosed(device, channel);
-    logger.info("channel.opened", { device, address, direction });
+    logger.info("channel.opened", { device, address, direction, ...security });
     onChannel(channel);
   }
 

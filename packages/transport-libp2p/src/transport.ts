@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The `Transport` port over libp2p, and gossip beside it. */
-import type { Channel, Clock, Logger, SpaceId, Transport } from "@ctxmesh/model";
+import type { Channel, ChannelSecurity, Clock, Logger, SpaceId, Transport } from "@ctxmesh/model";
 import { LIMITS, MeshError, toHex } from "@ctxmesh/model";
 import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
-import type { Connection, IdentifyResult, Libp2p } from "@libp2p/interface";
+import type { Connection, Libp2p, PeerInfo } from "@libp2p/interface";
 import type { Multiaddr } from "@multiformats/multiaddr";
-import { multiaddr } from "@multiformats/multiaddr";
 import { Admission } from "./admission.ts";
+import type { Discovery, PeerMemory } from "./discovery.ts";
 import type { BroadcastHandler, Gossip } from "./gossip.ts";
-import { deviceOf, parseAddress, socketOf } from "./identity.ts";
-import type { Services } from "./node.ts";
+import { deviceOf, parseAddress } from "./identity.ts";
+import { KeepAlive } from "./keep-alive.ts";
+import type { NodeOptions, Services } from "./node.ts";
 import { PeerChannels, SYNC_PROTOCOL } from "./peer-channels.ts";
+import { parseNetworkKey } from "./network-key.ts";
+import { Security, securityOf } from "./security.ts";
+import type { SecurityPolicy } from "./security.ts";
 import { Supervisor } from "./supervisor.ts";
 
 const SEED_BYTES = 32;
@@ -26,6 +30,14 @@ export interface Libp2pTransportOptions {
   /** Multiaddrs to keep connected, with or without `/p2p/<id>`. */
   readonly peers: readonly string[];
   readonly space: SpaceId;
+  /** Which key exchange will do; default `prefer-pq`. */
+  readonly security?: SecurityPolicy;
+  /** Text of a `swarm.key` file: only nodes with the same key connect. */
+  readonly networkKey?: string;
+  /** Whether to look for members on the local network, and to answer those who do, by multicast DNS. */
+  readonly mdns?: boolean;
+  /** Where the addresses of members are kept across restarts. */
+  readonly memory?: PeerMemory;
   /** Whether a device, hex, may connect; asked for each connection, each channel and each second. */
   readonly isMember: (device: string) => boolean;
   readonly clock: Clock;
@@ -41,6 +53,8 @@ export interface ConnectedPeer {
   readonly address: string;
   /** By our clock, Unix milliseconds. */
   readonly connectedSinceMs: number;
+  /** What protects the connection. */
+  readonly security?: ChannelSecurity;
 }
 
 /** A transport that can broadcast, too. */
@@ -60,8 +74,9 @@ export interface Libp2pTransport extends Transport {
 }
 
 /**
- * Creates a transport over TCP, Noise and yamux for the members of one space. Throws `CONFIG_INVALID`
- * for a malformed address and `KEY_INVALID` for a seed that is not 32 bytes.
+ * Creates a transport over TCP, TLS or Noise, and yamux for the members of one space. Throws `CONFIG_INVALID`
+ * for a malformed address, `KEY_INVALID` for a seed that is not 32 bytes and for a malformed network key, and
+ * `POLICY_REFUSED` where the policy can't be met.
  */
 export function createLibp2pTransport(options: Libp2pTransportOptions): Libp2pTransport {
   if (options.seed.length !== SEED_BYTES) {
@@ -72,7 +87,18 @@ export function createLibp2pTransport(options: Libp2pTransportOptions): Libp2pTr
   }
   const listen = options.listen.map((text) => parseAddress(text, "listen"));
   const peers = options.peers.map((text) => parseAddress(text, "peers"));
-  return new MeshTransport(options, listen, peers);
+  const networkKey =
+    options.networkKey === undefined ? undefined : parseNetworkKey(options.networkKey);
+  const security = new Security(options.security ?? "prefer-pq", options.logger);
+  return new MeshTransport(options, { listen, peers, networkKey, security });
+}
+
+/** What was read from the options. */
+interface Settings {
+  readonly listen: readonly Multiaddr[];
+  readonly peers: readonly Multiaddr[];
+  readonly networkKey: Uint8Array | undefined;
+  readonly security: Security;
 }
 
 /** All that lives from start to stop. */
@@ -82,12 +108,13 @@ interface Running {
   readonly channels: PeerChannels;
   readonly supervisor: Supervisor;
   readonly gossip: Gossip;
+  readonly discovery: Discovery;
+  readonly keepAlive: KeepAlive;
 }
 
 class MeshTransport implements Libp2pTransport {
   readonly #options: Libp2pTransportOptions;
-  readonly #listen: readonly Multiaddr[];
-  readonly #peers: readonly Multiaddr[];
+  readonly #settings: Settings;
   readonly #connectedSince = new Map<string, number>();
   /** Since when a connection is half working, on the clock of `performance.now()`. */
   readonly #sickSince = new Map<string, number>();
@@ -95,14 +122,9 @@ class MeshTransport implements Libp2pTransport {
   #starting: Promise<void> | undefined;
   #handler: BroadcastHandler | undefined;
 
-  constructor(
-    options: Libp2pTransportOptions,
-    listen: readonly Multiaddr[],
-    peers: readonly Multiaddr[],
-  ) {
+  constructor(options: Libp2pTransportOptions, settings: Settings) {
     this.#options = options;
-    this.#listen = listen;
-    this.#peers = peers;
+    this.#settings = settings;
   }
 
   start(onChannel: (channel: Channel) => void): Promise<void> {
@@ -122,7 +144,11 @@ class MeshTransport implements Libp2pTransport {
     const running = this.#running;
     this.#running = undefined;
     if (running === undefined) return;
-    await Promise.all([running.supervisor.stop(), running.channels.stop()]);
+    await Promise.all([
+      running.supervisor.stop(),
+      running.channels.stop(),
+      running.discovery.stop(),
+    ]);
     await running.node.stop();
     this.#starting = undefined;
   }
@@ -140,11 +166,15 @@ class MeshTransport implements Libp2pTransport {
 
   peers(): readonly ConnectedPeer[] {
     const connections = this.#running?.admission.connections() ?? [];
-    return Array.from(connections, ([device, connection]) => ({
-      device,
-      address: connection.remoteAddr.toString(),
-      connectedSinceMs: this.#connectedSince.get(device) ?? 0,
-    }));
+    return Array.from(connections, ([device, connection]) => {
+      const security = securityOf(connection);
+      return {
+        device,
+        address: connection.remoteAddr.toString(),
+        connectedSinceMs: this.#connectedSince.get(device) ?? 0,
+        ...(security === undefined ? {} : { security }),
+      };
+    });
   }
 
   usesGossip(): boolean {
@@ -157,7 +187,7 @@ class MeshTransport implements Libp2pTransport {
     try {
       running = await this.#build(onChannel);
       const { startNode } = await import("./node.ts");
-      await startNode(running.node, this.#listen);
+      await startNode(running.node, this.#settings.listen);
     } catch (error) {
       this.#starting = undefined;
       throw error;
@@ -165,12 +195,14 @@ class MeshTransport implements Libp2pTransport {
     this.#running = running;
     running.gossip.join();
     running.supervisor.start();
+    await running.discovery.recall();
   }
 
   async #build(onChannel: (channel: Channel) => void): Promise<Running> {
     const { isMember, logger, space } = this.#options;
+    const { peers, security } = this.#settings;
     // libp2p takes about as long to load as all the rest of a node: who starts a transport waits for it, nobody else.
-    const { createNode } = await import("./node.ts");
+    const { Discovery } = await import("./discovery.ts");
     const { Gossip, topicOf } = await import("./gossip.ts");
     const privateKey = await generateKeyPairFromSeed("Ed25519", this.#options.seed);
     const self = toHex(privateKey.publicKey.raw);
@@ -182,35 +214,71 @@ class MeshTransport implements Libp2pTransport {
         supervisor.identified(socket, device);
       },
     });
-    const channels = new PeerChannels({ self, isMember, logger, onChannel });
+    const isConnected = (device: string): boolean => admission.connection(device) !== undefined;
+    const isSettled = (connection: Connection): boolean => security.isSettled(connection);
+    const channels = new PeerChannels({ self, isMember, isSettled, logger, onChannel });
     const topic = topicOf(space);
-    const node = await createNode({
-      privateKey,
-      listen: this.#listen,
-      gater: admission.gater,
-      topic,
-    });
-    const supervisor = new Supervisor(
-      {
-        self,
-        logger,
-        isMember,
-        isConnected: (device) => admission.connection(device) !== undefined,
-        dial: (address, signal) => node.dial(address, { signal }),
-        onTick: () => {
-          this.#lookAfterConnections(running);
-        },
-      },
-      this.#peers,
-    );
+    const onHint = (peer: PeerInfo): void => {
+      discovery.hint(peer);
+    };
+    const keepAlive = new KeepAlive(logger);
+    const parts = { privateKey, gater: admission.gater, topic, keepAlive };
+    const node = await this.#createNode(parts, onHint);
+    const dial = (address: Multiaddr, signal: AbortSignal): Promise<Connection> =>
+      node.dial(address, { signal });
+    const onTick = (): void => {
+      this.#lookAfterConnections(running);
+    };
+    const known = { self, isMember, isConnected, logger };
+    // Beyond that a mesh is sparse, and gossip and sync carry on what comes.
+    const hasEnough = (): boolean => admission.size >= LIMITS.directPeers;
+    const supervisor = new Supervisor({ ...known, hasEnough, dial, onTick }, peers);
     const gossip = new Gossip(node.services.pubsub, topic, () => this.#handler, logger);
-    const running: Running = { node, admission, channels, supervisor, gossip };
+    const { memory } = this.#options;
+    const onLinks = (): void => {
+      keepAlive.probe();
+    };
+    const discovery = new Discovery(node, { ...known, supervisor, memory, onLinks });
+    const running: Running = {
+      node,
+      admission,
+      channels,
+      supervisor,
+      gossip,
+      discovery,
+      keepAlive,
+    };
     await this.#listenToNode(running);
     return running;
   }
 
-  async #listenToNode({ node, admission, channels, supervisor }: Running): Promise<void> {
+  async #createNode(
+    parts: Pick<NodeOptions, "privateKey" | "gater" | "topic" | "keepAlive">,
+    onHint: (peer: PeerInfo) => void,
+  ): Promise<Libp2p<Services>> {
+    const { logger, mdns = false } = this.#options;
+    const { listen, networkKey, security } = this.#settings;
+    const { createNode } = await import("./node.ts");
+    const { createHandshakes } = await import("./handshakes.ts");
+    return createNode({
+      ...parts,
+      listen,
+      handshakes: await createHandshakes(security, parts.privateKey, logger),
+      networkKey,
+      onHint: mdns ? onHint : undefined,
+      logger,
+    });
+  }
+
+  async #listenToNode({
+    node,
+    admission,
+    channels,
+    supervisor,
+    discovery,
+  }: Running): Promise<void> {
     const { clock, logger } = this.#options;
+    const { security } = this.#settings;
     node.addEventListener("connection:open", ({ detail: connection }) => {
       const device = admission.opened(connection);
       if (device === undefined) return;
@@ -233,15 +301,25 @@ class MeshTransport implements Libp2pTransport {
     });
     node.addEventListener("peer:identify", ({ detail }) => {
       const device = deviceOf(detail.peerId);
-      if (device !== undefined) supervisor.learn(device, listenAddresses(detail));
+      if (!security.settle(detail) || device === undefined) return;
+      void channels.open(device, detail.connection);
+      void discovery.met(detail.connection);
     });
+    await discovery.listen();
+    for (const mark of security.marks) {
+      await node.handle(mark, (stream) => {
+        stream.abort(new Error("nothing is spoken here"));
+      });
+    }
     await node.handle(SYNC_PROTOCOL, (stream, connection) => {
       channels.accept(stream, connection);
     });
   }
 
   /** Cuts connections of former members, and those that work only half: the supervisor dials them anew. */
-  #lookAfterConnections({ admission, channels }: Running): void {
+  #lookAfterConnections({ admission, channels, discovery, keepAlive }: Running): void {
+    keepAlive.tick();
+    discovery.tick(Array.from(admission.connections(), ([, connection]) => connection));
     for (const [device, connection] of admission.connections()) {
       if (!this.#options.isMember(device)) {
         void channels.close(device, "no longer a member").finally(() => {
@@ -269,11 +347,4 @@ function hasGossipStream(connection: Connection): boolean {
   return connection.streams.some(
     (stream) => stream.direction === "outbound" && stream.protocol.startsWith("/meshsub/"),
   );
-}
-
-/** The TCP addresses that a peer says it listens on, with its id. */
-function listenAddresses({ listenAddrs, peerId }: IdentifyResult): Multiaddr[] {
-  return listenAddrs
-    .filter((address) => address.getComponents().at(1)?.name === "tcp")
-    .map((address) => multiaddr(`${socketOf(address)}/p2p/${peerId.toString()}`));
 }

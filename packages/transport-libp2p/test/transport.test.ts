@@ -197,7 +197,12 @@ describe("supervision", () => {
     await using b = await startNode({ device: higher, peers: [addressOf(a)] });
     await until("a connection", () => a.transport.peers().length === 1);
     expect(a.transport.peers()).toEqual([
-      { device: b.device.key, address: expect.any(String), connectedSinceMs: 1_700_000_000_000 },
+      {
+        device: b.device.key,
+        address: expect.any(String),
+        connectedSinceMs: 1_700_000_000_000,
+        security: { protocol: "TLS 1.3", keyExchange: "X25519MLKEM768" },
+      },
     ]);
   });
 });

@@ -75,6 +75,7 @@ export interface OpenOptions {
   readonly verifier?: SignatureVerifier;
   readonly clock?: VirtualClock;
   readonly seed?: number;
+  readonly rest?: () => Promise<void>;
 }
 
 const VERIFIER = createDeviceVerifier();
@@ -83,7 +84,7 @@ const VERIFIER = createDeviceVerifier();
 export const openReplica = (
   space: Space,
   { signer }: Device,
-  { verifier = VERIFIER, clock = createVirtualClock(START_MS), seed = 1 }: OpenOptions = {},
+  { verifier = VERIFIER, clock = createVirtualClock(START_MS), seed = 1, rest }: OpenOptions = {},
 ): Promise<Replica> =>
   Replica.open({
     store: createMemoryStore(),
@@ -93,6 +94,7 @@ export const openReplica = (
     clock,
     random: createSeededRandom(seed),
     logger: silentLogger,
+    ...(rest === undefined ? {} : { rest }),
   });
 
 /**

@@ -8,7 +8,7 @@ import { loadConfig } from "../config/load.ts";
 import type { Acceptance, SourceConfig } from "../config/types.ts";
 import { runDaemon } from "../daemon.ts";
 import { retainedMs } from "../config/retain.ts";
-import { readKey, readSpace } from "../files.ts";
+import { readKey, readSmallFile, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
 import { createLogger } from "../logging.ts";
 import { readVersion } from "../version.ts";
@@ -21,18 +21,29 @@ export async function runAgent(configFile: string, accept: Acceptance): Promise<
   await runDaemon(async () => {
     const { mesh, hubs, store: storePath, socket: socketPath } = config;
     const version = readVersion();
-    const [space, { seed: deviceSeed }, protection, sources] = await Promise.all([
+    const [space, { seed: deviceSeed }, protection, sources, networkKey] = await Promise.all([
       readSpace(config.space),
       readKey(config.key, "Ed25519"),
       keyProviderOf(config),
       createSources(config.sources, deps),
+      readNetworkKey(mesh.networkKey),
     ]);
     const keeping = { space, deviceSeed, storePath, ...accept, ...protection };
     const settings = { version, ...keeping, ...retainedMs(config.retain), socketPath };
-    const agent = await createAgent({ ...settings, mesh, hubs, sources }, deps);
+    const agent = await createAgent(
+      { ...settings, mesh: { ...mesh, ...networkKey }, hubs, sources },
+      deps,
+    );
     logger.info("agent.ready", { version, addresses: agent.addresses(), socket: socketPath });
     return agent;
   }, logger);
+}
+
+/** The text in place of the path. */
+async function readNetworkKey(path: string | undefined): Promise<{ readonly networkKey?: string }> {
+  return path === undefined
+    ? {}
+    : { networkKey: await readSmallFile(path, "network key", "KEY_INVALID") };
 }
 
 async function createSources(

@@ -55,6 +55,7 @@ const WHY_VOID: Readonly<Record<NonNullable<ChainReport["reason"]>, string>> = {
   revoked: "beyond what its revocation keeps",
   equivocation: "its chain is forked",
   grant: "its grant has no effect",
+  content: "one of them holds what it must not",
   waiting: "they wait for one that is not here",
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { AckProgress, NodeStatus } from "@ctxmesh/model";
+import type { AckProgress, ChannelSecurity, NodeStatus } from "@ctxmesh/model";
 import { counted, createOutput, formatAge, formatTable, formatTime, shortId } from "../output.ts";
 import type { Output } from "../output.ts";
 import { withClient } from "../socket.ts";
@@ -60,10 +60,15 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
   if (status.digest !== undefined) rows.push(["digest", status.digest]);
   for (const peer of status.peers) {
     const state = peer.inSync ? output.style("green", "in sync") : output.style("yellow", "behind");
-    rows.push(["peer", `${peer.role} ${shortId(peer.device)} ${state} ${peer.address}`]);
+    const security = peer.security === undefined ? "" : `, ${securityOf(peer.security)}`;
+    rows.push(["peer", `${peer.role} ${shortId(peer.device)} ${state} ${peer.address}${security}`]);
   }
   return rows;
 }
+
+/** Such as `TLS 1.3 with X25519MLKEM768`. */
+const securityOf = ({ protocol, keyExchange }: ChannelSecurity): string =>
+  `${protocol} with ${keyExchange}`;
 
 /** How far what was written here has got. */
 function acknowledgedOf({ acknowledged }: NodeStatus, output: Output): readonly string[][] {

@@ -239,6 +239,20 @@ const agent: Schema = {
       {
         listen: multiaddresses("Addresses to listen on; none: only dials."),
         peers: multiaddresses("Agents to keep a connection to."),
+        security: {
+          enum: ["prefer-pq", "require-pq"],
+          description:
+            "prefer-pq: TLS 1.3 with X25519MLKEM768 where both ends have it, else Noise; require-pq: no connection without it.",
+          default: "prefer-pq",
+        },
+        mdns: {
+          type: "boolean",
+          title: "true or false",
+          description:
+            "Find agents on the local network, and be found, by multicast DNS. It tells everybody there this device's key and addresses.",
+          default: false,
+        },
+        networkKey: path("A network key (swarm.key) that all agents share; others can't connect."),
       },
       { default: {} },
     ),

@@ -54,6 +54,12 @@ export interface AgentConfig extends NodeConfig {
     readonly listen: readonly string[];
     /** Multiaddresses of agents to keep a connection to. */
     readonly peers: readonly string[];
+    /** Whether connections may be without a post-quantum key exchange. */
+    readonly security: "prefer-pq" | "require-pq";
+    /** Path of a network key, in the form of a `swarm.key` file. */
+    readonly networkKey?: string;
+    /** Whether agents on the local network find each other by multicast DNS. */
+    readonly mdns: boolean;
   };
   /** WebSocket URLs of hubs to keep a connection to. */
   readonly hubs: readonly string[];

@@ -3,62 +3,50 @@
  * I3: what a node has applied is causally closed. The graph is that of the batches as they were written: a batch comes after
  * its predecessor and all that it names.
  */
-import type { DeviceKey, HeaderHash, IncarnationId } from "@ctxmesh/model";
+import type { HeaderHash } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import type { Checker, World } from "../world.ts";
 import { chainOf } from "./chronicle.ts";
 import type { Chronicle, Written } from "./chronicle.ts";
 
-/** A node's heads, by chain. */
-type Heads = Map<string, { readonly seq: number; readonly hash: HeaderHash }>;
-
-interface AtHead {
-  readonly replica: DeviceKey;
-  readonly incarnation: IncarnationId;
-  readonly seq: number;
-  readonly hash: HeaderHash;
+/** What a node has applied. */
+interface Applied {
+  readonly hashes: Set<HeaderHash>;
+  /** Chains of which a batch was never seen, since its writer died right after it was durable; it counts as there, and so does what is below it. */
+  readonly unseen: Set<string>;
 }
 
 /** Makes the checker. */
 export function createCausalityChecker(chronicle: Chronicle): Checker {
-  const headsByNode = new Map<string, Heads>();
+  const byNode = new Map<string, Applied>();
 
-  /** Whether the batch is at or below the head of its chain; undefined when too little of the chain is known to tell. */
-  const isApplied = (heads: Heads, { header, hash }: Written): boolean | undefined => {
-    const head = heads.get(chainOf(header.replica, header.incarnation));
-    if (head === undefined || head.seq < header.seq) return false;
-    let at = chronicle.get(head.hash);
-    while (at !== undefined && at.header.seq > header.seq && at.header.prev !== null) {
-      at = chronicle.get(at.header.prev);
-    }
-    return at === undefined ? undefined : at.hash === hash;
-  };
-  const check = (node: string, replica: Replica, heads: Heads, batch: Written): void => {
+  const check = (node: string, replica: Replica, applied: Applied, batch: Written): void => {
     const { prev, deps } = batch.header;
     for (const name of prev === null ? deps : [prev, ...deps]) {
-      const parent = chronicle.get(name);
-      if (parent === undefined || isApplied(heads, parent) !== false) continue;
-      const { replica: device, incarnation, seq } = parent.header;
+      const parent = chronicle.get(name)?.header;
+      if (parent === undefined || applied.hashes.has(name)) continue;
+      if (applied.unseen.has(chainOf(parent.replica, parent.incarnation))) continue;
       // Of what is void the header is enough.
-      if (seq > replica.limitOf(device, incarnation)) continue;
-      throw new Error(`${node} has applied ${batch.hash.slice(0, 16)} without ${name.slice(0, 16)}`);
+      if (parent.seq > replica.limitOf(parent.replica, parent.incarnation)) continue;
+      throw new Error(`${node} applied ${batch.hash.slice(0, 16)} without ${name.slice(0, 16)}`);
     }
-  };
-  const step = (heads: Heads, { replica, incarnation, seq, hash }: AtHead): void => {
-    heads.set(chainOf(replica, incarnation), { seq, hash });
   };
   const lookAt = (id: string, world: World): void => {
     const replica = world.node(id)?.process?.replica;
     if (replica === undefined) return;
-    const heads: Heads = new Map();
-    for (const head of replica.heads()) step(heads, head);
-    headsByNode.set(id, heads);
-    for (const { hash } of heads.values()) {
-      for (let at = chronicle.get(hash); at !== undefined; ) {
-        check(id, replica, heads, at);
-        at = at.header.prev === null ? undefined : chronicle.get(at.header.prev);
+    const applied: Applied = { hashes: new Set(), unseen: new Set() };
+    byNode.set(id, applied);
+    const batches: Written[] = [];
+    for (const head of replica.heads()) {
+      for (let hash: HeaderHash | null = head.hash; hash !== null;) {
+        const batch = chronicle.get(hash);
+        if (batch === undefined) applied.unseen.add(chainOf(head.replica, head.incarnation));
+        else batches.push(batch);
+        applied.hashes.add(hash);
+        hash = batch?.header.prev ?? null;
       }
     }
+    for (const batch of batches) check(id, replica, applied, batch);
   };
 
   return {
@@ -67,12 +55,11 @@ export function createCausalityChecker(chronicle: Chronicle): Checker {
       if (event.type === "opened" || event.type === "records") lookAt(event.node, world);
       if (event.type !== "applied") return;
       const replica = world.node(event.node)?.process?.replica;
-      const heads = headsByNode.get(event.node);
-      const { head } = event.batch;
-      const batch = chronicle.get(head.hash);
-      if (replica === undefined || heads === undefined || batch === undefined) return;
-      check(event.node, replica, heads, batch);
-      step(heads, head);
+      const applied = byNode.get(event.node);
+      const batch = chronicle.get(event.batch.head.hash);
+      if (replica === undefined || applied === undefined || batch === undefined) return;
+      check(event.node, replica, applied, batch);
+      applied.hashes.add(batch.hash);
     },
     atEnd(world) {
       for (const { id } of world.nodes) lookAt(id, world);

@@ -31,8 +31,8 @@ export interface Ruling extends Retraction {
 
 /** Calls of a replica's `receive`, as those who made them saw it. */
 export interface Handed {
-  /** Received before anybody looked. */
-  readonly before: number;
+  /** It was handed what a damaged store had before anybody counted. */
+  readonly isRefilled: boolean;
   answered: number;
   /** Not answered yet. */
   waiting: number;
@@ -74,7 +74,7 @@ export class Chronicle {
   /** Is told of all events before the checkers are. */
   onEvent(event: SimEvent, world: World): void {
     if (event.type === "applied") this.#note(event.batch.head.hash, event.batch.bytes);
-    if (event.type === "opened") this.#listen(world.node(event.node));
+    if (event.type === "opened") this.#listen(world.node(event.node), event.healed);
   }
 
   #note(hash: HeaderHash, bytes: Uint8Array): void {
@@ -99,15 +99,11 @@ export class Chronicle {
   }
 
   /** Counts calls of a replica's way in; what it does stays as it is. */
-  #listen(node: NodeView | undefined): void {
+  #listen(node: NodeView | undefined, isHealed: boolean): void {
     const replica = node?.process?.replica;
     if (replica === undefined) return;
-    const handed: Handed = {
-      before: replica.counters().received,
-      answered: 0,
-      waiting: 0,
-      waitingBytes: 0,
-    };
+    const isRefilled = isHealed || replica.counters().received > 0 || replica.degraded().length > 0;
+    const handed: Handed = { isRefilled, answered: 0, waiting: 0, waitingBytes: 0 };
     this.#handed.set(replica, handed);
     const receive = replica.receive.bind(replica);
     replica.receive = async (bytes, source) => {

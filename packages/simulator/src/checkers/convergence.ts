@@ -7,7 +7,7 @@ import type { Checker, World } from "../world.ts";
 import { membersOf } from "./chronicle.ts";
 
 /** Working a content out costs a millisecond: done for one frontier of so many, the same ones at all nodes. */
-const ONE_OF = 8;
+const ONE_OF = 32;
 /** Or when all have the same, this often. */
 const QUIET_EVERY_MS = 300_000;
 
@@ -16,6 +16,9 @@ const stateOf = (replica: Replica): string =>
 
 const contentOf = (replica: Replica): string =>
   toHex(sha256(new TextEncoder().encode(replica.snapshot().leaves.join("\n"))));
+
+const isQuiet = (world: World): boolean =>
+  new Set(membersOf(world).map(({ replica }) => stateOf(replica))).size === 1;
 
 /** Makes the checker. */
 export function createConvergenceChecker(): Checker {
@@ -38,8 +41,6 @@ export function createConvergenceChecker(): Checker {
   const compareAll = (world: World): void => {
     for (const { node, replica } of membersOf(world)) compare(node.id, replica);
   };
-  const isQuiet = (world: World): boolean =>
-    new Set(membersOf(world).map(({ replica }) => stateOf(replica))).size === 1;
 
   return {
     name: "I1",

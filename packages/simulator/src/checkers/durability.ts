@@ -37,6 +37,9 @@ const isCut = (replica: Replica, { device, receipt }: Acknowledged): boolean =>
 const nameOf = ({ id, node, what, doc, key, receipt }: Acknowledged): string =>
   `write ${String(id)} (${what} ${doc} ${key ?? ""} at ${node}, acknowledged as ${receipt.acknowledged})`;
 
+/** The newest statement by node and place, and the furthest edit by node and chain. */
+type Newest = Map<string, Map<string, Acknowledged>>;
+
 /** Whether a seal has a write, or says why it has not: something newer, what rules it out, or the end of its time. */
 function covers(seal: ReadSeal, write: Acknowledged): boolean {
   const { device, receipt, doc, key, ttlMs } = write;
@@ -61,10 +64,20 @@ function covers(seal: ReadSeal, write: Acknowledged): boolean {
   });
 }
 
+/** What a node acknowledged is there when it has been started again. */
+function checkOpened(node: NodeView | undefined, newest: Newest): void {
+  const replica = node?.process?.replica;
+  if (node === undefined || replica === undefined || node.lostMediaMs !== undefined) return;
+  for (const write of newest.get(node.id)?.values() ?? []) {
+    // What a fork cut off is stated again a little later.
+    if (isCut(replica, write) || replica.space.revocations.has(write.device)) continue;
+    if (!isStated(replica, write)) throw new Error(`${nameOf(write)} is gone after a restart`);
+  }
+}
+
 /** Makes the checker. */
 export function createDurabilityChecker(): Checker {
-  /** The newest statement by node and place, and the furthest edit by node and chain. */
-  const newest = new Map<string, Map<string, Acknowledged>>();
+  const newest: Newest = new Map();
   const hubs = new Map<Acknowledged, readonly NodeView[]>();
   const seals: ReadSeal[] = [];
   const unsealed: Acknowledged[] = [];
@@ -92,15 +105,6 @@ export function createDurabilityChecker(): Checker {
       unsealed.push(write);
     }
   };
-  const opened = (node: NodeView | undefined): void => {
-    const replica = node?.process?.replica;
-    if (node === undefined || replica === undefined || node.lostMediaMs !== undefined) return;
-    for (const write of newest.get(node.id)?.values() ?? []) {
-      // What a fork cut off is stated again a little later.
-      if (isCut(replica, write) || replica.space.revocations.has(write.device)) continue;
-      if (!isStated(replica, write)) throw new Error(`${nameOf(write)} is gone after a restart`);
-    }
-  };
   const mustBeThere = (write: Acknowledged, world: World): boolean =>
     world.node(write.node)?.lostMediaMs === undefined ||
     hubs.get(write)?.some(({ lostMediaMs }) => lostMediaMs === undefined) === true;
@@ -110,7 +114,7 @@ export function createDurabilityChecker(): Checker {
     onEvent(event, world) {
       if (event.type === "acknowledged") acknowledged(event.write, world);
       else if (event.type === "sealed") seals.push(readSeal(event.seal.bundle));
-      else if (event.type === "opened") opened(world.node(event.node));
+      else if (event.type === "opened") checkOpened(world.node(event.node), newest);
     },
     async atEnd(world) {
       for (const { node, replica } of membersOf(world)) {

@@ -73,12 +73,12 @@ export function readSeal(bundle: Uint8Array): ReadSeal {
 export async function sealsOf(world: World, id: string): Promise<readonly Uint8Array[]> {
   const sealing = world.node(id)?.process?.sealing;
   const bundles: Uint8Array[] = [];
-  for (let sequence = 1; sealing !== undefined; sequence++) {
+  if (sealing === undefined) return bundles;
+  for (let sequence = 1; ; sequence++) {
     try {
       bundles.push(await sealing.bundle(sequence));
     } catch {
       return bundles;
     }
   }
-  return bundles;
 }
