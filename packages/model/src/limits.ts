@@ -74,6 +74,7 @@ export const LIMITS = {
   voidHeaderBytes: 33_554_432,
   /** Of them, those that one device signed, so that it can't use up the room of all. */
   voidHeadersPerDevice: 16_384,
+  /** And their bytes. */
   voidHeaderBytesPerDevice: 8_388_608,
   /** Devices that an invite's token says how to reach. */
   inviteContacts: 8,

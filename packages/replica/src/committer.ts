@@ -19,7 +19,7 @@ import type { ChangedKey } from "./documents.ts";
 import type { ParsedHeader } from "./evidence.ts";
 import { Group } from "./group.ts";
 import { HoldBuffer } from "./hold.ts";
-import { expectationMet, incarnationChange } from "./layout.ts";
+import { chainKey, expectationMet, incarnationChange } from "./layout.ts";
 import { LocalWriter } from "./local-writer.ts";
 import type { LocalWrite } from "./local-writer.ts";
 import { headOf } from "./log.ts";
@@ -31,7 +31,7 @@ import { RebuildPause } from "./rebuild-pause.ts";
 import type { RecordBytes, Records } from "./records.ts";
 import { RecordsQueue } from "./records-queue.ts";
 import type { ReplicaOptions } from "./replica.ts";
-import { isClosed, restatementsOf } from "./restate.ts";
+import { isClosed, logRenewal, restatementsOf } from "./restate.ts";
 import { addVoidChain, changesWhatCounts, keepVoid, stateView, voidCounts } from "./state.ts";
 import type { VoidReason } from "./state.ts";
 import { forksShownBy, takeAll } from "./take-records.ts";
@@ -453,12 +453,10 @@ export class Committer {
     const before = this.#incarnation;
     this.#incarnation = parseIncarnationId(toHex(random.bytes(16)));
     this.#writer = this.#createWriter();
+    const { forks } = this.#core.records;
+    const isForked = this.#cloned || forks.has(chainKey(this.#device, before));
+    logRenewal(logger, before, this.#incarnation, isForked);
     this.#cloned = false;
-    logger.warn("replica.forked", {
-      incarnation: before,
-      now: this.#incarnation,
-      remedy: "two processes have run on copies of one state; find the other one and stop it",
-    });
     return incarnationChange(this.#incarnation, clock.now());
   }
 

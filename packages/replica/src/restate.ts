@@ -7,7 +7,7 @@
 import type { FactRecord } from "@ctxmesh/facts";
 import { allows, roleAt } from "@ctxmesh/membership";
 import { LIMITS, hlcToMs } from "@ctxmesh/model";
-import type { DeviceKey, DocumentName, Hlc, IncarnationId } from "@ctxmesh/model";
+import type { DeviceKey, DocumentName, Hlc, IncarnationId, Logger } from "@ctxmesh/model";
 import type { Core } from "./core.ts";
 import { prepareRecords, recordBytes } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
@@ -31,6 +31,24 @@ export const isClosed = (
   Number.isFinite(records.limitOf(replica, incarnation)) ||
   voids.has(chainKey(replica, incarnation)) ||
   documents.voids.hasPartOf(clientOf(replica, incarnation));
+
+/** Says that this device goes on as another incarnation; since the one before is forked, or what it wrote does not count. */
+export function logRenewal(
+  logger: Logger,
+  before: IncarnationId,
+  now: IncarnationId,
+  isForked: boolean,
+): void {
+  if (!isForked) {
+    logger.info("replica.renewed", { incarnation: before, now });
+    return;
+  }
+  logger.warn("replica.forked", {
+    incarnation: before,
+    now,
+    remedy: "two processes have run on copies of one state; find the other one and stop it",
+  });
+}
 
 /** What has to be written again, and the documents with rich edits that can't be. */
 export interface Restatements {

@@ -186,8 +186,9 @@ export class Peering {
       bytes += sizeOf(headers);
       if (bytes > LIMITS.syncChunkBytes || found.length >= MAX_HEADERS) break;
     }
-    // What is cut off is wanted next, since the rest names it. Before a header there may be a whole batch that explains it.
-    const headers = fitting(found.slice(0, MAX_HEADERS), 2 * LIMITS.syncChunkBytes);
+    // What is cut off is wanted next, since the rest names it. But a whole batch that explains a header has to leave room for that.
+    const two = Math.min(sizeOf(found.slice(0, 2)), 2 * LIMITS.syncChunkBytes);
+    const headers = fitting(found.slice(0, MAX_HEADERS), Math.max(two, LIMITS.syncChunkBytes));
     this.#send(session, { type: "headers", headers });
   }
 

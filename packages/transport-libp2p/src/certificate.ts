@@ -131,8 +131,8 @@ export async function verifyCertificate(raw: Uint8Array, nowMs: number): Promise
   const certificate = parse(raw);
   if (certificate.validFromDate.getTime() > nowMs) throw refused("is not valid yet");
   if (certificate.validToDate.getTime() < nowMs) throw refused("has expired");
-  if (!isSelfSigned(certificate)) throw refused("is not signed by its own key");
   const [publicKey, signature] = readSignedKey(findKeyExtension(extensions));
+  if (!isSelfSigned(certificate)) throw refused("is not signed by its own key");
   if (!(await publicKey.verify(Buffer.concat([SIGNED_PREFIX, subjectKey]), signature))) {
     throw refused("is not signed by the device key that it names");
   }

@@ -79,7 +79,6 @@ export class KeepAlive {
     const stalledMs = now - this.#lookedAt > STALL_MS ? now - this.#lookedAt : 0;
     this.#lookedAt = now;
     for (const pulse of this.#pulses) {
-      pulse.receivedAt += stalledMs;
       if (pulse.askedAt !== undefined) pulse.askedAt += stalledMs;
       this.#look(pulse, now);
     }

@@ -6,7 +6,7 @@ import { peerIdFromPrivateKey } from "@libp2p/peer-id";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createCertificate, verifyCertificate } from "../src/certificate.ts";
-import { encodeElement, readElements } from "../src/der.ts";
+import { TAG, encodeElement, readElements, readOnly } from "../src/der.ts";
 import type { DerElement } from "../src/der.ts";
 
 const NOW = Date.parse("2026-07-01T00:00:00Z");
@@ -61,6 +61,45 @@ describe("certificates of the libp2p TLS handshake", () => {
     const mixed = Buffer.from(b.raw);
     Buffer.from(a.raw).copy(mixed, to, from, from + 122);
     await expect(verifyCertificate(mixed, NOW)).rejects.toMatchObject({ code: "AUTH_FAILED" });
+  });
+});
+
+describe("a certificate that proves nothing", () => {
+  test("is one that somebody else signed in the name of a device", async () => {
+    const [victim, thief] = [await generateKeyPair("Ed25519"), await generateKeyPair("Ed25519")];
+    const forged = { ...thief, publicKey: victim.publicKey, sign: thief.sign.bind(thief) };
+    const { cert } = await createCertificate(forged);
+    const { raw } = new X509Certificate(cert);
+    await expect(verifyCertificate(raw, NOW)).rejects.toMatchObject({
+      code: "AUTH_FAILED",
+      message: expect.stringContaining("not signed by the device key"),
+    });
+  });
+
+  test.each([
+    ["critical", [encodeElement(TAG.boolean, Uint8Array.of(0xff))], "unknown critical extension"],
+    ["not critical", [], "not signed by its own key"],
+  ])("is one with an unknown extension that is %s only if it is", async (_, critical, message) => {
+    const { raw } = await newCertificate();
+    const [tbs, ...rest] = readElements(readOnly(raw, TAG.sequence).content);
+    const fields = readElements(tbs?.content ?? raw);
+    const known = readOnly(fields.at(-1)?.content ?? raw, TAG.sequence).content;
+    const name = encodeElement(TAG.oid, Uint8Array.of(0x2a, 3));
+    const value = encodeElement(TAG.octetString);
+    const extension = encodeElement(TAG.sequence, name, ...critical, value);
+    const changed = encodeElement(
+      TAG.sequence,
+      encodeElement(
+        TAG.sequence,
+        ...fields.slice(0, -1).map((field) => field.raw),
+        encodeElement(TAG.extensions, encodeElement(TAG.sequence, known, extension)),
+      ),
+      ...rest.map((element) => element.raw),
+    );
+    await expect(verifyCertificate(changed, NOW)).rejects.toMatchObject({
+      code: "AUTH_FAILED",
+      message: expect.stringContaining(message),
+    });
   });
 });
 

@@ -66,33 +66,6 @@ describe("a node that knows one member", () => {
       expect(peersOf(node)).toEqual(all.filter((key) => key !== node.device.key));
     }
   });
-
-  test("hears of nobody who is no member any more", async () => {
-    const [a, b, c] = [newDevice(), newDevice(), newDevice()];
-    const listen = [`/ip4/127.0.0.1/tcp/${String(await freePort())}`];
-    let members = [a.key, b.key, c.key];
-    const isMember = (device: string): boolean => members.includes(device);
-    await using first = await startNode({ device: a, isMember });
-    {
-      await using gone = await startNode({
-        device: c,
-        isMember,
-        listen,
-        peers: [addressOf(first)],
-      });
-      await until("the connection", () => peersOf(first).includes(gone.device.key));
-    }
-    await until("its end", () => peersOf(first).length === 0);
-    members = [a.key, b.key];
-    await using outside = await startNode({ device: c, listen });
-    const memory = newMemory();
-    await using last = await startNode({ device: b, peers: [addressOf(first)], memory });
-    await until("its addresses", () => hasLocated(last, a.key));
-    await last.transport.stop();
-    expect(memory.list?.length).toBeGreaterThan(0);
-    expect(Buffer.from(memory.list ?? []).includes(Buffer.from(c.key, "hex"))).toBe(false);
-    expect(outside.channels).toEqual([]);
-  });
 });
 
 describe("a node that starts again", () => {
@@ -234,6 +207,24 @@ describe("the book of signed addresses", () => {
         expect(heard).toEqual([]);
       }),
     );
+  });
+
+  test("says nothing of who is no member any more, and hears nothing of who is none", async () => {
+    const [key, gone] = [await generateKeyPair("Ed25519"), await generateKeyPair("Ed25519")];
+    const [device, former] = [key, gone].map((k) => deviceOf(peerIdFromPrivateKey(k)) ?? "");
+    const members = [device ?? "", former ?? ""];
+    const { book } = newBook(members);
+    const envelope = await signedBy(key, [HOME], 1n);
+    await book.takeIn(listOf(envelope, await signedBy(gone, [AWAY], 1n)));
+    expect(book.encode().length).toBeGreaterThan(2 * envelope.length);
+    const before = book.digest([]);
+    members.pop();
+    expect(book.encode()).toEqual(listOf(envelope));
+    expect(book.encode(device).length).toBe(0);
+    expect(book.digest([])).not.toEqual(before);
+    const { book: other, heard } = newBook(members);
+    await other.takeIn(listOf(await signedBy(gone, [AWAY], 1n)));
+    expect(heard).toEqual([]);
   });
 
   test("gives on what it took, and the same digest to all who know the same", async () => {

@@ -74,7 +74,7 @@ describe("gossip", () => {
     const peers = [addressOf(first)];
     const others = await Promise.all(
       Array.from({ length: 19 }, async () =>
-        stack.use(await startNode({ device: newDevice(), peers })),
+        stack.use(await startNode({ device: newDevice(), listen: [], peers })),
       ),
     );
     await until("all connections", () => first.transport.peers().length === others.length);

@@ -58,9 +58,10 @@ test("twelve agents behind one address connect to another one, all at once", asy
   const peers = [addressOf(center)];
   await using stack = new AsyncDisposableStack();
   const starts = Array.from({ length: 12 }, async () => {
-    stack.use(await startNode({ device: newDevice(), listen: [], peers }));
+    return stack.use(await startNode({ device: newDevice(), listen: [], peers }));
   });
-  await Promise.all(starts);
+  const others = await Promise.all(starts);
   await until("all of them", () => center.transport.peers().length === 12);
-  expect(center.logger.events.map(({ event }) => event)).not.toContain("peer.disconnected");
+  const events = others.flatMap(({ logger }) => logger.events.map(({ event }) => event));
+  expect(events).not.toContain("peer.unreachable");
 });

@@ -7,7 +7,7 @@ import { peerIdFromPrivateKey } from "@libp2p/peer-id";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { multiaddr } from "@multiformats/multiaddr";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { deviceOf } from "../src/identity.ts";
+import { deviceOf, deviceOfAddress } from "../src/identity.ts";
 import { Supervisor } from "../src/supervisor.ts";
 import { recordingLogger } from "./mesh.ts";
 
@@ -41,6 +41,9 @@ class Network {
   readonly dials: { readonly at: number; readonly address: string }[] = [];
   readonly up = new Map<string, PeerId>();
   timeoutMs = 2_500;
+  /** The most dials of one device that were ever under way together. */
+  mostAtOnce = 0;
+  readonly #under = new Map<string, number>();
   enough = 16;
 
   supervise(peers: readonly Multiaddr[], members?: ReadonlySet<string>): Supervisor {
@@ -67,6 +70,18 @@ class Network {
 
   async #dial(address: Multiaddr, signal: AbortSignal): Promise<Connection> {
     this.dials.push({ at: performance.now(), address: address.toString() });
+    const device = deviceOfAddress(address) ?? "";
+    const atOnce = (this.#under.get(device) ?? 0) + 1;
+    this.#under.set(device, atOnce);
+    this.mostAtOnce = Math.max(this.mostAtOnce, atOnce);
+    try {
+      return await this.#answer(address, signal);
+    } finally {
+      this.#under.set(device, (this.#under.get(device) ?? 1) - 1);
+    }
+  }
+
+  async #answer(address: Multiaddr, signal: AbortSignal): Promise<Connection> {
     // TCP sends its first packet again after a second.
     for (const waitMs of [1_000, this.timeoutMs - 1_000]) {
       const answering = this.up.get(address.toString());
@@ -132,11 +147,15 @@ describe("a peer that comes back", () => {
     expect(Math.max(...waits)).toBeGreaterThan(10_000);
     expect(Math.max(...waits)).toBeLessThanOrEqual(33_000);
     for (const nudge of [undefined, peer.device]) {
-      await vi.advanceTimersByTimeAsync(1_600);
-      const from = performance.now();
-      supervisor.nudge(nudge);
-      await vi.advanceTimersByTimeAsync(600 + network.timeoutMs);
-      expect(network.dialled(peer, from).length).toBeGreaterThan(0);
+      const { length } = network.dials;
+      while (network.dials.length === length) await vi.advanceTimersByTimeAsync(100);
+      // In the midst of a dial, and then between two of them.
+      for (let round = 0; round < 2; round++) {
+        const from = performance.now();
+        supervisor.nudge(nudge);
+        await vi.advanceTimersByTimeAsync(700 + network.timeoutMs);
+        expect(network.dialled(peer, from).length).toBeGreaterThan(0);
+      }
     }
     await supervisor.stop();
   });
@@ -172,7 +191,7 @@ describe("waits between dials", () => {
       await vi.advanceTimersByTimeAsync(50);
     }
     expect(network.dialled(peer).length).toBeGreaterThanOrEqual(4);
-    expect(network.dials.length).toBeLessThan(40);
+    expect(network.mostAtOnce).toBe(1);
     await supervisor.stop();
   });
 });

@@ -5,12 +5,33 @@
  */
 import { LIMITS, hlcToMs } from "@ctxmesh/model";
 import { START_MS } from "../node-clock.ts";
-import type { Checker, World } from "../world.ts";
+import type { Checker, NodeView, World } from "../world.ts";
 import { membersOf, upOf } from "./chronicle.ts";
 import type { Chronicle } from "./chronicle.ts";
 
 const CONVERGE_MS = 60_000;
 const RESUME_MS = 10_000;
+/** Who was cut off dials again after this at most: the back-off, and a dial that got no answer. */
+const RECONNECT_MS = 35_000;
+
+/** How far ahead what was written is, in simulated time. */
+function lookAhead(world: World, chronicle: Chronicle): number {
+  let ahead = 0;
+  for (const { header } of chronicle.all()) {
+    ahead = Math.max(ahead, hlcToMs(header.hlc) - LIMITS.clockAheadMs);
+  }
+  for (const { replica } of upOf(world)) {
+    for (const { act } of replica.space.acts) ahead = Math.max(ahead, act.time);
+  }
+  return ahead - START_MS;
+}
+
+/** When a node's oldest connection to a hub was made, in simulated time. */
+function hubConnectedMs({ process }: NodeView): number | undefined {
+  const hubs = process?.sync.peers().filter(({ role }) => role === "hub") ?? [];
+  if (hubs.length === 0) return undefined;
+  return Math.min(...hubs.map(({ connectedSinceMs }) => connectedSinceMs)) - START_MS;
+}
 
 /** Makes the checker. */
 export function createLivenessChecker(chronicle: Chronicle): Checker {
@@ -24,17 +45,6 @@ export function createLivenessChecker(chronicle: Chronicle): Checker {
   const dueByNode = new Map<string, number>();
   let dueMs = Number.POSITIVE_INFINITY;
 
-  /** How far ahead what was written is, in simulated time. */
-  const lookAhead = (world: World): number => {
-    let ahead = 0;
-    for (const { header } of chronicle.all()) {
-      ahead = Math.max(ahead, hlcToMs(header.hlc) - LIMITS.clockAheadMs);
-    }
-    for (const { replica } of upOf(world)) {
-      for (const { act } of replica.space.acts) ahead = Math.max(ahead, act.time);
-    }
-    return ahead - START_MS;
-  };
   /** While they heal they are not equal, or the run would go on to its end. */
   const converge = (world: World): void => {
     if (world.phase !== "healing" || healingMs === undefined) return;
@@ -47,7 +57,8 @@ export function createLivenessChecker(chronicle: Chronicle): Checker {
     for (const { node, replica } of membersOf(world)) {
       if (node.kind !== "agent" || resumed.has(node.id)) continue;
       if (replica.degraded().length > 0 || node.lostMediaMs !== undefined) continue;
-      const ownDueMs = dueByNode.get(node.id) ?? 0;
+      const connectedMs = hubConnectedMs(node) ?? presentMs + RECONNECT_MS;
+      const ownDueMs = Math.max(dueByNode.get(node.id) ?? 0, connectedMs + RESUME_MS);
       if (world.nowMs < ownDueMs) {
         dueMs = Math.min(dueMs, ownDueMs);
         continue;
@@ -61,7 +72,7 @@ export function createLivenessChecker(chronicle: Chronicle): Checker {
     onEvent(event, world) {
       if (event.type === "healing") {
         healingMs = world.nowMs;
-        presentMs = Math.max(healingMs, lookAhead(world));
+        presentMs = Math.max(healingMs, lookAhead(world, chronicle));
         dueMs = presentMs + RESUME_MS;
       } else if (event.type === "acknowledged" && healingMs !== undefined) {
         const { acknowledged } = event.write.receipt;

@@ -24,6 +24,8 @@ interface RecordSet {
 
 /** Record sets of a hub that are remembered with a seal: it may have been made just before the newest came. */
 const LAST_SETS = 3;
+/** So often a replica is waited for until what it was handed has come to rest. */
+const ROUNDS = 8;
 /** When the fresh replica lives: no clock was ahead of it. */
 const LATER_MS = 4_000_000_000_000;
 
@@ -67,8 +69,11 @@ function batchesOf(chronicle: Chronicle, { frontier }: ReadSeal): readonly Writt
   return batches.toSorted((a, b) => a.header.hlc - b.header.hlc);
 }
 
-/** Signed headers of what batches name and what is behind that, as far as it is not among them: it does not count. Each before those it names. */
-function voidBehind(chronicle: Chronicle, batches: readonly Written[]): readonly Uint8Array[] {
+/** Undefined when one was never seen: nobody applied it. Else signed headers of what batches name and what is behind that, as far as it is not among them: it does not count. Each before those it names. */
+function voidBehind(
+  chronicle: Chronicle,
+  batches: readonly Written[],
+): readonly Uint8Array[] | undefined {
   const known = new Set(batches.map(({ hash }) => hash));
   const found: Written[] = [];
   for (const queue = [...batches]; ;) {
@@ -76,8 +81,9 @@ function voidBehind(chronicle: Chronicle, batches: readonly Written[]): readonly
     if (batch === undefined) break;
     const { prev, deps } = batch.header;
     for (const hash of prev === null ? deps : [prev, ...deps]) {
-      const parent = known.has(hash) ? undefined : chronicle.get(hash);
-      if (parent === undefined) continue;
+      if (known.has(hash)) continue;
+      const parent = chronicle.get(hash);
+      if (parent === undefined) return undefined;
       known.add(hash);
       found.push(parent);
       queue.push(parent);
@@ -92,15 +98,15 @@ function voidBehind(chronicle: Chronicle, batches: readonly Written[]): readonly
 async function replay(
   replica: Replica,
   batches: readonly Written[],
-  chronicle: Chronicle,
+  headers: readonly Uint8Array[],
 ): Promise<void> {
   await Promise.all(batches.map(async ({ bytes }) => replica.receive(bytes)));
-  const headers = voidBehind(chronicle, batches);
   for (let before = -1; headers.length > 0 && replica.counters().held !== before;) {
     before = replica.counters().held;
     await replica.addHeaders(headers);
-    // What was held is looked at again before this comes to an end.
-    await replica.addRecords({});
+    replica.retryTimed();
+    // What was held is looked at again before this is answered, and what that sets off before the next time.
+    for (let i = 0; i < ROUNDS; i++) await replica.addRecords({});
   }
 }
 
@@ -122,9 +128,10 @@ async function comesTo(
   // Another policy was in force.
   if (set.space.policy.epoch !== seal.policyEpoch) return false;
   const batches = batchesOf(chronicle, seal);
-  if (batches === undefined) return true;
+  const headers = batches === undefined ? undefined : voidBehind(chronicle, batches);
+  if (batches === undefined || headers === undefined) return true;
   const replica = await freshReplica(world, set);
-  await replay(replica, batches, chronicle);
+  await replay(replica, batches, headers);
   const { leaves, heads } = replica.snapshot();
   await replica.close();
   return (
