@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Goal: devices come and go in a mesh of running daemons, and every side says what it accepted and why.
- * Method: agents as processes, driven by the command line alone; a partition is a configuration without peers.
+ * Method: agents as processes, driven by the command line alone; a partition is a network key of one side.
  */
 import { mkdir, readFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -270,8 +270,13 @@ describe("revocation", () => {
     await startAgent("plant", "agent-1.yaml");
     const yaml = await readFile(inDir("left/agent.yaml"), "utf8");
     const [, listen = ""] = /listen:\n +- (.*)\n/u.exec(yaml) ?? [];
+    // They know the first agent's addresses; with a network key of their own they don't get through to it.
+    await writeFile(inDir("swarm.key"), `/key/swarm/psk/1.0.0/\n/base16/\n${"5a".repeat(32)}\n`);
     const apart = (peers: readonly string[]): string =>
-      yaml.replace(/peers:\n( +- .*\n)+/u, `peers: [${peers.join(", ")}]\n`);
+      yaml.replace(
+        /peers:\n( +- .*\n)+/u,
+        `peers: [${peers.join(", ")}]\n  networkKey: ../swarm.key\n`,
+      );
     await writeFile(inDir("left/apart.yaml"), apart([]));
     await writeFile(
       inDir("right/apart.yaml"),
