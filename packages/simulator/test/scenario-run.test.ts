@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Goal: a report's figures are those of what really happened, worked out a second time from the raw events of the same run. */
 import { describe, expect, test } from "vitest";
-import { parseScenario, renderReportHtml, renderReportText, runScenario } from "../src/index.ts";
+import {
+  createCheckers,
+  parseScenario,
+  renderReportHtml,
+  renderReportText,
+  runScenario,
+} from "../src/index.ts";
 import type { Checker, Scenario, ScenarioReport, SimEvent, World } from "../src/index.ts";
 
 function scenarioOf(value: unknown): Scenario {
@@ -66,14 +72,16 @@ const to3 = (value: number | undefined): number | undefined =>
 
 describe("the report of a run", async () => {
   const raw = new RawLog();
-  const report: ScenarioReport = await runScenario(CUT, { checkers: [raw] });
+  const report: ScenarioReport = await runScenario(CUT, {
+    checkers: [raw, ...createCheckers(["I2"])],
+  });
   const applied = appliedAt(raw.log);
   const writes = raw.log.flatMap(({ event }) =>
     event.type === "acknowledged" ? [event.write] : [],
   );
 
   test("is of a run in which nothing was violated and all came together", () => {
-    expect(report.invariants).toEqual({ checked: ["raw"], violations: [] });
+    expect(report.invariants).toEqual({ checked: ["I2"], violations: [] });
     expect(report.convergence.equal).toBe(true);
     expect(writes.length).toBeGreaterThanOrEqual(46);
     expect(report.writes.facts).toBe(writes.length);

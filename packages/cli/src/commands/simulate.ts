@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { EXIT, MeshError } from "@ctxmesh/model";
-import { renderReportHtml, renderReportText, runScenario, showTime } from "@ctxmesh/simulator";
+import {
+  createCheckers,
+  renderReportHtml,
+  renderReportText,
+  runScenario,
+  showTime,
+} from "@ctxmesh/simulator";
 import type { Scenario, ScenarioReport } from "@ctxmesh/simulator";
 import { loadScenario } from "../config/scenario-file.ts";
 import { writeWhole } from "../files.ts";
@@ -21,6 +27,7 @@ async function run(scenario: Scenario): Promise<ScenarioReport> {
   const startedMs = performance.now();
   try {
     return await runScenario(scenario, {
+      checkers: createCheckers(),
       onProgress: (simulatedMs) => {
         const times = Math.round(simulatedMs / Math.max(1, performance.now() - startedMs));
         const share = Math.floor((100 * simulatedMs) / scenario.durationMs);
