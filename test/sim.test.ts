@@ -101,6 +101,9 @@ const realOnes = (...args: string[]): readonly SeedOptions[] =>
 
 describe("the command", () => {
   test("prints what fails, the steps that are left, and the command that shows it again", async () => {
+    // The other thread's seed, which fails as well, is not waited for.
+    const two = await sim("--seeds", "8", "--plant", "I9", "--workers", "2", "--minimise", "0");
+    expect(two.code).toBe(1);
     const { code, stdout } = await sim("--seeds", "4", "--plant", "I2", "--workers", "1");
     expect(code).toBe(1);
     expect(stdout).toContain("violates I2: no acknowledged write is lost");

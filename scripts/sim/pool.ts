@@ -29,7 +29,11 @@ export async function runSeeds({ seeds, workers, onResult, signal }: PoolOptions
       else worker.postMessage(seed);
     };
     worker.on("message", (result: SeedResult) => {
-      if (ended) return;
+      // Another thread's seed has failed meanwhile.
+      if (ended) {
+        resolve();
+        return;
+      }
       onResult(result);
       if (result.violation !== undefined) ended = true;
       next();
