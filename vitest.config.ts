@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defaultServerConditions } from "vite";
 import { defineConfig } from "vitest/config";
 
@@ -7,6 +8,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["@ctxmesh/source", ...defaultServerConditions] } },
   test: {
     testTimeout: 30_000,
+    // Many tests wait for processes of their own; with one file at a time, half of a small machine would stand idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         extends: true,
