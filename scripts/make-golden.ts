@@ -14,6 +14,7 @@
  */
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import {
   createDeviceSigner,
@@ -71,7 +72,8 @@ async function open(
   isEncrypted: boolean,
   stack: AsyncDisposableStack,
 ): Promise<OpenReplica> {
-  const keyProvider = fileKeyProvider(join(folder, "store.key"), { create: true });
+  // A store remembers where its key is; that of this checkout is nobody's business.
+  const keyProvider = fileKeyProvider("store.key", { create: true });
   const options = { space, deviceSeed: seedOf(device), storePath: join(folder, store) };
   return openReplica({ ...options, ...(isEncrypted ? { keyProvider } : {}) }, deps, stack);
 }
@@ -165,6 +167,7 @@ const OF_THE_PROCESS = ["LOCK", "LOG", "LOG.old"];
 
 await rm(folder, { recursive: true, force: true });
 await mkdir(folder, { recursive: true });
+process.chdir(folder);
 const plain = await makeAgent("plain", false);
 const encrypted = await makeAgent("encrypted", true);
 const hub = await makeHub();
