@@ -55,7 +55,7 @@ export function seal(
   {
     headerBytes,
     bodies,
-  }: { readonly headerBytes: Uint8Array; readonly bodies: readonly Uint8Array[] },
+  }: { readonly headerBytes: Uint8Array; readonly bodies: readonly (Uint8Array | null)[] },
 ): Uint8Array {
   const signer = (everybody.find(({ key }) => key === replica) ?? everybody[0])?.signer;
   const signature = signer?.sign(headerSigningInput(headerBytes)) ?? new Uint8Array(64);

@@ -238,7 +238,11 @@ export function mutateBody(dice: Dice, base: Uint8Array, { party }: Material): U
   const { header, headerBytes, signature, bodies } = decodeBatch(base);
   const at = dice.roll(bodies.length);
   const changed = bodies.map((body, i) =>
-    i === at ? mutateBytes(dice, body, dice.bytes(16)) : body,
+    i !== at
+      ? body
+      : dice.chance(10)
+        ? null
+        : mutateBytes(dice, body ?? new Uint8Array(), dice.bytes(16)),
   );
   if (dice.chance(30)) return encodeBatch({ headerBytes, signature, bodies: changed });
   const sections = header.sections.map((section, i) => {

@@ -3,12 +3,14 @@
  * The batch: the only thing that crosses a trust boundary.
  *
  * ```
- * batch   = CBOR [ header: bstr, signature: bstr(64), [ body: bstr, ... ] ]     one body per section
+ * batch   = CBOR [ header: bstr, signature: bstr(64), [ body: bstr | null, ... ] ]     one per section; null: left out
  * header  = CBOR { v: 1, space: bstr(32), replica: bstr(32), inc: bstr(16), seq: uint (from 1),
  *                  prev: bstr(32) | null (null when seq = 1), hlc: uint, epoch: uint,
  *                  deps: [ bstr(32) ... ] (<= 32, sorted, unique), client: uint,
+ *                  ? lane: 1 (high) | 2 (low),
  *                  sections: [ { doc: tstr, gen: uint, kind: "facts" | "rich", from: uint, to: uint,
- *                                bodyHash: bstr(32), bodyLen: uint, keyId: bstr(16) | null } ... ] }
+ *                                bodyHash: bstr(32), bodyLen: uint, keyId: bstr(16) | null,
+ *                                ? until: uint (facts only) } ... ] }
  * signed  = "ctxmesh/batch/v1\n" || header                                      Ed25519, key = replica
  * id      = SHA-256(header)
  * ```
@@ -20,6 +22,11 @@
  * the incarnation, 0 until it writes rich content. A section's facts have `from < seq <= to`; a rich
  * section's Yjs V1 update takes the client's clocks from `from` up to and without `to`. `keyId`
  * names the data key of an encrypted body; null means that it is not encrypted.
+ *
+ * A batch with a `lane` stands aside from the causal order, so that what is urgent need not wait for what is not: it holds
+ * facts alone, which apply in any order, and names no `deps`. `until` says that nothing in a section is visible after that
+ * time, Unix milliseconds: all its facts have a ttl, and what they replace ended no later. A body that is left out takes nothing from the
+ * signature, which covers its hash.
  */
 import {
   LIMITS,
@@ -58,7 +65,12 @@ export interface Section {
   readonly bodyHash: Uint8Array;
   readonly bodyLen: number;
   readonly keyId: Uint8Array | null;
+  /** When the last of its facts expires, Unix milliseconds; absent when one does not, and for rich content. */
+  readonly until?: number;
 }
+
+/** How urgent a batch is: what is in the high lane overtakes, what is in the low one waits; the usual ones are in neither. */
+export type Lane = "high" | "low";
 
 /** What a device signs. */
 export interface Header {
@@ -74,6 +86,7 @@ export interface Header {
   readonly epoch: number;
   readonly deps: readonly HeaderHash[];
   readonly client: number;
+  readonly lane?: Lane;
   readonly sections: readonly Section[];
 }
 
@@ -82,7 +95,8 @@ export interface Batch {
   readonly header: Header;
   readonly headerBytes: Uint8Array;
   readonly signature: Uint8Array;
-  readonly bodies: readonly Uint8Array[];
+  /** One per section; null where it is left out. */
+  readonly bodies: readonly (Uint8Array | null)[];
 }
 
 const HEADER_NAMES = [
@@ -99,6 +113,7 @@ const HEADER_NAMES = [
   "sections",
 ] as const;
 const SECTION_NAMES = ["doc", "gen", "kind", "from", "to", "bodyHash", "bodyLen", "keyId"] as const;
+const LANES: readonly Lane[] = ["high", "low"];
 /** The shortest section has 92 bytes and 17 items. */
 const HEADER_BYTES_PER_ITEM = 4;
 const DOMAIN = utf8Encode("ctxmesh/batch/v1\n");
@@ -120,12 +135,13 @@ export function encodeHeader(header: Header): Uint8Array {
     epoch: header.epoch,
     deps: header.deps.map((dep) => fromHex(dep)),
     client: header.client,
+    ...(header.lane === undefined ? {} : { lane: LANES.indexOf(header.lane) + 1 }),
     sections: header.sections.map((section) => ({ ...section }) satisfies CborValue),
   });
 }
 
 function decodeSection(value: CborValue): Section {
-  const read = new MapReader(value, SECTION_NAMES, "section");
+  const read = new MapReader(value, SECTION_NAMES, "section", ["until"]);
   const kind = read.text("kind");
   if (kind !== "facts" && kind !== "rich")
     return invalid(`section.kind "${kind.slice(0, 20)}" is not known`, "kind");
@@ -138,7 +154,11 @@ function decodeSection(value: CborValue): Section {
     bodyHash: read.bytes("bodyHash", 32),
     bodyLen: read.uint("bodyLen"),
     keyId: read.bytesOrNull("keyId", 16),
+    ...(read.has("until") ? { until: read.uint("until") } : {}),
   };
+  if (kind === "rich" && section.until !== undefined) {
+    invalid("section.until is for facts", "section.until");
+  }
   if (kind === "facts" ? section.from >= section.to : section.from > section.to) {
     invalid("section.from is not below section.to", "section.from");
   }
@@ -155,12 +175,28 @@ function decodeDeps(read: MapReader): HeaderHash[] {
   return deps;
 }
 
+/** The lane of a header, whose content it binds: facts alone, nothing named, no Yjs client. */
+function decodeLane(
+  read: MapReader,
+  deps: readonly HeaderHash[],
+  client: number,
+  sections: readonly Section[],
+): Lane {
+  const lane = LANES[read.uint("lane") - 1];
+  if (lane === undefined) return invalid("header.lane is not known", "header.lane");
+  if (deps.length > 0 || client !== 0 || sections.some(({ kind }) => kind !== "facts")) {
+    return invalid("a header with a lane holds more than facts, or names others", "header.lane");
+  }
+  return lane;
+}
+
 /** Parses untrusted header bytes. Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED` or `INPUT_INVALID`. */
 export function decodeHeader(bytes: Uint8Array): Header {
   const read = new MapReader(
     decodeCbor(bytes, LIMITS.batchBytes, "header", HEADER_BYTES_PER_ITEM),
     HEADER_NAMES,
     "header",
+    ["lane"],
   );
   if (read.uint("v") !== 1) invalid("header.v is not 1", "header.v");
   const seq = read.uint("seq");
@@ -175,6 +211,9 @@ export function decodeHeader(bytes: Uint8Array): Header {
   if (new Set(sections.map(({ doc, kind }) => `${kind} ${doc}`)).size !== sections.length) {
     invalid("header.sections names a document's part twice", "header.sections");
   }
+  const deps = decodeDeps(read);
+  const client = read.uint("client");
+  const lane = read.has("lane") ? decodeLane(read, deps, client, sections) : undefined;
   return {
     space: parseSpaceId(toHex(read.bytes("space", 32))),
     replica: parseDeviceKey(toHex(read.bytes("replica", 32))),
@@ -183,8 +222,9 @@ export function decodeHeader(bytes: Uint8Array): Header {
     prev: prev === null ? null : parseHeaderHash(toHex(prev)),
     hlc,
     epoch: read.uint("epoch"),
-    deps: decodeDeps(read),
-    client: read.uint("client"),
+    deps,
+    client,
+    ...(lane === undefined ? {} : { lane }),
     sections,
   };
 }
@@ -201,6 +241,8 @@ export function headerSigningInput(headerBytes: Uint8Array): Uint8Array {
 export const encodeBatch = (batch: Omit<Batch, "header">): Uint8Array =>
   encodeCbor([batch.headerBytes, batch.signature, batch.bodies]);
 
+/** The byte that CBOR writes for null. */
+const CBOR_NULL = 0xf6;
 /** The greatest length that is written with no, 1, 2 and 4 bytes of its own behind the initial byte. */
 const SHORTEST = [23, 0xff, 0xffff, 0xffff_ffff] as const;
 
@@ -242,6 +284,13 @@ class EnvelopeReader {
     return this.#argument(4, field);
   }
 
+  /** A copy of a byte string, or null. */
+  bytesOrNull(field: string): Uint8Array | null {
+    if (this.#bytes[this.#at] !== CBOR_NULL) return this.bytes(field);
+    this.#at++;
+    return null;
+  }
+
   /** A copy of a byte string. */
   bytes(field: string): Uint8Array {
     const length = this.#argument(2, field);
@@ -273,7 +322,7 @@ export function decodeBatch(bytes: Uint8Array, most: number = LIMITS.batchBytes)
   if (read.array("bodies") !== header.sections.length) {
     return invalid("batch has not one body per section", "bodies");
   }
-  const bodies = header.sections.map(() => read.bytes("body"));
+  const bodies = header.sections.map(() => read.bytesOrNull("body"));
   if (!read.atEnd) return invalid("bytes follow the batch", "batch");
   return { header, headerBytes, signature, bodies };
 }

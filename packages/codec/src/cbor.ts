@@ -113,13 +113,18 @@ export function decodeCbor(
   return value;
 }
 
-/** Reads the members of a decoded map strictly: every member exactly once, nothing besides. */
+/** Reads the members of a decoded map strictly: every member exactly once, nothing besides but what is optional. */
 export class MapReader {
   readonly #map: Readonly<Record<string, CborValue>>;
   readonly #what: string;
 
-  /** Throws `FORMAT_INVALID` unless `value` is a map with exactly these member names. */
-  constructor(value: CborValue, names: readonly string[], what: string) {
+  /** Throws `FORMAT_INVALID` unless `value` is a map with exactly these member names, and of the `optional` ones any. */
+  constructor(
+    value: CborValue,
+    names: readonly string[],
+    what: string,
+    optional: readonly string[] = [],
+  ) {
     if (
       typeof value !== "object" ||
       value === null ||
@@ -129,14 +134,20 @@ export class MapReader {
       throw new MeshError("FORMAT_INVALID", `${what} is not a map`, { field: what });
     }
     const map = value as Readonly<Record<string, CborValue>>;
-    const found = Object.keys(map);
-    if (found.length !== names.length || !names.every((name) => Object.hasOwn(map, name))) {
+    const isThere = (name: string): boolean => Object.hasOwn(map, name);
+    const count = names.length + optional.filter(isThere).length;
+    if (Object.keys(map).length !== count || !names.every(isThere)) {
       throw new MeshError("FORMAT_INVALID", `${what} must have exactly: ${names.join(", ")}`, {
         field: what,
       });
     }
     this.#map = map;
     this.#what = what;
+  }
+
+  /** Whether an optional member is there. */
+  has(name: string): boolean {
+    return Object.hasOwn(this.#map, name);
   }
 
   #refuse(name: string, expected: string): never {

@@ -7,7 +7,7 @@ export {
   encodeHeader,
   headerSigningInput,
 } from "./batch.ts";
-export type { Batch, Header, Section } from "./batch.ts";
+export type { Batch, Header, Lane, Section } from "./batch.ts";
 export { decodeBody, encodeBody, unpackedBytes } from "./body.ts";
 export { MapReader, decodeCbor, encodeCbor } from "./cbor.ts";
 export type { CborValue } from "./cbor.ts";

@@ -26,9 +26,11 @@ const section: fc.Arbitrary<Section> = fc
     bodyHash: bytes(32),
     bodyLen: uint,
     keyId: fc.option(bytes(16)),
+    until: fc.option(uint, { nil: undefined }),
   })
-  .map(({ doc, from, ...rest }) => ({
+  .map(({ doc, from, until, ...rest }) => ({
     ...rest,
+    ...(until === undefined ? {} : { until }),
     doc: parseDocumentName(doc),
     kind: "facts",
     from,
@@ -47,16 +49,17 @@ export const headerArbitrary: fc.Arbitrary<Header> = fc
     epoch: uint,
     deps: fc.uniqueArray(hash, { maxLength: 32 }),
     client: uint,
+    lane: fc.option(fc.constantFrom("high" as const, "low" as const), { nil: undefined }),
     sections: fc.uniqueArray(section, { minLength: 1, maxLength: 5, selector: ({ doc }) => doc }),
   })
-  .map((parts) => ({
+  .map(({ lane, ...parts }) => ({
     ...parts,
     space: parseSpaceId(toHex(parts.space)),
     replica: parseDeviceKey(toHex(parts.replica)),
     incarnation: parseIncarnationId(toHex(parts.incarnation)),
     prev: parts.seq === 1 ? null : parts.prev,
     hlc: parts.hlc as Hlc,
-    deps: parts.deps.toSorted(),
+    ...(lane === undefined ? { deps: parts.deps.toSorted() } : { lane, deps: [], client: 0 }),
   }));
 
 /** Any well-formed batch; nothing in it is signed. */
@@ -65,7 +68,7 @@ export const batchArbitrary: fc.Arbitrary<Batch> = headerArbitrary.chain((header
     header: fc.constant(header),
     headerBytes: fc.constant(encodeHeader(header)),
     signature: bytes(64),
-    bodies: fc.array(fc.uint8Array({ maxLength: 300 }), {
+    bodies: fc.array(fc.option(fc.uint8Array({ maxLength: 300 }), { freq: 10 }), {
       minLength: header.sections.length,
       maxLength: header.sections.length,
     }),

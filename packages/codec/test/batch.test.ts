@@ -9,7 +9,7 @@ import {
   headerSigningInput,
   utf8Encode,
 } from "@ctxmesh/codec";
-import type { Batch, CborValue, Header } from "@ctxmesh/codec";
+import type { Batch, CborValue, Header, Section } from "@ctxmesh/codec";
 import { LIMITS, MeshError, parseDocumentName, toHex } from "@ctxmesh/model";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -31,14 +31,18 @@ function decodeOrNothing(bytes: Uint8Array): Batch | undefined {
 const generally = (bytes: Uint8Array): Uint8Array | undefined => {
   try {
     const parts = decodeCbor(bytes, LIMITS.batchBytes, "batch") as readonly CborValue[];
-    const [headerBytes, signature, bodies] = parts as [Uint8Array, Uint8Array, Uint8Array[]];
+    const [headerBytes, signature, bodies] = parts as [
+      Uint8Array,
+      Uint8Array,
+      (Uint8Array | null)[],
+    ];
     const { sections } = decodeHeader(headerBytes);
     const isBatch =
       parts.length === 3 &&
       signature instanceof Uint8Array &&
       signature.length === 64 &&
       bodies.length === sections.length &&
-      bodies.every((body) => body instanceof Uint8Array);
+      bodies.every((body) => body === null || body instanceof Uint8Array);
     return isBatch ? encodeCbor(parts) : undefined;
   } catch {
     return undefined;
@@ -134,7 +138,7 @@ describe("a batch", () => {
 });
 
 const [example] = fc.sample(headerArbitrary, { numRuns: 1, seed: 1 }) as [Header];
-const [exampleSection] = example.sections;
+const [{ until: anyTime, ...exampleSection }] = example.sections as [Section];
 type Members = Readonly<Record<string, CborValue>>;
 
 /** The example header with members replaced; undefined takes one out. */
@@ -187,6 +191,16 @@ describe("a header is refused", () => {
     ["with a short body hash", { sections: [section({ bodyHash: id(1, 31) })] }],
     ["with a negative body length", { sections: [section({ bodyLen: -1 })] }],
     ["with a short key id", { sections: [section({ keyId: id(1, 15) })] }],
+    ["in an unknown lane", { lane: 3, deps: [], client: 0 }],
+    ["in lane 0", { lane: 0, deps: [], client: 0 }],
+    ["in a lane and with a dependency", { lane: 1, deps: [id(1)], client: 0 }],
+    ["in a lane and with a client", { lane: 1, deps: [], client: 7 }],
+    [
+      "in a lane and with rich content",
+      { lane: 2, deps: [], client: 0, sections: [section({ kind: "rich" })] },
+    ],
+    ["with rich content that expires", { sections: [section({ kind: "rich", until: 5 })] }],
+    ["with a negative time of expiry", { sections: [section({ until: -1 })] }],
     ["with a section member more", { sections: [section({ extra: 1 })] }],
   ])("%s", (_, members) => {
     const decode = (): Header => decodeHeader(spoiled(members));

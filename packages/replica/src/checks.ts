@@ -257,7 +257,8 @@ const checkSignature: Stage = ({ batch, context, verified }) =>
 const checkBodyHashes: Stage = ({ batch: { header, bodies }, verified }) => {
   if (verified) return undefined;
   for (const [i, section] of header.sections.entries()) {
-    const body = bodies[i] ?? new Uint8Array();
+    const body = bodies[i] ?? null;
+    if (body === null) return refused("body", "a body is left out");
     const matches =
       body.length === section.bodyLen && toHex(sha256(body)) === toHex(section.bodyHash);
     if (!matches) return refused("body", "hash or length differs");
@@ -366,7 +367,7 @@ const STAGES: readonly Stage[] = [
 
 /** What the bodies of a batch unpack to at most, in bytes, told without unpacking them. */
 export const unpackedOf = ({ bodies }: Pick<Batch, "bodies">): number => {
-  const bytes = bodies.reduce((sum, body) => sum + unpackedBytes(body), 0);
+  const bytes = bodies.reduce((sum, body) => sum + (body === null ? 0 : unpackedBytes(body)), 0);
   // One that would be more is refused on the way.
   return Math.min(bytes, LIMITS.bodyBytes);
 };

@@ -151,7 +151,7 @@ const richFirst = (sections: readonly Section[]): readonly (readonly [number, Se
  */
 export function openParts(
   header: Header,
-  bodies: readonly Uint8Array[],
+  bodies: readonly (Uint8Array | null)[],
   after: Hlc,
   rich: OpenRich,
 ): OpenResult {

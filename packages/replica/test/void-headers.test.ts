@@ -295,7 +295,11 @@ describe("what turns out to be no edit once what it builds on counts again", () 
     const good = decodeBatch(fromBuilder[0] ?? new Uint8Array());
     // Its neighbours the wrong way round, which nobody can tell where they are not.
     const client = clientOf(author.device, author.incarnation);
-    const bad = forgeRich(misuser, good.header, swapClocks(good.bodies[0], client, [1, 2]));
+    const bad = forgeRich(
+      misuser,
+      good.header,
+      swapClocks(good.bodies[0] ?? undefined, client, [1, 2]),
+    );
     const byManager = revokeDevice(space, manager.signer, {
       device: writer.key,
       heads: [],

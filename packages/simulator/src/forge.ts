@@ -7,7 +7,7 @@ import {
   encodeHeader,
   headerSigningInput,
 } from "@ctxmesh/codec";
-import type { Header } from "@ctxmesh/codec";
+import type { Batch, Header } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { encodeFrame } from "@ctxmesh/facts";
 import { parseDocumentName, parseHeaderHash, toHex } from "@ctxmesh/model";
@@ -70,7 +70,7 @@ export function forgeBatch(fact: ForgedFact, signer: DeviceSigner): ForgedBatch 
   return signed(header, [body], signer);
 }
 
-function signed(header: Header, bodies: readonly Uint8Array[], signer: DeviceSigner): ForgedBatch {
+function signed(header: Header, bodies: Batch["bodies"], signer: DeviceSigner): ForgedBatch {
   const headerBytes = encodeHeader(header);
   const signature = signer.sign(headerSigningInput(headerBytes));
   const bytes = encodeBatch({ headerBytes, signature, bodies });

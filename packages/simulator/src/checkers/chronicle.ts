@@ -87,8 +87,12 @@ export class Chronicle {
     }
   }
 
-  #noteRulings({ header: by }: Batch, doc: DocumentName, body: Uint8Array | undefined): void {
-    if (body === undefined) return;
+  #noteRulings(
+    { header: by }: Batch,
+    doc: DocumentName,
+    body: Uint8Array | null | undefined,
+  ): void {
+    if (body === undefined || body === null) return;
     for (const { key, retract } of decodeFrame(decodeBody(body)).records) {
       if (retract === undefined) continue;
       const place = placeOf(doc, key);
