@@ -138,7 +138,7 @@ describe("a batch", () => {
 });
 
 const [example] = fc.sample(headerArbitrary, { numRuns: 1, seed: 1 }) as [Header];
-const [{ until: anyTime, ...exampleSection }] = example.sections as [Section];
+const [{ until: _anyTime, ...exampleSection }] = example.sections as [Section];
 type Members = Readonly<Record<string, CborValue>>;
 
 /** The example header with members replaced; undefined takes one out. */
