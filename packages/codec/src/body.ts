@@ -1,16 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A section's body as carried: one byte of encoding, then the payload. 0 = as it is, 1 = zstd
- * (RFC 8878), one frame and nothing after it. Small payloads stay as they are, since a zstd frame costs
- * more than it saves there.
+ * A section's body as carried: one byte of encoding, then the payload. 0 = as it is; 1 = zstd
+ * (RFC 8878), one frame and nothing after it; 2 = the same without the frame's first four bytes, which are always those of
+ * `ZSTD_MAGIC`, and compressed with the dictionary of `dictionary.ts`. By a dictionary a few facts lose a fifth to a half of their bytes;
+ * of more facts it saves little, and costs more time.
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { LIMITS, MeshError } from "@ctxmesh/model";
+import { DICTIONARY } from "./dictionary.ts";
 
 const RAW = 0;
 const ZSTD = 1;
-/** Below this a lone zstd frame saved nothing on real facts. */
-const COMPRESS_FROM_BYTES = 200;
+const ZSTD_WITH_DICTIONARY = 2;
+/** Up to so many bytes the dictionary is worth its time. */
+const DICTIONARY_TO_BYTES = 2_048;
+/** What is compressed has to be this much shorter: every receiver has to unpack it. */
+const WORTH = 7 / 8;
+
+/** As Node has it from 24.6 on. */
+interface DictionaryOption {
+  readonly dictionary: Uint8Array;
+}
+const WITH_DICTIONARY: DictionaryOption = { dictionary: DICTIONARY };
 
 /** The widest window (2 MiB) that the compressor uses for `LIMITS.bodyBytes`; a frame could ask for 128 MiB. */
 const WINDOW_LOG = 21;
@@ -31,14 +42,20 @@ export function encodeBody(payload: Uint8Array): Uint8Array {
       { field: "body" },
     );
   }
-  if (payload.length < COMPRESS_FROM_BYTES) return tagged(RAW, payload);
-  const compressed = zstdCompressSync(payload);
-  return compressed.length < payload.length ? tagged(ZSTD, compressed) : tagged(RAW, payload);
+  if (payload.length > DICTIONARY_TO_BYTES) {
+    const compressed = zstdCompressSync(payload);
+    return compressed.length < payload.length ? tagged(ZSTD, compressed) : tagged(RAW, payload);
+  }
+  const compressed = zstdCompressSync(payload, WITH_DICTIONARY).subarray(ZSTD_MAGIC.length);
+  return compressed.length <= WORTH * payload.length
+    ? tagged(ZSTD_WITH_DICTIONARY, compressed)
+    : tagged(RAW, payload);
 }
 
 /** Decompresses exactly one frame; what stands behind it would be read differently by other decoders. */
-function decompress(payload: Uint8Array): Uint8Array {
+function decompress(payload: Uint8Array, more: Partial<DictionaryOption> = {}): Uint8Array {
   const { buffer, engine } = zstdDecompressSync(payload, {
+    ...more,
     maxOutputLength: LIMITS.bodyBytes,
     params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG },
     info: true,
@@ -55,8 +72,18 @@ const ZSTD_MAGIC = [0x28, 0xb5, 0x2f, 0xfd] as const;
 /** Bytes of a frame's dictionary id and content size, by the flags that say so (RFC 8878, 3.1.1.1.1). */
 const DICTIONARY_ID_BYTES = [0, 1, 2, 4] as const;
 const CONTENT_SIZE_BYTES = [0, 2, 4, 8] as const;
+/** A frame's header is no longer than that (RFC 8878, 3.1.1.1), the magic number not counted. */
+const FRAME_HEADER_BYTES = 14;
 /** A content size of two bytes begins where one of a single byte ends. */
 const TWO_BYTES_ADD = 256;
+
+/** A frame without its magic number as one that has it. */
+function withMagic(rest: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(ZSTD_MAGIC.length + rest.length);
+  frame.set(ZSTD_MAGIC);
+  frame.set(rest, ZSTD_MAGIC.length);
+  return frame;
+}
 
 /** What a zstd frame says that it holds; undefined when it does not say. {@link decodeBody} refuses one that has said wrong. */
 function contentSize(frame: Uint8Array): number | undefined {
@@ -79,21 +106,23 @@ function contentSize(frame: Uint8Array): number | undefined {
  */
 export function unpackedBytes(body: Uint8Array): number {
   const payload = body.subarray(1);
-  if (body[0] !== ZSTD) return Math.min(payload.length, LIMITS.bodyBytes);
-  return Math.min(contentSize(payload) ?? LIMITS.bodyBytes, LIMITS.bodyBytes);
+  const isPacked = body[0] === ZSTD || body[0] === ZSTD_WITH_DICTIONARY;
+  if (!isPacked) return Math.min(payload.length, LIMITS.bodyBytes);
+  const frame = body[0] === ZSTD ? payload : withMagic(payload.subarray(0, FRAME_HEADER_BYTES));
+  return Math.min(contentSize(frame) ?? LIMITS.bodyBytes, LIMITS.bodyBytes);
 }
 
 /** Unpacks an untrusted body; never produces more than `LIMITS.bodyBytes`. Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`. */
 export function decodeBody(body: Uint8Array): Uint8Array {
   const payload = body.subarray(1);
   if (body[0] === RAW && payload.length <= LIMITS.bodyBytes) return payload;
-  if (body[0] !== ZSTD) {
+  if (body[0] !== ZSTD && body[0] !== ZSTD_WITH_DICTIONARY) {
     throw new MeshError("FORMAT_INVALID", "body has an unknown encoding or is too long", {
       field: "body",
     });
   }
   try {
-    return decompress(payload);
+    return body[0] === ZSTD ? decompress(payload) : decompress(withMagic(payload), WITH_DICTIONARY);
   } catch (error) {
     throw new MeshError("FORMAT_INVALID", "body can't be decompressed within its limit", {
       field: "body",

@@ -8,6 +8,8 @@ export {
   headerSigningInput,
 } from "./batch.ts";
 export type { Batch, Header, Lane, Section } from "./batch.ts";
+export { batchLane, batchPlace } from "./batch-place.ts";
+export type { BatchPlace } from "./batch-place.ts";
 export { decodeBody, encodeBody, unpackedBytes } from "./body.ts";
 export { MapReader, decodeCbor, encodeCbor } from "./cbor.ts";
 export type { CborValue } from "./cbor.ts";

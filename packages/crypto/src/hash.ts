@@ -11,6 +11,9 @@ export function sha256(...parts: Uint8Array[]): Uint8Array {
   return new Uint8Array(digest.digest());
 }
 
+/** SHA-256 of a text's UTF-8, hex: without a buffer in between, of which facts that are answered many times a second would leave many. */
+export const sha256Hex = (text: string): string => hash("sha256", text, "hex");
+
 /** SHA-512 (FIPS 180-4) of `bytes`: 64 bytes. */
 export const sha512 = (bytes: Uint8Array): Uint8Array<ArrayBuffer> =>
   new Uint8Array(hash("sha512", bytes, "buffer"));

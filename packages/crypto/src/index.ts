@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Hashes, device keys, signature suites and key files. The only importer of the noble libraries. */
 export { createDeviceSigner, createDeviceVerifier, generateSeed } from "./ed25519.ts";
-export { sha256 } from "./hash.ts";
+export { sha256, sha256Hex } from "./hash.ts";
 export {
   createSigner,
   createVerifier,

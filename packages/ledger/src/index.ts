@@ -20,8 +20,8 @@ export type { Checkpoint, LogSigners, Note, NoteSignature, TreeHead } from "./no
 export {
   buildSnapshot,
   contentRoot,
-  envelopeFrontier,
   envelopeHash,
+  envelopeStatement,
   sealSnapshot,
 } from "./snapshot.ts";
 export type { CanonicalLeaf, SealInput, Snapshot, SnapshotLeaf } from "./snapshot.ts";

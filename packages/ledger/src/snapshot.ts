@@ -9,7 +9,7 @@ import { parseEnvelope, signEnvelope } from "./dsse.ts";
 import { leafHash, merkleRoot } from "./merkle.ts";
 import { malformed, readMembers, readText } from "./read.ts";
 import { STATEMENT_PAYLOAD_TYPE, encodeStatement, parseStatement } from "./statement.ts";
-import type { FrontierHead, SnapshotStatement } from "./statement.ts";
+import type { SnapshotStatement } from "./statement.ts";
 
 /**
  * One fact candidate as RFC 8785 text: an object with `doc`, `key` and the members of `Candidate`
@@ -114,6 +114,6 @@ export function sealSnapshot({ signer, snapshot, ...input }: SealInput): Uint8Ar
 /** The SHA-256 of an envelope's bytes in hex: the next seal's `previous`. */
 export const envelopeHash = (envelope: Uint8Array): string => toHex(sha256(envelope));
 
-/** The frontier that the envelope of a seal names, without a look at its signature: for whoever made it. Throws `FORMAT_INVALID`. */
-export const envelopeFrontier = (envelope: Uint8Array): readonly FrontierHead[] =>
-  parseStatement(parseEnvelope(envelope).payload).frontier;
+/** What the envelope of a seal states, without a look at its signature: for whoever made it. Throws `FORMAT_INVALID`. */
+export const envelopeStatement = (envelope: Uint8Array): SnapshotStatement =>
+  parseStatement(parseEnvelope(envelope).payload);

@@ -49,6 +49,10 @@ export const ERROR_CODES = {
   STORE_FORMAT: "input",
   /** A hub does not seal, because its store was damaged or restored. */
   SEALING_UNSAFE: "policy",
+  /** The engine that hubs share can't be reached, is too slow, or fails. */
+  ENGINE_UNAVAILABLE: "unavailable",
+  /** Another hub holds the right to seal, or has changed what this one was about to. */
+  ENGINE_FENCED: "unavailable",
   /** A listening address is in use or not ours. */
   ADDRESS_UNAVAILABLE: "unavailable",
   /** The daemon or the peer does not answer. */

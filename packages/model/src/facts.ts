@@ -69,6 +69,8 @@ export interface VisibleFact {
   readonly ageMs: number;
   /** The undominated candidates do not agree, and the resolver had to pick. */
   readonly contested: boolean;
+  /** Something of the document is left out on this node, which may know less than there is to know. */
+  readonly incomplete?: true;
   /** The resolver that picked. */
   readonly resolver: string;
   readonly confidence?: number;
@@ -79,8 +81,16 @@ export interface VisibleFact {
 /** How far a write has got: synced to this node's disk, held by a hub, or covered by a seal. */
 export type AckLevel = "local" | "hub" | "sealed";
 
-/** How long a write waits for what. */
+/**
+ * How urgent a write is. On a link with a backlog what is `high` goes first and what is `low` last; where there is none, all are alike.
+ * Writes of different priorities that are under way at the same time have no order among them.
+ */
+export type Priority = "high" | "normal" | "low";
+
+/** How long a write waits for what, and how urgent it is. */
 export interface WriteOptions {
+  /** Default `normal`, which edits of rich content and retractions always are. */
+  readonly priority?: Priority;
   /** The level at which the write resolves; default `local`. */
   readonly ack?: AckLevel;
   /** How long to wait for it once the write is durable here, in milliseconds: 1 to `LIMITS.ackTimeoutMs`, default `LIMITS.ackDefaultMs`. */

@@ -53,6 +53,8 @@ export interface KeyHistory {
   readonly entries: readonly HistoryEntry[];
   /** Where the next page goes on; absent when this one was not full, and so the last. */
   readonly next?: string;
+  /** Batches in the part of the past that was read of which what they say of the document is left out on this node; absent for none. */
+  readonly omitted?: number;
   readonly reachesBack: Reach;
 }
 

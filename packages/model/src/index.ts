@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Nouns, limits, error codes and ports. Everything else depends on this; this depends on nothing. */
+export type { Access, AccessQuery, Authorization, Authorizer } from "./authorization.ts";
 export { ERROR_CODES, EXIT, MeshError, toMeshError } from "./errors.ts";
 export type { MeshErrorCode, MeshErrorDetails } from "./errors.ts";
 export type {
@@ -9,6 +10,7 @@ export type {
   FactSource,
   Standing,
   VisibleFact,
+  Priority,
   WriteOptions,
   WriteReceipt,
 } from "./facts.ts";
@@ -39,6 +41,18 @@ export type { ActId, DeviceKey, DocumentName, HeaderHash, IncarnationId, SpaceId
 export { formatInstant, parseInstant } from "./instant.ts";
 export type { JsonValue } from "./json.ts";
 export { LIMITS } from "./limits.ts";
+export type {
+  FetchQuery,
+  FetchReport,
+  OmissionQuery,
+  OmissionReport,
+  OmittedDocumentReport,
+  OmittedSectionReport,
+  PartialService,
+  PartialSummary,
+} from "./partial.ts";
+export { parseSubscription, parseSubscriptionRules, subscriptionRules } from "./subscription.ts";
+export type { Subscription } from "./subscription.ts";
 export { HOLDS, REFUSALS } from "./outcomes.ts";
 export type { Hold, ReceiveCounters, ReceiveOutcome, Refusal } from "./outcomes.ts";
 export type {
@@ -58,6 +72,15 @@ export type {
   VaultScope,
 } from "./ports.ts";
 export type {
+  Engine,
+  EngineEntry,
+  EngineRecord,
+  EngineRecordKind,
+  EngineWrite,
+  Fence,
+  Lease,
+} from "./engine.ts";
+export type {
   AckProgress,
   AckSummary,
   ActsReceipt,
@@ -65,12 +88,17 @@ export type {
   ChainReport,
   ChangeEvent,
   ContextService,
+  EngineReport,
   EvidenceReport,
   FilteredActReport,
   GrantReport,
   InviteReport,
   KeysReport,
   LatencySummary,
+  LinkClass,
+  LinkQueue,
+  LinkRate,
+  LinkReport,
   ListQuery,
   MemberReport,
   MemberRole,
@@ -80,10 +108,12 @@ export type {
   MembershipSummary,
   NodeStatus,
   PeerStatus,
+  RelayStatus,
   RevocationReport,
   RewrapReport,
   ScrubReport,
   SealReceipt,
   SealingService,
+  TransportStatus,
   WatchQuery,
 } from "./service.ts";

@@ -122,14 +122,61 @@ export const LIMITS = {
   checkpointChunkBytes: 262_144,
   /** Pruned batches, or states of documents that are not needed any more, removed in one atomic store write. */
   prunesPerWrite: 1_024,
+  /** Rules of a subscription to a part of a space. */
+  subscriptionRules: 64,
+  /** Characters of its key patterns together: matching one key takes some microseconds. */
+  subscriptionPatterns: 1_024,
+  /** One part of a base, packed, and its manifest: as much as one answer with batches. */
+  basePartBytes: 262_144,
+  /** Parts of a base, so many that their manifest still is one. */
+  baseParts: 4_096,
+  /** All parts of a base; a space with more state than this is read batch by batch. */
+  baseBytes: 268_435_456,
+  /** Batches behind a remote from which on a base may be worth its bytes; fewer come in less than a second. */
+  baseFromBatches: 2_000,
+  /** How many times the bytes of a base the batches that it spares must have, unless they are not to be had. */
+  baseGainFactor: 4,
+  /** A base that somebody may be half through stays servable this long after a newer one was made, in milliseconds. */
+  baseServedMs: 600_000,
+  /** A hub makes a base at most this often, in milliseconds, whoever asks: that reads all that it has. */
+  baseEveryMs: 60_000,
+  /** Headers remembered of batches that lacked a body which is wanted, in case another one stands in the place of one. */
+  glimpsedHeaders: 1_024,
+  /** Bytes of those. */
+  glimpsedBytes: 1_048_576,
   /** Header hashes remembered in memory; older ones are looked up in the store. */
   recentHashes: 65_536,
+  /** Records in one call of an engine, and changes of its shared map. */
+  engineEntries: 1_024,
+  /** Bytes of those. */
+  engineBytes: 8_388_608,
+  /** Ids that an engine is asked for in one call. */
+  engineFinds: 128,
+  /** Whoever holds a lease, as text, in characters. */
+  engineHolder: 128,
   /** One message of the sync protocol. */
   syncMessageBytes: 1_048_576,
   /** Batch bytes answered per request, so that a slow link is never more than this behind. */
   syncChunkBytes: 262_144,
   /** Chain heads in one frontier. */
   frontierHeads: 16_384,
+  /** Writes of normal priority wait so long at most, in milliseconds, to share a batch while links with a budget have a backlog. */
+  gatherNormalMs: 1_000,
+  /** The same for writes of low priority. */
+  gatherLowMs: 5_000,
+  /**
+   * Writes that come in quick succession wait so long at most for each other while links have time; less where a batch goes to few peers. Half of it
+   * is what it adds to their way on the average, and ten facts a batch cost a tenth of what ten batches do.
+   */
+  gatherBriefMs: 10,
+  /** Bytes handed to a channel that it has not taken yet: what is urgent waits for no more than that. */
+  linkAheadBytes: 65_536,
+  /** Bytes of pushes that one class of a link's queue holds; what finds no room is told of instead, and the peer pulls it. */
+  linkQueueBytes: 2_097_152,
+  /** The same on a link with a budget, as so many milliseconds of it. */
+  linkQueueMs: 2_000,
+  /** How long the head of a class waits at most while others are sent, in milliseconds. */
+  linkStarvationMs: 10_000,
   /** Bytes queued to one peer before it is cut and has to reconcile again. */
   channelBufferBytes: 8_388_608,
   /** Batches and other work that one device may hand us per second: five times a busy agent's 1,000 single writes, and half a core of signature checks. */
@@ -154,8 +201,32 @@ export const LIMITS = {
   addressesPerPeer: 8,
   /** Addresses dialled in all, of those that members signed and again of those heard on the local network. */
   knownAddresses: 1_024,
+  /** Agents that one relay keeps reachable: the members that a mesh remembers. */
+  relayReservations: 256,
+  /** Circuits of one relay, each between two agents; with `relayBacklogBytes` and the windows of streams some 1.5 MiB each at worst. */
+  relayCircuits: 512,
+  /** Bytes of one circuit, both ways, before it is cut and dialled anew: no mesh meets it often (11 minutes at 100 Mbit/s), and none lives on for ever. */
+  relayCircuitBytes: 8_589_934_592,
+  /** Life of one circuit, in milliseconds. */
+  relayCircuitMs: 86_400_000,
+  /** Life of a reservation, in milliseconds; agents renew it five minutes before its end. */
+  relayReservationMs: 3_600_000,
+  /** Bytes of one circuit, each way, that a relay has received and not passed on; past it the sender has to wait. */
+  relayBacklogBytes: 262_144,
+  /** Addresses of one relay under which an agent says that it is reachable. */
+  addressesPerRelay: 3,
   /** Direct push up to this many peers; gossipsub beyond (it costs less there). */
   directPeers: 16,
+  /** Once an agent gossips, it does so until it has this many peers less: none that come and go at the boundary make it change its ways. */
+  carrierSlack: 4,
+  /** One gossiped message: small batches whole; of larger ones the header alone, and who lacks the batch asks for it. */
+  gossipBytes: 16_384,
+  /** Announced batches that are waited for before the announcement is passed on, and gossiped ones under way into the replica. */
+  gossipPending: 512,
+  /** Of them, those that one peer brought. */
+  gossipPendingPerPeer: 64,
+  /** Devices of which it is remembered on which way their batches come, and those that one peer may name; past it the one heard longest ago is forgotten, and its batches are pulled. */
+  routedDevices: 512,
   /** Reads of history under way: each goes through the log, and half a core is left for what is new. */
   historyScans: 2,
   /** Reads of history that wait for their turn; past it callers are told to come again. */
@@ -176,6 +247,16 @@ export const LIMITS = {
   bundlePartBytes: 1_048_576,
   /** A space file: `actsBytes` in base64, and what stands around each. */
   spaceFileBytes: 67_108_864,
+  /** An access token: as much as servers take in a header. */
+  tokenBytes: 8_192,
+  /** Roles in one token. */
+  tokenRoles: 64,
+  /** A set of keys that tokens are signed with. */
+  keySetBytes: 65_536,
+  /** Keys in it that are looked at. */
+  keySetKeys: 64,
+  /** Revoked tokens and subjects. */
+  revokedTokens: 65_536,
   /** A trust root or key file. */
   smallFileBytes: 1_048_576,
 } as const;

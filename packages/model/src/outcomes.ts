@@ -22,6 +22,8 @@ export const REFUSALS = [
   "chain",
   /** The signature does not verify. */
   "signature",
+  /** A body is left out that is wanted whole here: nobody's fault, since whoever sent it may keep only a part. */
+  "omitted",
   /** A body's length or hash differs from its section, or it can't be decompressed within the limit. */
   "body",
   /** The facts frame is malformed, over a limit, or does not match its section. */

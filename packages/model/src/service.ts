@@ -3,6 +3,7 @@
 import type { Candidate, FactInput, VisibleFact, WriteOptions, WriteReceipt } from "./facts.ts";
 import type { ChannelSecurity } from "./ports.ts";
 import type { ReceiveCounters } from "./outcomes.ts";
+import type { PartialSummary } from "./partial.ts";
 
 /** Which facts to list. */
 export interface ListQuery {
@@ -46,6 +47,65 @@ export interface PeerStatus {
   readonly inSync: boolean;
   /** What protects the connection, as negotiated; absent where the transport does not know. */
   readonly security?: ChannelSecurity;
+}
+
+/** A relay of an agent's configuration. */
+export interface RelayStatus {
+  readonly device: string;
+  readonly address: string;
+  readonly connected: boolean;
+  /** Whether others can reach this agent through it. */
+  readonly reserved: boolean;
+}
+
+/** A node's connections to agents, and those that did not come about. */
+export interface TransportStatus {
+  /** Refusals since the start, by kind: `membership`, `handshake`, `security`, `version`, `protocol`, `relay`, and `remote` for those of others. */
+  readonly refusals: Readonly<Record<string, number>>;
+  /** An agent's relays. */
+  readonly relays?: readonly RelayStatus[];
+  /** What a hub relays: agents that are reachable through it, and circuits between two of them. */
+  readonly relaying?: { readonly reservations: number; readonly circuits: number };
+}
+
+/** What goes first over a link: what keeps peers in step, and then batches by their priority. */
+export type LinkClass = "control" | "high" | "normal" | "low";
+
+/** What waits in one class. */
+export interface LinkQueue {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+/** Bytes that passed since the link was opened, and per second of late. */
+export interface LinkRate {
+  readonly bytes: number;
+  readonly perSecond: number;
+}
+
+/** A link to a peer, and how busy it is. */
+export interface LinkReport {
+  readonly device: string;
+  readonly address: string;
+  readonly role: "agent" | "hub";
+  readonly connectedSinceMs: number;
+  readonly security?: ChannelSecurity;
+  readonly inSync: boolean;
+  /** Whether an answer to a pull is waited for. */
+  readonly pulling: boolean;
+  readonly traffic: {
+    /** Bytes per second that may go out; absent without a limit. */
+    readonly budget?: number;
+    readonly in: LinkRate;
+    readonly out: LinkRate;
+    readonly queue: Readonly<Record<LinkClass, LinkQueue>>;
+    /** Pushes that found no room since the link was opened, and about how many bytes of them the peer has yet to pull. */
+    readonly deferred: { readonly pushes: number; readonly bytes: number };
+    /** Bytes of facts that were not sent, since their time was over. */
+    readonly expiredBytes: number;
+    /** How long it takes to send what is known to wait, in milliseconds. */
+    readonly drainMs: number;
+  };
 }
 
 /** Milliseconds between a fact's HLC at its writer and its application here. */
@@ -294,6 +354,21 @@ export interface AckSummary {
   readonly sealed: AckProgress;
 }
 
+/** How a hub stands to the engine that it shares with others. */
+export interface EngineReport {
+  /** Whether the engine answered when it was last asked. */
+  readonly reachable: boolean;
+  /** Since when that is so, Unix milliseconds. */
+  readonly sinceMs: number;
+  /** Why it does not answer. */
+  readonly failure?: string;
+  /** The newest position of the shared log that is known here, and up to which everything is here. */
+  readonly head: number;
+  readonly applied: number;
+  /** The number of the lease under which this hub seals; absent while another one does. */
+  readonly sealingEpoch?: number;
+}
+
 /** A node's state at one moment. */
 export interface NodeStatus {
   readonly service: "agent" | "hub";
@@ -317,6 +392,8 @@ export interface NodeStatus {
   readonly scrub: ScrubReport;
   readonly addresses: readonly string[];
   readonly peers: readonly PeerStatus[];
+  /** Connections to agents; absent for a hub that is no relay. */
+  readonly transport?: TransportStatus;
   readonly documents: number;
   readonly facts: number;
   readonly contested: number;
@@ -327,6 +404,8 @@ export interface NodeStatus {
   readonly acknowledged?: AckSummary;
   readonly batches: ReceiveCounters;
   readonly propagation: LatencySummary;
+  /** What is left out here; absent on a node that keeps everything. Content digests of nodes that keep less don't compare. */
+  readonly partial?: PartialSummary;
   /** Number of chains, and SHA-256 over all heads: equal on replicas that applied the same batches. */
   readonly chains: number;
   readonly frontier: string;
@@ -335,6 +414,8 @@ export interface NodeStatus {
   readonly membership: MembershipSummary;
   /** Hub only: seals made. */
   readonly seals?: number;
+  /** Of a hub that shares an engine with others. */
+  readonly engine?: EngineReport;
 }
 
 /** The hub's answer to a seal request. */
@@ -358,7 +439,8 @@ export interface ContextService {
    * Writes facts of one document as one unit. Resolves at the level of acknowledgement that `options` ask for. Rejects
    * with `POLICY_REFUSED` without a grant to write, or on a hub; with `ACK_TIMEOUT` when the write is durable here and has
    * not got further in time: it goes on by itself, and must not be made again. With `POLICY_REFUSED` also when it is
-   * durable here and turns out not to count, since a revocation or a fork cut its chain.
+   * durable here and turns out not to count, since a revocation or a fork cut its chain. While links with a budget have a
+   * backlog, a write that is not `high` may wait for others to share its batch: `LIMITS.gatherNormalMs` or `LIMITS.gatherLowMs`.
    */
   put(doc: string, facts: readonly FactInput[], options?: WriteOptions): Promise<WriteReceipt>;
   /** Deletes this writer's statements by writing tombstones. Else as {@link put}. */
@@ -373,7 +455,7 @@ export interface ContextService {
     key: string,
     writer: string,
     reason: string,
-    options?: WriteOptions,
+    options?: Omit<WriteOptions, "priority">,
   ): Promise<WriteReceipt>;
   get(doc: string, key: string): VisibleFact | undefined;
   /** Every writer's candidate, newest first, with `dominated` ones included. */
@@ -382,6 +464,8 @@ export interface ContextService {
   /** Calls `listener` for each change until the returned function is called. The listener must not block. */
   watch(query: WatchQuery, listener: (event: ChangeEvent) => void): () => void;
   status(options?: { readonly digest?: boolean }): Promise<NodeStatus>;
+  /** The links to peers, and how busy they are. */
+  links(): readonly LinkReport[];
 }
 
 /** What a node knows of the members of its space, and takes in about them. */

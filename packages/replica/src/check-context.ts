@@ -6,13 +6,18 @@ import type { Core } from "./core.ts";
 import type { Group } from "./group.ts";
 import { chainKey } from "./layout.ts";
 import type { Records, Standing } from "./records.ts";
+import { isExpired } from "./omissions.ts";
 import { chainView } from "./state.ts";
+import { Trim } from "./trim.ts";
+import type { Wants } from "./wants.ts";
 import type { ChainView } from "./void-content.ts";
 
 /** What a batch is checked against: what the replica has, and the group that the batch would join. */
 export interface CheckView {
   readonly core: Core;
   readonly self: DeviceKey;
+  /** What this replica wants of what others write; undefined for everything. */
+  readonly wants: Wants | undefined;
   readonly group: Group;
   readonly isHeld: (hash: HeaderHash) => boolean;
   readonly verifier: SignatureVerifier;
@@ -54,7 +59,8 @@ function standingOf(header: Header, hash: HeaderHash, records: Records, view: Ch
 
 /** The context of the checks over a replica as it is now. */
 export function checkContext(view: CheckView): CheckContext {
-  const { core, self, group, isHeld, verifier, nowMs } = view;
+  const { core, self, wants, group, isHeld, verifier, nowMs } = view;
+  const trim = new Trim(wants, self, nowMs);
   const { log, records, state, voidHeaders } = core;
   const chains = viewOf(view);
   return {
@@ -75,5 +81,9 @@ export function checkContext(view: CheckView): CheckContext {
       group.batch(hash) ?? (await log.header(hash)) ?? (await voidHeaders.signed(hash)),
     bytesOf: (doc) => state.documents.bytesOf(doc),
     openRich: state.documents.openRich(chains),
+    // By the group's time, too: in the order of the log of whoever left it out, what has expired there has expired here.
+    mayOmit: (header, section) =>
+      isExpired(section, group.maxHlc, nowMs) || trim.mayOmit(header, section),
+    trim,
   };
 }

@@ -11,7 +11,9 @@
  *                ownVoid: [ position: uint, ... ],
  *                voidParts: [ [ doc: text, client: uint, clock: uint ], ... ],
  *                arrived: [ hash: bstr(32), ... ],
- *                documents: [ [ doc: text, position: uint ], ... ] }
+ *                documents: [ [ doc: text, position: uint ], ... ],
+ *                ? omitted: [ [ doc: text, sections, bytes, rich, passing, passingBytes, untilMs: uint ], ... ],
+ *                ? lacking: [ [ replica: bstr(32), incarnation: bstr(16), sections, untilMs: uint ], ... ] }   there when something is left out
  * head       = [ replica: bstr(32), incarnation: bstr(16), seq: uint, hash: bstr(32), hlc: uint ]
  * document   = [ 1, facts: bstr / null, rich: bstr / null ]     as of @ctxmesh/facts and @ctxmesh/rich; sealed
  * ```
@@ -28,7 +30,9 @@ import {
   toHex,
 } from "@ctxmesh/model";
 import type { DocumentName, HeaderHash, Hlc } from "@ctxmesh/model";
+import { chainKey } from "./layout.ts";
 import type { Head } from "./layout.ts";
+import type { OmittedCounts, OmittedOfChain } from "./omissions.ts";
 import type { VoidReason } from "./state.ts";
 import type { VoidPart } from "./void-content.ts";
 
@@ -57,6 +61,9 @@ export interface Checkpoint {
   readonly arrived: readonly HeaderHash[];
   /** Each document, and the position in the key of its state. */
   readonly documents: ReadonlyMap<DocumentName, number>;
+  /** What is left out of documents, and of chains by key; absent when nothing is. */
+  readonly omitted?: readonly (readonly [DocumentName, OmittedCounts])[];
+  readonly lacking?: readonly (readonly [chain: string, OmittedOfChain])[];
 }
 
 /** The encoded parts of a document. */
@@ -77,6 +84,7 @@ const MEMBERS = [
   "arrived",
   "documents",
 ];
+const OPTIONAL = ["omitted", "lacking"];
 const REASONS: readonly VoidReason[] = ["revoked", "equivocation", "grant", "content", "waiting"];
 /** It is our own, and what is in it was in memory. */
 const UNBOUNDED = Number.MAX_SAFE_INTEGER;
@@ -93,6 +101,19 @@ const encodeHead = ({ replica, incarnation, seq, hash, hlc }: Head): CborValue =
   hlc,
 ];
 
+const encodeOmitted = ([doc, counts]: readonly [DocumentName, OmittedCounts]): CborValue => {
+  const { sections, bytes, rich, closed, passing, passingBytes, untilMs } = counts;
+  // What is here by now is opened only once the log is gone through; until then it is as if one were missing.
+  return [doc, sections, bytes, Math.max(rich, Number(closed)), passing, passingBytes, untilMs];
+};
+
+const encodeLacking = ([chain, counts]: readonly [string, OmittedOfChain]): CborValue => [
+  fromHex(chain.slice(0, 64)),
+  fromHex(chain.slice(64)),
+  counts.sections,
+  counts.untilMs,
+];
+
 /** The bytes of a checkpoint. */
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
   const { position, heads, voids, ownVoid, voidParts, arrived, documents } = checkpoint;
@@ -107,6 +128,8 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
     voidParts: voidParts.map(({ doc, client, clock }) => [doc, client, clock]),
     arrived: arrived.map((hash) => fromHex(hash)),
     documents: [...documents],
+    ...(checkpoint.omitted === undefined ? {} : { omitted: checkpoint.omitted.map(encodeOmitted) }),
+    ...(checkpoint.lacking === undefined ? {} : { lacking: checkpoint.lacking.map(encodeLacking) }),
   });
 }
 
@@ -153,10 +176,35 @@ function decodeEntry(value: CborValue): readonly [DocumentName, number] {
   return [parseDocumentName(text(doc)), uint(position)];
 }
 
+function decodeOmitted(value: CborValue): readonly [DocumentName, OmittedCounts] {
+  const [doc, sections, bytes, rich, passing, passingBytes, untilMs] = tuple(value, 7);
+  return [
+    parseDocumentName(text(doc)),
+    {
+      sections: uint(sections),
+      bytes: uint(bytes),
+      rich: uint(rich),
+      closed: uint(rich) > 0,
+      passing: uint(passing),
+      passingBytes: uint(passingBytes),
+      untilMs: uint(untilMs),
+    },
+  ];
+}
+
+function decodeLacking(value: CborValue): readonly [string, OmittedOfChain] {
+  const [replica, incarnation, sections, untilMs] = tuple(value, 4);
+  const chain = chainKey(
+    parseDeviceKey(toHex(bytesOf(replica))),
+    parseIncarnationId(toHex(bytesOf(incarnation))),
+  );
+  return [chain, { sections: uint(sections), untilMs: uint(untilMs) }];
+}
+
 /** Parses what {@link encodeCheckpoint} makes. Throws `FORMAT_INVALID`, `INPUT_INVALID`. */
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const value = decodeCbor(bytes, UNBOUNDED, "checkpoint");
-  const reader = new MapReader(value, MEMBERS, "checkpoint");
+  const reader = new MapReader(value, MEMBERS, "checkpoint", OPTIONAL);
   if (reader.uint("v") !== VERSION) refuse("has an unknown version");
   const all = (name: string): readonly CborValue[] => reader.array(name, UNBOUNDED);
   const heads = all("heads").map(decodeHead);
@@ -169,6 +217,8 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
     voidParts: all("voidParts").map(decodePart),
     arrived: all("arrived").map((hash) => parseHeaderHash(toHex(bytesOf(hash)))),
     documents: new Map(all("documents").map(decodeEntry)),
+    ...(reader.has("omitted") ? { omitted: all("omitted").map(decodeOmitted) } : {}),
+    ...(reader.has("lacking") ? { lacking: all("lacking").map(decodeLacking) } : {}),
   };
 }
 
@@ -176,9 +226,10 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
 export const encodeDocument = ({ facts, rich }: DocumentState): Uint8Array =>
   encodeCbor([VERSION, facts ?? null, rich ?? null]);
 
-/** Parses what {@link encodeDocument} makes. Throws `FORMAT_INVALID`. */
+/** Parses what {@link encodeDocument} makes; of foreign bytes no more items are decoded than it has. Throws `FORMAT_INVALID`. */
 export function decodeDocument(bytes: Uint8Array): DocumentState {
-  const [version, facts, rich] = tuple(decodeCbor(bytes, UNBOUNDED, "document"), 3);
+  const value = decodeCbor(bytes, UNBOUNDED, "document", UNBOUNDED);
+  const [version, facts, rich] = tuple(value, 3);
   if (version !== VERSION) refuse("has a document of an unknown version");
   return {
     facts: facts === null ? undefined : bytesOf(facts),

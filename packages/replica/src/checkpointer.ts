@@ -4,7 +4,7 @@
  * written is gathered in short steps between which groups are committed. Anything that changes what counts breaks it off; what
  * it has written by then is loose, and no harm.
  */
-import { LIMITS, hlcToMs } from "@ctxmesh/model";
+import { LIMITS, MeshError, hlcToMs } from "@ctxmesh/model";
 import type { DeviceKey, Hlc, Logger, Store, StoreChange, Vault } from "@ctxmesh/model";
 import { CheckpointRun } from "./checkpoint-run.ts";
 import { judgedBy } from "./checkpoints.ts";
@@ -219,10 +219,38 @@ export class Checkpointer {
       : checkpoints.judge(judgedBy(records, self));
   }
 
+  /**
+   * Bodies are about to be written where they were left out; returns what has to be written with them. The newest checkpoint lacks
+   * what they say, and so does one under way.
+   */
+  bodiesChange(): readonly StoreChange[] {
+    const { core } = this.#context;
+    const { checkpoints, state, log } = core;
+    this.#upheavals++;
+    if (this.#run !== undefined) this.#run.aborted = true;
+    if (checkpoints.latest === undefined && this.#run === undefined) return [];
+    state.documents.setDirty();
+    // About what opening would have to read now.
+    this.#batches = log.position - (checkpoints.base?.position ?? 0);
+    this.#dueBytes = 0;
+    return checkpoints.latest === undefined ? [] : checkpoints.dropLatest();
+  }
+
   /** The state is another one. */
   rebuilt(): void {
     this.#rebuilding = false;
     this.#behind(this.#context.core.state.replayed);
+  }
+
+  /** Runs a task of the committer while nothing else is written here; a removal that is under way ends early. Throws `CLOSED`. */
+  async alone(task: () => Promise<void>): Promise<void> {
+    this.#upheavals++;
+    let ran = false;
+    await this.#exclusively(async () => {
+      ran = true;
+      await task();
+    });
+    if (!ran) throw new MeshError("CLOSED", "the replica is closed");
   }
 
   /** Goes on with a removal of pruned batches that an earlier life did not end. */

@@ -152,6 +152,10 @@ export class Checkpoints {
     for (const { doc, client, clock } of checkpoint?.voidParts ?? []) {
       documents.voids.addPart(doc, client, clock);
     }
+    for (const [doc, counts] of checkpoint?.omitted ?? []) documents.omissions.put(doc, counts);
+    for (const [chain, counts] of checkpoint?.lacking ?? []) {
+      documents.omissions.putChain(chain, counts);
+    }
     return documents;
   }
 

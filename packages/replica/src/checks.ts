@@ -7,7 +7,7 @@
  * on this replica's size or luck; else replicas with the same frontier could differ.
  */
 import { decodeBatch, unpackedBytes } from "@ctxmesh/codec";
-import type { Batch, Header, Role } from "@ctxmesh/codec";
+import type { Batch, Header, Role, Section } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { allows, roleAt } from "@ctxmesh/membership";
 import { LIMITS, hlcToMs, toHex, toMeshError } from "@ctxmesh/model";
@@ -29,6 +29,7 @@ import { openParts } from "./parts.ts";
 import type { OpenRich, Part } from "./parts.ts";
 import type { Records, Standing } from "./records.ts";
 import type { VoidReason } from "./state.ts";
+import type { Trim } from "./trim.ts";
 import type { Chain } from "./void-content.ts";
 
 /** A batch that parsed; its id is computed once. */
@@ -52,6 +53,8 @@ export interface BatchSource {
 export interface CheckedBatch extends ParsedBatch {
   /** One per section, in order. */
   readonly parts: readonly Part[];
+  /** The bytes as they came, when bodies were taken out that are not wanted here. */
+  readonly received?: Uint8Array;
 }
 
 /** What the checks may look at. */
@@ -90,6 +93,10 @@ export interface CheckContext {
   /** About the encoded size of a document. */
   bytesOf(doc: DocumentName): number;
   readonly openRich: OpenRich;
+  /** Whether the body of a section may be missing here: it is not wanted, or what is in it has expired for everybody. */
+  mayOmit(header: Header, section: Section): boolean;
+  /** Takes out what is not wanted. */
+  readonly trim: Pick<Trim, "keep">;
 }
 
 /** The result of the checks. */
@@ -252,13 +259,18 @@ const checkSignature: Stage = ({ batch, context, verified }) =>
 /**
  * The bodies are the ones that were signed. From here on a batch may be held: nothing unsigned is, so
  * that the hold can't be filled in somebody else's name; and no body but the signed one, so that a held
- * batch can't keep the true one out as its duplicate.
+ * batch can't keep the true one out as its duplicate. One that is left out must not be wanted here, nor be more than a batch can carry.
  */
-const checkBodyHashes: Stage = ({ batch: { header, bodies }, verified }) => {
+const checkBodyHashes: Stage = ({ batch: { header, headerBytes, bodies }, context, verified }) => {
   if (verified) return undefined;
+  const whole = header.sections.reduce((sum, { bodyLen }) => sum + bodyLen, headerBytes.length);
+  if (whole > LIMITS.batchBytes) return refused("body", "with all of its bodies it is too long");
   for (const [i, section] of header.sections.entries()) {
     const body = bodies[i] ?? null;
-    if (body === null) return refused("body", "a body is left out");
+    if (body === null) {
+      if (context.mayOmit(header, section)) continue;
+      return refused("omitted", "a body that is wanted here is left out");
+    }
     const matches =
       body.length === section.bodyLen && toHex(sha256(body)) === toHex(section.bodyHash);
     if (!matches) return refused("body", "hash or length differs");
@@ -311,6 +323,8 @@ function roleFor(part: Part): Role | undefined {
     case "rich":
       return part.update.deletesOthers ? "write" : undefined;
     case "void":
+    case "omitted":
+    case "closed":
       return undefined;
   }
 }
@@ -341,7 +355,7 @@ function checkContent({ batch, context, head, standing }: Examination): CheckRes
       const lacked =
         standing.kind === "later" ? undefined : lackedRole(batch, parts, context.records);
       return lacked === undefined
-        ? { kind: "accept", batch: { ...batch, parts } }
+        ? { kind: "accept", batch: context.trim.keep({ ...batch, parts }) }
         : {
             kind: "refused",
             reason: "grant",

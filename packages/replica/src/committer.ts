@@ -10,24 +10,32 @@ import type {
   WriteReceipt,
 } from "@ctxmesh/model";
 import { checkBatch, unpackedOf } from "./checks.ts";
-import type { CheckResult, CheckedBatch, ParsedBatch } from "./checks.ts";
+import type { CheckedBatch, ParsedBatch } from "./checks.ts";
+import { BaseInstalls } from "./base-installs.ts";
+import { BaseShelf } from "./base-shelf.ts";
 import { checkContext } from "./check-context.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import type { Core } from "./core.ts";
 import { OutcomeCounters } from "./counters.ts";
 import type { ChangedKey } from "./documents.ts";
 import type { ParsedHeader } from "./evidence.ts";
+import { Fills } from "./fills.ts";
+import type { GatherWindows } from "./gather.ts";
+import { Glimpses } from "./glimpses.ts";
 import { Group } from "./group.ts";
 import { HoldBuffer } from "./hold.ts";
+import { batchEntries, recordEntries } from "./journal.ts";
 import { chainKey, expectationMet, incarnationChange } from "./layout.ts";
+import { Listeners } from "./listeners.ts";
+import { LocalQueue } from "./local-queue.ts";
 import { LocalWriter } from "./local-writer.ts";
 import type { LocalWrite } from "./local-writer.ts";
 import { headOf } from "./log.ts";
 import { rebuildState } from "./open.ts";
 import type { OpenState } from "./open.ts";
 import { Pace } from "./pace.ts";
-import { itemsOf } from "./parts.ts";
 import { RebuildPause } from "./rebuild-pause.ts";
+import { outcomeOf } from "./received.ts";
 import type { RecordBytes, Records } from "./records.ts";
 import { RecordsQueue } from "./records-queue.ts";
 import type { ReplicaOptions } from "./replica.ts";
@@ -44,6 +52,7 @@ import type {
   RecordsTask,
   WriteTask,
 } from "./tasks.ts";
+import { Wants } from "./wants.ts";
 import { WorkQueue } from "./work-queue.ts";
 
 /**
@@ -57,23 +66,31 @@ export class Committer {
   readonly #device: DeviceKey;
   readonly #core: { -readonly [K in keyof Core]: Core[K] };
   #inEffect: Records;
+  readonly #wants: Wants | undefined;
   readonly #hlc: HlcClock;
   readonly #hold: HoldBuffer;
+  readonly #glimpses = new Glimpses();
   readonly counters: OutcomeCounters = new OutcomeCounters();
   /** See `Replica.onApplied`. */
-  readonly batchListeners: Set<(batch: AppliedBatch) => void> = new Set();
+  readonly batchListeners: Listeners<AppliedBatch>;
   /** See `Replica.onRecords`. */
-  readonly recordListeners: Set<(change: RecordsChange) => void> = new Set();
-  readonly #writes = new WorkQueue<WriteTask>();
+  readonly recordListeners: Listeners<RecordsChange>;
+  readonly #writes: LocalQueue;
   readonly #receives = new WorkQueue<ReceiveTask>();
   readonly #records = new RecordsQueue();
+  /** Bases that are received or handed on. */
+  readonly shelf: BaseShelf;
+  /** See `Bases`. */
+  readonly installs: BaseInstalls;
   readonly #pause: RebuildPause;
   readonly #pace: Pace;
   /** Makes checkpoints and prunes the log, between the groups. */
   readonly checkpointer: Checkpointer;
+  /** Takes bodies that were left out, between the groups. */
+  readonly fills: Fills;
   #incarnation: IncarnationId;
   #writer: LocalWriter;
-  /** Somebody else writes in our incarnation. */
+  /** Somebody else writes in an incarnation of ours. */
   #cloned = false;
   /** A stored batch counts now that did not when the state was built. */
   #stale = false;
@@ -87,6 +104,11 @@ export class Committer {
     this.#device = device;
     this.#core = { log, checkpoints, records, state, voidHeaders, expected };
     this.#inEffect = records;
+    const { subscription, logger } = options;
+    this.batchListeners = new Listeners(logger);
+    this.recordListeners = new Listeners(logger);
+    this.#wants = subscription === undefined ? undefined : new Wants(subscription);
+    this.shelf = new BaseShelf(options.store, options.vault);
     this.checkpointer = new Checkpointer({
       ...options,
       core: this.#core,
@@ -98,8 +120,33 @@ export class Committer {
         if (this.#hasWork()) this.#drain();
       },
     });
+    this.installs = new BaseInstalls({
+      ...options,
+      core: this.#core,
+      self: device,
+      shelf: this.shelf,
+      checkpointer: this.checkpointer,
+      wake: () => {
+        this.#drain();
+      },
+      installed: async (recovered) => this.#rebased(recovered),
+    });
+    this.fills = new Fills({
+      ...options,
+      core: this.#core,
+      checkpointer: this.checkpointer,
+      rebuild: () => {
+        this.#rebuildSoon();
+      },
+      queued: () => {
+        this.#drain();
+      },
+    });
     this.#pause = new RebuildPause(options.clock);
     this.#pace = new Pace(options.rest);
+    this.#writes = new LocalQueue(options, () => {
+      if (this.#hasWork()) this.#drain();
+    });
     this.#hlc = new HlcClock(options.clock, state.maxHlc);
     this.#hold = new HoldBuffer(() => {
       this.counters.evict();
@@ -118,9 +165,14 @@ export class Committer {
     return this.#inEffect;
   }
 
-  /** This process life, or what it goes on as after a fork. */
+  /** This process life, or what it goes on as after a fork; without the lanes that it has besides. */
   get incarnation(): IncarnationId {
     return this.#incarnation;
+  }
+
+  /** The incarnations of all chains that are written here: that one, and its lanes. */
+  incarnations(): readonly IncarnationId[] {
+    return this.#writer.incarnations();
   }
 
   /** Why nothing is taken any more, if so. */
@@ -146,11 +198,17 @@ export class Committer {
 
   /** Queues a local write; resolves once it is durable. Throws `LIMIT_EXCEEDED` when too many wait. */
   async write(write: LocalWrite, size: number): Promise<WriteReceipt> {
-    this.#writes.assertRoom(size, "writes");
+    this.#writes.assertRoom(size);
     const { promise, resolve, reject } = Promise.withResolvers<WriteReceipt>();
     this.#writes.push({ write, size, resolve, reject });
-    this.#drain();
+    if (this.#writes.isTurn()) this.#drain();
     return promise;
+  }
+
+  /** See `Replica.gather`. */
+  gather(windows: GatherWindows): void {
+    this.#writes.open(windows);
+    if (this.#writes.isTurn()) this.#drain();
   }
 
   /** Queues a received batch; resolves with what became of it. One that is `wanted` is kept when its content alone speaks against it. */
@@ -208,7 +266,9 @@ export class Committer {
   #hasWork(): boolean {
     return (
       this.#isRecordsTurn() ||
-      this.#writes.length + this.#receives.length > 0 ||
+      this.#receives.length + this.fills.length > 0 ||
+      this.#writes.isTurn() ||
+      this.installs.length > 0 ||
       this.#isCheckpointWanted()
     );
   }
@@ -232,16 +292,21 @@ export class Committer {
       if (this.#isCheckpointWanted()) this.checkpointer.begin();
       const records = this.#isRecordsTurn() ? this.#records.takeAll() : [];
       const receives = this.#receives.take(LIMITS.batchesPerGroup);
-      const writes = this.#writes.take(LIMITS.writesPerGroup);
+      const writes = this.#writes.take();
+      const fills = this.fills.take();
+      const bases = this.installs.take();
+      const tasks = [...records, ...receives, ...writes, ...fills, ...bases];
       if (this.#failure !== undefined) {
-        for (const task of [...records, ...receives, ...writes]) task.reject(this.#failure);
+        for (const task of tasks) task.reject(this.#failure);
         continue;
       }
       try {
         if (records.length > 0) await this.#takeRecords(records);
         if (receives.length + writes.length > 0) await this.#commitGroup(receives, writes);
+        for (const task of fills) await this.fills.run(task);
+        for (const task of bases) await this.installs.run(task);
       } catch (error) {
-        this.#fail(error, [...records, ...receives, ...writes]);
+        this.#fail(error, tasks);
       }
     }
   }
@@ -262,29 +327,32 @@ export class Committer {
     writes: readonly WriteTask[],
   ): Promise<void> {
     const group = new Group(this.#core.state.frontier);
-    const accepted: (() => void)[] = [];
+    const settled: (() => void)[] = [];
     for (const task of receives) {
       const outcome = await this.#checkReceived(task, group);
       const settle = (): void => task.resolve(this.counters.count(outcome));
-      if (outcome.kind === "accepted") accepted.push(settle);
+      // A duplicate may be one of this group: whoever hears of it may take it for durable.
+      const isHere = outcome.kind === "accepted" || outcome.kind === "duplicate";
+      if (isHere) settled.push(settle);
       else settle();
       const pause = this.#pace.did(task.unpacked);
       if (pause !== undefined) await pause;
     }
-    const fresh = this.#cloned ? [this.#renewIncarnation()] : [];
+    const renewed = this.#cloned ? [this.#renewIncarnation()] : [];
     const local = writes.map(({ write }) => write);
-    const results = this.#writer.build(local, group);
-    if (group.batches.length + fresh.length > 0) {
+    const { results, fresh } = this.#writer.build(local, group);
+    if (group.batches.length + renewed.length > 0) {
       const changes = this.#core.log.changesFor(group.batches);
-      await this.#options.store.write([...fresh, ...changes]);
+      await this.#options.journal?.record(batchEntries(group.batches));
+      await this.#options.store.write([...renewed, ...fresh, ...changes]);
       this.#core.log.appended(group.batches);
       for (const batch of group.batches) {
         const reason = group.reasonAgainst(batch);
         if (reason === undefined) this.#apply(batch);
         else this.#keep(batch, reason);
       }
-      for (const settle of accepted) settle();
     }
+    for (const settle of settled) settle();
     const { frontier } = this.#core.state;
     settleWrites(writes, results, {
       hlc: frontier.maxHlc,
@@ -297,7 +365,8 @@ export class Committer {
     const { batch, released } = task;
     const { verifier, clock } = this.#options;
     const isHeld = (hash: HeaderHash): boolean => this.#hold.has(hash);
-    const against = { core: this.#core, self: this.#device, group, isHeld };
+    const wants = this.#wants;
+    const against = { core: this.#core, self: this.#device, wants, group, isHeld };
     const context = checkContext({ ...against, verifier, nowMs: clock.now() });
     const result = await checkBatch(batch, context, released);
     if (result.kind === "accept") {
@@ -312,31 +381,11 @@ export class Committer {
     }
     const { replica, incarnation } = batch.header;
     // Our own echo is a duplicate; whatever else is well signed in this incarnation, another process wrote.
-    if (replica === this.#device && incarnation === this.#incarnation) {
+    if (replica === this.#device && this.#writer.owns(incarnation)) {
       this.#cloned ||= result.kind === "accept" || result.kind === "hold" || "proof" in result;
     }
-    return this.#outcomeOf(result, batch);
-  }
-
-  #outcomeOf(result: CheckResult, batch: ParsedBatch): ReceiveOutcome {
-    switch (result.kind) {
-      case "accept":
-        batch.source?.charge({ bytes: 0, items: itemsOf(result.batch.parts) });
-        return { kind: "accepted" };
-      case "hold":
-        // It was opened in vain, and will be opened again.
-        if (typeof result.missing === "object") {
-          batch.source?.charge({ bytes: unpackedOf(batch), items: 0 });
-        }
-        return this.#hold.add(result.batch, result.missing, this.#options.clock.now())
-          ? { kind: "held", reason: result.reason }
-          : { kind: "dropped" };
-      case "duplicate":
-        return result;
-      case "refused":
-        if (result.proof !== undefined) this.#records.pushProof(batch.header, result.proof);
-        return { kind: "refused", reason: result.reason, detail: result.detail };
-    }
+    const [hold, records, glimpses] = [this.#hold, this.#records, this.#glimpses];
+    return outcomeOf(result, batch, { hold, records, glimpses, nowMs: clock.now() });
   }
 
   /** A durable batch that does not count; what waited to know of it goes back into the queue. */
@@ -361,21 +410,13 @@ export class Committer {
     const head = headOf(batch);
     this.checkpointer.beforeApply(batch);
     if (voidHeaders.get(batch.hash) !== undefined) state.arrived.add(batch.hash);
-    const origin = head.incarnation === this.#incarnation ? "local" : "remote";
-    frontier.advance(head, batch.header.deps);
+    const isOwn = head.replica === this.#device && this.#writer.owns(head.incarnation);
+    const origin = isOwn ? "local" : "remote";
+    frontier.advance(head, batch.header.deps, batch.header.lane);
     const applied = appliedOf(batch, head, origin, documents.apply(batch));
     this.#requeue(this.#hold.takeWaitingFor(batch.hash));
     if (waitingFor.has(batch.hash) || waitingFor.has(batch.header.client)) this.#rebuildSoon();
-    for (const listener of this.batchListeners) this.#announce(listener, applied);
-  }
-
-  /** A listener that throws must not leave the rest of a durable group unapplied. */
-  #announce<T>(listener: (event: T) => void, event: T): void {
-    try {
-      listener(event);
-    } catch (error) {
-      this.#options.logger.error("replica.listener-failed", { error });
-    }
+    this.batchListeners.tell(applied);
   }
 
   #requeue(batches: readonly ParsedBatch[]): void {
@@ -385,9 +426,22 @@ export class Committer {
     }
   }
 
+  /** There is another base; in some incarnations of ours it has more than was here, so another process wrote it. */
+  async #rebased(recovered: readonly IncarnationId[]): Promise<void> {
+    this.#cloned ||= recovered.some((incarnation) => this.#writer.owns(incarnation));
+    const changed = await this.#rebuild();
+    this.#hlc.observe(this.#core.state.maxHlc);
+    this.#requeue(this.#hold.takeAll());
+    await this.#restate();
+    this.recordListeners.tell({ changed });
+    this.checkpointer.resume().catch((error: unknown) => {
+      this.#fail(error, []);
+    });
+  }
+
   /** Takes records and void headers; when they change what counts, everything is worked out anew. */
   async #takeRecords(tasks: readonly RecordsTask[]): Promise<void> {
-    const { store, verifier, clock } = this.#options;
+    const { store, journal, verifier, clock } = this.#options;
     const { records: before, voidHeaders, state } = this.#core;
     const context = { core: this.#core, hold: this.#hold, verifier, nowMs: clock.now() };
     const { records, results, headers, changes } = takeAll(tasks, context);
@@ -395,6 +449,7 @@ export class Committer {
     const taken = { records, headers };
     const rebuild = this.#stale || changesWhatCounts(before, taken, state, voidHeaders);
     const also = rebuild || records !== before ? this.checkpointer.recordsChange(rebuild) : [];
+    if (changes.length > 0) await journal?.record(recordEntries(changes));
     if (changes.length + also.length > 0) await store.write([...changes, ...also]);
     for (const { header, hash } of headers) {
       addVoidChain(state.documents, header);
@@ -411,8 +466,8 @@ export class Committer {
     for (const [i, { resolve }] of tasks.entries()) {
       resolve({ added: results[i]?.added ?? 0, refused: results[i]?.refused ?? [] });
     }
-    if (records === before) return;
-    for (const listener of this.recordListeners) this.#announce(listener, { changed });
+    const listeners = records === before ? this.fills.listeners : this.recordListeners;
+    listeners.tell({ changed });
   }
 
   async #rebuild(): Promise<readonly ChangedKey[]> {
@@ -435,19 +490,24 @@ export class Committer {
     const { frontier, ownVoid } = state;
     if (records.space.revocations.has(this.#device) || records.isForkedOut(this.#device)) return;
     const { writes, lostEdits } = await restatementsOf(log, ownVoid, this.#device, this.#core);
-    const closed = isClosed({ replica: this.#device, incarnation: this.#incarnation }, this.#core);
+    const closed = this.#writer
+      .incarnations()
+      .some((incarnation) => isClosed({ replica: this.#device, incarnation }, this.#core));
     if (!closed && writes.length === 0) return;
     const used = frontier.head(this.#device, this.#incarnation) !== undefined;
-    const fresh = closed || used ? [this.#renewIncarnation()] : [];
+    const renewed = closed || used ? [this.#renewIncarnation()] : [];
     const group = new Group(frontier);
+    // All of it without a lane, and so in the chain whose record is in the store, or is put there now.
     this.#writer.build(writes, group);
     this.#options.logger.warn("replica.restated", { batches: group.batches.length, lostEdits });
-    await this.#options.store.write([...fresh, ...log.changesFor(group.batches)]);
+    const changes = [...renewed, ...log.changesFor(group.batches)];
+    await this.#options.journal?.record(batchEntries(group.batches));
+    await this.#options.store.write(changes);
     log.appended(group.batches);
     for (const batch of group.batches) this.#apply(batch);
   }
 
-  /** Goes on as a new incarnation; the returned record must be written with, or before, its first batch. */
+  /** Goes on as a new incarnation, in all lanes; the returned record must be written with, or before, its first batch. */
   #renewIncarnation(): StoreChange {
     const { random, clock, logger } = this.#options;
     const before = this.#incarnation;
@@ -463,6 +523,8 @@ export class Committer {
   /** Refuses new work and waits until what was queued is settled. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#writes.stop();
+    if (this.#hasWork()) this.#drain();
     while (this.#draining !== undefined) await this.#draining;
     const error = new MeshError("CLOSED", "the replica is closed");
     for (const task of this.#records.takeAll()) task.reject(error);

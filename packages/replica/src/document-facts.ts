@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { canonicalJson } from "@ctxmesh/codec";
-import { sha256 } from "@ctxmesh/crypto";
+import { sha256Hex } from "@ctxmesh/crypto";
 import {
   SlotStore,
   counting,
@@ -20,7 +20,7 @@ import type {
   Resolvers,
   Slot,
 } from "@ctxmesh/facts";
-import { hlcToMs, toHex } from "@ctxmesh/model";
+import { hlcToMs } from "@ctxmesh/model";
 import type {
   Candidate,
   DeviceKey,
@@ -31,6 +31,7 @@ import type {
   VisibleFact,
 } from "@ctxmesh/model";
 import { Glob } from "./glob.ts";
+import type { OwnStatement } from "./own-expiry.ts";
 
 const VERSION_BYTES = 16;
 /** About the memory that a gap in a chain takes. */
@@ -57,7 +58,7 @@ const parseValue = (json: string): JsonValue => JSON.parse(json) as JsonValue;
 /** First half of SHA-256 over the undominated candidates' writers and clocks, hex. */
 function versionOf({ undominated }: Resolution): string {
   const ids = undominated.map((slot) => `${slot.writer}:${slot.incarnation}:${String(slot.hlc)}`);
-  return toHex(sha256(Buffer.from(ids.join("\n"))).subarray(0, VERSION_BYTES));
+  return sha256Hex(ids.join("\n")).slice(0, 2 * VERSION_BYTES);
 }
 
 /** What a slot says, in plain data. */
@@ -153,6 +154,7 @@ export class DocumentFacts {
     const { winner, valueJson, contested } = resolution;
     if (valueJson === undefined) return undefined;
     const { confidence, source, tags } = winner;
+    const isPlain = confidence === undefined && source === undefined && tags === undefined;
     return {
       doc: this.#doc,
       key,
@@ -162,22 +164,24 @@ export class DocumentFacts {
       version: versionOf(resolution),
       contested,
       resolver,
-      ...frozen(present({ confidence, source, tags })),
+      ...(isPlain ? undefined : frozen(present({ confidence, source, tags }))),
     };
   }
 
-  /** The answer to reading a key; undefined when nothing is visible. */
-  visible(key: string, nowMs: number): VisibleFact | undefined {
+  /** The answer to reading a key; undefined when nothing is visible. `incomplete` when something of the document is left out. */
+  visible(key: string, nowMs: number, incomplete = false): VisibleFact | undefined {
     const { fact, writtenMs } = this.#answer(key, nowMs);
-    return fact === undefined ? undefined : { ...fact, ageMs: Math.max(0, nowMs - writtenMs) };
+    if (fact === undefined) return undefined;
+    const ageMs = Math.max(0, nowMs - writtenMs);
+    return incomplete ? { ...fact, ageMs, incomplete } : { ...fact, ageMs };
   }
 
-  /** The visible facts of a query in key order, at most so many. */
-  list(query: ListQuery, nowMs: number, most: number): readonly VisibleFact[] {
+  /** The visible facts of a query in key order, at most so many; `incomplete` as of {@link visible}. */
+  list(query: ListQuery, nowMs: number, most: number, incomplete = false): readonly VisibleFact[] {
     const found: VisibleFact[] = [];
     for (const key of this.keys(query)) {
       if (found.length >= most) break;
-      const fact = this.visible(key, nowMs);
+      const fact = this.visible(key, nowMs, incomplete);
       if (fact !== undefined) found.push(fact);
     }
     return found;
@@ -229,6 +233,12 @@ export class DocumentFacts {
     const [slot] = counting(own, retractions, nowMs);
     const value = slot?.valueJson === undefined ? undefined : parseValue(slot.valueJson);
     return typeof value === "number" ? value : 0;
+  }
+
+  /** A writer's newest statement about a key. */
+  ownStatement(key: string, writer: DeviceKey): OwnStatement | undefined {
+    const slot = this.#store.slots(key).statements.find((own) => own.writer === writer);
+    return slot && { incarnation: slot.incarnation, expiryMs: expiryMs(slot) };
   }
 
   /** The keys of a query, in code-unit order. Throws `INPUT_INVALID` for a bad pattern. */

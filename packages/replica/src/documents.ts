@@ -18,8 +18,10 @@ import type { DocumentState } from "./checkpoint-format.ts";
 import type { CheckedBatch } from "./checks.ts";
 import { DocumentFacts } from "./document-facts.ts";
 import type { MissingOperation } from "./hold.ts";
+import type { OwnStatement } from "./own-expiry.ts";
 import type { OpenRich } from "./parts.ts";
 import { Shelf } from "./shelf.ts";
+import { Omissions } from "./omissions.ts";
 import { VoidContent } from "./void-content.ts";
 import type { ChainView } from "./void-content.ts";
 
@@ -41,6 +43,8 @@ export class Documents {
   #dirty = new Set<DocumentName>();
   /** Rich operations that never come. */
   readonly voids: VoidContent = new VoidContent();
+  /** What is left out of the batches that are applied, or staged. */
+  readonly omissions: Omissions = new Omissions();
 
   constructor(policy: Policy) {
     this.#resolvers = new Resolvers(policy);
@@ -72,6 +76,11 @@ export class Documents {
     return dirty;
   }
 
+  /** Every document has to be written again, since what was written may not be used any more. */
+  setDirty(): void {
+    for (const doc of [...this.#factsByDoc.docs(), ...this.#richByDoc.docs()]) this.#dirty.add(doc);
+  }
+
   /** About the encoded size of all documents that changed. */
   dirtyBytes(): number {
     let bytes = 0;
@@ -95,6 +104,7 @@ export class Documents {
   /** Checks rich updates against what is staged; changes nothing. */
   openRich(view: ChainView): OpenRich {
     return (doc, bytes, interval) => {
+      if (this.omissions.isClosed(doc)) return { kind: "closed" };
       if (this.voids.follows(doc, interval.client, interval.from)) return { kind: "void" };
       const verdict = (this.#richByDoc.get(doc) ?? new RichDocument()).check(bytes, interval);
       return verdict.kind === "missing" &&
@@ -104,8 +114,9 @@ export class Documents {
     };
   }
 
-  /** Whether a rich operation that was not here is by now, or never comes. */
+  /** Whether a rich operation that was not here is by now, or never comes, or nobody can tell any more. */
   isSettled({ doc, client, clock }: MissingOperation, view: ChainView): boolean {
+    if (this.omissions.isClosed(doc)) return true;
     const next = this.#richByDoc.get(doc)?.clockOf(client) ?? 0;
     return clock < next || this.voids.isVoid(doc, client, clock, view);
   }
@@ -120,8 +131,9 @@ export class Documents {
   }
 
   /** Takes an accepted batch's rich updates as ones that will be applied; later checks build on them. */
-  stage({ parts }: Pick<CheckedBatch, "parts">): void {
+  stage({ header, parts }: Pick<CheckedBatch, "header" | "parts">): void {
     for (const part of parts) {
+      if (part.kind === "omitted") this.omissions.count(header, part.section);
       if (part.kind === "rich") this.#rich(part.doc).stage(part.update);
       if (part.kind === "void") this.voids.addPart(part.doc, part.client, part.from);
     }
@@ -133,7 +145,7 @@ export class Documents {
     const changed: ChangedKey[] = [];
     for (const part of parts) {
       const { doc } = part;
-      if (part.kind === "void") continue;
+      if (part.kind === "void" || part.kind === "omitted" || part.kind === "closed") continue;
       this.#dirty.add(doc);
       if (part.kind === "rich") {
         this.#rich(doc).apply(part.update);
@@ -151,7 +163,7 @@ export class Documents {
 
   /** The answer to reading a key; undefined when nothing is visible. */
   get(doc: DocumentName, key: string, nowMs: number): VisibleFact | undefined {
-    return this.#factsByDoc.get(doc)?.visible(key, nowMs);
+    return this.#factsByDoc.get(doc)?.visible(key, nowMs, this.omissions.isIncomplete(doc, nowMs));
   }
 
   /** Every writer's candidate, newest first, each with its standing. */
@@ -174,6 +186,11 @@ export class Documents {
     return this.#factsByDoc.get(doc)?.ownNumber(key, writer, nowMs) ?? 0;
   }
 
+  /** A writer's newest statement about a key, counting or not. */
+  ownStatement(doc: DocumentName, key: string, writer: DeviceKey): OwnStatement | undefined {
+    return this.#factsByDoc.get(doc)?.ownStatement(key, writer);
+  }
+
   /** Visible facts in document and key order. */
   list(query: ListQuery, nowMs: number): readonly VisibleFact[] {
     const limit = query.limit ?? DEFAULT_LIST_LIMIT;
@@ -183,7 +200,9 @@ export class Documents {
     for (const doc of docs) {
       if (found.length >= limit) break;
       const facts = this.#factsByDoc.get(doc);
-      if (facts !== undefined) found.push(...facts.list(query, nowMs, limit - found.length));
+      const incomplete = this.omissions.isIncomplete(doc, nowMs);
+      if (facts === undefined) continue;
+      found.push(...facts.list(query, nowMs, limit - found.length, incomplete));
     }
     return found;
   }

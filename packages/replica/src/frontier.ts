@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { encodeCbor } from "@ctxmesh/codec";
+import type { Lane } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { LIMITS, fromHex } from "@ctxmesh/model";
 import type { DeviceKey, HeaderHash, Hlc, IncarnationId } from "@ctxmesh/model";
@@ -11,7 +12,7 @@ export class Frontier {
   readonly #heads = new Map<string, Head>();
   /** The newest applied header hashes, oldest first, so that most dependency checks need no store. */
   readonly #recent = new Set<HeaderHash>();
-  /** Heads that no applied header names as a dependency, by chain, in order of arrival. */
+  /** Heads without a lane that no applied header names as a dependency, by chain, in order of arrival. */
   readonly #unnamed = new Map<string, HeaderHash>();
   #digest: Uint8Array | undefined;
   #maxHlc = 0 as Hlc;
@@ -59,8 +60,11 @@ export class Frontier {
     return frontier;
   }
 
-  /** Moves a chain's head to its next batch, which names `deps`. */
-  advance(head: Head, deps: readonly HeaderHash[]): void {
+  /**
+   * Moves a chain's head to its next batch, which names `deps`. A batch with a `lane` is never one that others name: what is not
+   * urgent must not hold up what is.
+   */
+  advance(head: Head, deps: readonly HeaderHash[], lane?: Lane): void {
     const chain = chainKey(head.replica, head.incarnation);
     this.#heads.set(chain, head);
     if (deps.length > 0) {
@@ -69,7 +73,8 @@ export class Frontier {
         if (named.has(hash)) this.#unnamed.delete(other);
       }
     }
-    this.#unnamed.set(chain, head.hash);
+    if (lane === undefined) this.#unnamed.set(chain, head.hash);
+    else this.#unnamed.delete(chain);
     this.#recent.add(head.hash);
     if (this.#recent.size > LIMITS.recentHashes) {
       const [oldest] = this.#recent;

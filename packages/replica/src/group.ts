@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { LIMITS } from "@ctxmesh/model";
-import type { DeviceKey, HeaderHash, IncarnationId } from "@ctxmesh/model";
+import type { DeviceKey, HeaderHash, Hlc, IncarnationId } from "@ctxmesh/model";
 import type { CheckedBatch } from "./checks.ts";
 import type { Frontier } from "./frontier.ts";
 import { chainKey } from "./layout.ts";
@@ -19,6 +19,7 @@ export class Group {
   readonly #heads = new Map<string, Head>();
   readonly #byHash = new Map<HeaderHash, CheckedBatch>();
   readonly #hashBySeq = new Map<string, HeaderHash>();
+  #maxHlc = 0 as Hlc;
 
   constructor(frontier: Frontier) {
     this.#frontier = frontier;
@@ -29,8 +30,10 @@ export class Group {
     const head = headOf(batch);
     const chain = chainKey(head.replica, head.incarnation);
     this.batches.push(batch);
-    if (reason === undefined) this.#heads.set(chain, head);
-    else this.#voids.set(chain, { hash: batch.hash, reason });
+    if (reason === undefined) {
+      this.#heads.set(chain, head);
+      if (head.hlc > this.#maxHlc) this.#maxHlc = head.hlc;
+    } else this.#voids.set(chain, { hash: batch.hash, reason });
     this.#byHash.set(batch.hash, batch);
     this.#hashBySeq.set(`${chain}${String(head.seq)}`, batch.hash);
   }
@@ -53,6 +56,11 @@ export class Group {
     );
   }
 
+  /** The highest clock of what is applied, or counts in the group. */
+  get maxHlc(): Hlc {
+    return this.#maxHlc > this.#frontier.maxHlc ? this.#maxHlc : this.#frontier.maxHlc;
+  }
+
   /** Whether a header is in the group or surely applied; false means "look in the store". */
   isRecent(hash: HeaderHash): boolean {
     return this.#byHash.has(hash) || this.#frontier.isRecent(hash);
@@ -68,17 +76,27 @@ export class Group {
     return this.#hashBySeq.get(`${chainKey(replica, incarnation)}${String(seq)}`);
   }
 
-  /** The heads of other chains that the next batch of a chain names: those that no header names yet, oldest first. */
-  depsFor(replica: DeviceKey, incarnation: IncarnationId): readonly HeaderHash[] {
+  /**
+   * The heads of other chains that the next batch of a chain names: those that no header names yet, oldest first, and that others can
+   * get as `isWhole` says of a chain by its key.
+   */
+  depsFor(
+    replica: DeviceKey,
+    incarnation: IncarnationId,
+    isWhole: (chain: string) => boolean,
+  ): readonly HeaderHash[] {
     const open = this.#frontier.unnamedHeads();
     for (const batch of this.batches) {
       if (this.reasonAgainst(batch) !== undefined) continue;
       const { header, hash } = batch;
       const named = new Set(header.deps);
       for (const [chain, head] of open) if (named.has(head)) open.delete(chain);
-      open.set(chainKey(header.replica, header.incarnation), hash);
+      const own = chainKey(header.replica, header.incarnation);
+      if (header.lane === undefined) open.set(own, hash);
+      else open.delete(own);
     }
     open.delete(chainKey(replica, incarnation));
-    return [...open.values()].slice(0, LIMITS.depsPerBatch).toSorted();
+    const whole = [...open].flatMap(([chain, hash]) => (isWhole(chain) ? [hash] : []));
+    return whole.slice(0, LIMITS.depsPerBatch).toSorted();
   }
 }

@@ -46,6 +46,13 @@ interface Found extends StoredFacts {
   readonly void: VoidReason | undefined;
 }
 
+/** What a document was. */
+export interface FactsAt {
+  readonly facts: DocumentFacts;
+  /** Something that was said of it by then may be left out here. */
+  readonly incomplete: boolean;
+}
+
 /** A place in a document's history: a batch's position in the log, and a fact's number in its chain. */
 interface Place {
   readonly position: number;
@@ -138,16 +145,24 @@ export class History {
     const reachesBack = base === undefined ? "all" : { sinceMs: prunedTo(base) + 1 };
     const entries: HistoryEntry[] = [];
     const span = { pruned: prunedBy(base), to: end.position, reverse: true };
+    let left = 0;
+    const page = (next?: string): KeyHistory => ({
+      entries,
+      ...(next === undefined ? {} : { next }),
+      ...(left === 0 ? {} : { omitted: left }),
+      reachesBack,
+    });
     for await (const found of this.#found(doc, span, options)) {
-      for (const record of found.frame.records.toReversed()) {
+      if (found.frame === undefined) left++;
+      for (const record of found.frame?.records.toReversed() ?? []) {
         if (record.key !== key) continue;
         if (found.position === end.position && record.seq >= end.seq) continue;
         entries.push(entryOf(found, record));
         if (entries.length < limit) continue;
-        return { entries, next: `${String(found.position)}.${String(record.seq)}`, reachesBack };
+        return page(`${String(found.position)}.${String(record.seq)}`);
       }
     }
-    return { entries, reachesBack };
+    return page();
   }
 
   /**
@@ -159,7 +174,7 @@ export class History {
     key: string | undefined,
     atMs: number,
     options: CallOff = {},
-  ): Promise<DocumentFacts> {
+  ): Promise<FactsAt> {
     this.#checkMoment(atMs);
     return this.#turns.run(() => this.#factsAt(doc, key, atMs, options), options);
   }
@@ -169,7 +184,7 @@ export class History {
     key: string | undefined,
     atMs: number,
     options: CallOff,
-  ): Promise<DocumentFacts> {
+  ): Promise<FactsAt> {
     const [base, frames] = await this.#base(doc, atMs);
     const { policy } = this.#context.core().records.space;
     const facts = new DocumentFacts(doc, new Resolvers(policy));
@@ -182,11 +197,15 @@ export class History {
     };
     for (const each of frames) apply(each);
     const span = { pruned: prunedBy(base), to: END.position, reverse: false };
-    for await (const { header, frame, void: reason } of this.#found(doc, span, options)) {
+    let incomplete = base?.omitted?.some(([name]) => name === doc) === true;
+    for await (const { header, frame, section, void: reason } of this.#found(doc, span, options)) {
+      if (reason !== undefined) continue;
       const chain = { writer: header.replica, incarnation: header.incarnation };
-      if (reason === undefined) apply({ chain, frame });
+      if (frame !== undefined) apply({ chain, frame });
+      // What was said later says nothing of then, unless its batch also has what was said earlier: then it may.
+      else incomplete ||= (section.until ?? Number.POSITIVE_INFINITY) >= atMs;
     }
-    return facts;
+    return { facts, incomplete };
   }
 
   /** What the pruned part of the log amounts to for a document. Throws `HISTORY_PRUNED` when the moment lies before its end. */

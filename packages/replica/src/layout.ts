@@ -17,7 +17,12 @@
  * | 0x0a | 0x01 or 0x02                | a checkpoint: see checkpoint-format.ts. 0x01: the base, 0x02: the newest |
  * | 0x0a | 0x03                        | digest(32) of what the newest one was judged by |
  * | 0x0a | 0x04                        | nothing: batches up to the base's position are being removed |
+ * | 0x0a | 0x05                        | position(u64): the generation of 0x0c that the base goes with |
  * | 0x0b | position(u64) document name | a document's state as of that log position, sealed |
+ * | 0x0c | position(u64) header hash(32) | up to 256 rising hashes, this the first: batches that an installed base stands for |
+ * | 0x0d | 0x01 name(32)               | a signed base that is being received or may be handed on: see base-shelf.ts |
+ * | 0x0d | 0x02 hash(32)               | one of its parts, sealed |
+ * | 0x0e | header hash(32)             | CBOR [header, signature] of a head that an installed base brought |
  *
  * One write adds to all of 0x02 to 0x05, so they never disagree; on opening, the log is walked and must
  * lead to exactly the recorded heads. The log's order is a causal order. It also holds the batches that
@@ -46,7 +51,8 @@ import type {
   StoreRange,
 } from "@ctxmesh/model";
 
-const TAG = {
+/** First bytes of the keys. */
+export const TAG = {
   incarnation: 1,
   log: 2,
   chain: 3,
@@ -58,6 +64,9 @@ const TAG = {
   expected: 9,
   checkpoint: 10,
   document: 11,
+  baseHashes: 12,
+  shelf: 13,
+  baseHead: 14,
 } as const;
 /** From here on records are not the replica's own. */
 const FIRST_FOREIGN_TAG = 0x10;
@@ -258,6 +267,76 @@ export const latestKey: Uint8Array = Uint8Array.of(TAG.checkpoint, 2);
 export const judgedKey: Uint8Array = Uint8Array.of(TAG.checkpoint, 3);
 /** There while batches that the base stands for are being removed. */
 export const pruningKey: Uint8Array = Uint8Array.of(TAG.checkpoint, 4);
+
+/** The generation of hashes that the base goes with; absent when it was made of the log alone. */
+export const baseHashesKey: Uint8Array = Uint8Array.of(TAG.checkpoint, 5);
+
+/** That key alone. */
+export const baseHashesRange: StoreRange = {
+  gte: baseHashesKey,
+  lt: Uint8Array.of(TAG.checkpoint, 6),
+};
+
+/** The record that makes a generation of hashes count. */
+export const baseHashesChange = (generation: number): StoreChange => ({
+  key: baseHashesKey,
+  value: pack(undefined, generation),
+});
+
+/** All blocks of hashes, of whatever generation. */
+export const allHashBlocksRange: StoreRange = {
+  gte: pack(TAG.baseHashes),
+  lt: pack(TAG.baseHashes + 1),
+};
+
+/** All blocks of a generation. */
+export const hashBlocksRange = (generation: number): StoreRange => ({
+  gte: pack(TAG.baseHashes, generation),
+  lt: pack(TAG.baseHashes, generation + 1),
+});
+
+/** The last block of a generation that does not begin behind a hash. */
+export const hashBlockRange = (generation: number, hash: Uint8Array): StoreRange => ({
+  gte: pack(TAG.baseHashes, generation),
+  lt: pack(TAG.baseHashes, generation, hash, Uint8Array.of(0)),
+  reverse: true,
+  limit: 1,
+});
+
+/** A block of rising hashes, one at least. */
+export const hashBlockChange = (generation: number, hashes: Uint8Array): StoreChange => ({
+  key: pack(TAG.baseHashes, generation, hashes.subarray(0, 32)),
+  value: hashes,
+});
+
+/** The generation in the key of a block. */
+export const readHashBlockKey = (key: Uint8Array): number => readU64(key, 1);
+
+/** All signed bases. */
+export const manifestRange: StoreRange = {
+  gte: Uint8Array.of(TAG.shelf, 1),
+  lt: Uint8Array.of(TAG.shelf, 2),
+};
+
+/** The key of a signed base by its name, hex. */
+export const manifestKey = (name: string): Uint8Array =>
+  pack(TAG.shelf, Uint8Array.of(1), fromHex(name));
+
+/** All parts of bases. */
+export const partRange: StoreRange = {
+  gte: Uint8Array.of(TAG.shelf, 2),
+  lt: Uint8Array.of(TAG.shelf, 3),
+};
+
+/** The key of a part by its hash, hex. */
+export const partKey = (hash: string): Uint8Array =>
+  pack(TAG.shelf, Uint8Array.of(2), fromHex(hash));
+
+/** The key of the signed header of a head that a base brought. */
+export const baseHeadKey = (hash: HeaderHash): Uint8Array => pack(TAG.baseHead, fromHex(hash));
+
+/** All of those. */
+export const baseHeadRange: StoreRange = { gte: pack(TAG.baseHead), lt: pack(TAG.baseHead + 1) };
 
 /** All states of documents. */
 export const documentRange: StoreRange = { gte: pack(TAG.document), lt: pack(TAG.document + 1) };

@@ -20,6 +20,7 @@ import type {
   FactSource,
   HeaderHash,
   Hlc,
+  Priority,
 } from "@ctxmesh/model";
 import type { RichUpdate } from "@ctxmesh/rich";
 import type { CheckedBatch } from "./checks.ts";
@@ -36,6 +37,8 @@ type Draft = Omit<FactRecord, "seq" | "hlc"> & {
 /** One validated local write call: drafts of facts, or a staged rich update and no drafts. */
 export interface PreparedWrite {
   readonly doc: DocumentName;
+  /** Absent: normal, as rich updates and retractions are. */
+  readonly priority?: Priority;
   readonly drafts: readonly Draft[];
   readonly update?: RichUpdate;
   /** Never less than the encoded size of its records. */
@@ -151,23 +154,38 @@ export const recordBytes = (draft: Draft): number =>
 const sizeOf = (drafts: readonly Draft[]): number =>
   drafts.reduce((sum, draft) => sum + recordBytes(draft), 0);
 
-function prepare(doc: DocumentName, drafts: readonly Draft[]): PreparedWrite {
+const PRIORITIES: readonly Priority[] = ["high", "normal", "low"];
+
+function prepare(
+  doc: DocumentName,
+  drafts: readonly Draft[],
+  priority: Priority = "normal",
+): PreparedWrite {
+  if (!PRIORITIES.includes(priority)) invalid("priority", `must be ${PRIORITIES.join(", ")}`);
   if (drafts.length === 0) invalid("facts", "is empty");
   limit("facts", drafts.length, LIMITS.factsPerWrite, "facts");
   const bytes = sizeOf(drafts);
   limit("facts", bytes, LIMITS.writeBytes, "bytes in one write");
-  return { doc, drafts, bytes };
+  return { doc, priority, drafts, bytes };
 }
 
 /** Validates a put. Throws `INPUT_INVALID` or `LIMIT_EXCEEDED` naming the field; nothing is written then. */
-export const preparePut = (doc: DocumentName, facts: readonly FactInput[]): PreparedWrite =>
-  prepare(doc, facts.map(draftFact));
+export const preparePut = (
+  doc: DocumentName,
+  facts: readonly FactInput[],
+  priority?: Priority,
+): PreparedWrite => prepare(doc, facts.map(draftFact), priority);
 
 /** Validates a delete. Throws like {@link preparePut}. */
-export const prepareDelete = (doc: DocumentName, keys: readonly string[]): PreparedWrite =>
+export const prepareDelete = (
+  doc: DocumentName,
+  keys: readonly string[],
+  priority?: Priority,
+): PreparedWrite =>
   prepare(
     doc,
     keys.map((key) => ({ key: checkKey(key) })),
+    priority,
   );
 
 /** Validates a retraction of what a writer stated up to an HLC. Throws like {@link preparePut}. */
@@ -194,9 +212,9 @@ export const prepareUpdate = (doc: DocumentName, update: RichUpdate): PreparedWr
 });
 
 /** Splits writes into runs whose batch stays under `LIMITS.batchBytes` whatever they hold; a write is never divided. */
-export function packWrites(writes: readonly PreparedWrite[]): PreparedWrite[][] {
-  const packs: PreparedWrite[][] = [];
-  let pack: PreparedWrite[] = [];
+export function packWrites<T extends PreparedWrite>(writes: readonly T[]): T[][] {
+  const packs: T[][] = [];
+  let pack: T[] = [];
   let bytes = 0;
   let sections = new Set<string>();
   for (const write of writes) {
@@ -225,15 +243,8 @@ export function packWrites(writes: readonly PreparedWrite[]): PreparedWrite[][] 
 /** The part of a header that does not depend on the writes. */
 export type ChainPosition = Pick<
   Header,
-  "space" | "replica" | "incarnation" | "seq" | "prev" | "deps" | "client"
+  "space" | "replica" | "incarnation" | "seq" | "prev" | "deps" | "client" | "lane"
 >;
-
-/** A signed batch of local writes. */
-export interface LocalBatch {
-  readonly batch: CheckedBatch;
-  /** The HLC of the last fact of each write, in order. */
-  readonly stamps: readonly Hlc[];
-}
 
 function numberIn(valueJson: string | undefined): number {
   const value: unknown = valueJson === undefined ? undefined : JSON.parse(valueJson);
@@ -276,10 +287,10 @@ export class OwnNumbers {
   }
 }
 
-/** A local batch holds nothing void. */
-type LocalPart = Exclude<Part, { readonly kind: "void" }>;
+/** A local batch holds all of its content, and nothing void. */
+type LocalPart = Extract<Part, { readonly kind: "facts" } | { readonly kind: "rich" }>;
 
-function sectionOf(part: LocalPart, body: Uint8Array): Section {
+function sectionOf(part: LocalPart, body: Uint8Array, until: number | undefined): Section {
   const { from, to } = part.kind === "facts" ? part.frame : part.update;
   return {
     doc: part.doc,
@@ -290,43 +301,70 @@ function sectionOf(part: LocalPart, body: Uint8Array): Section {
     bodyHash: sha256(body),
     bodyLen: body.length,
     keyId: null,
+    ...(until === undefined ? {} : { until }),
   };
 }
 
-/** Stamps, encodes and signs writes as the next batch of a chain. `seqs` (last fact seq per document) moves on. */
-export function buildBatch(
+/** When the last fact of a document's writes expires; undefined if one of them must not be missed. */
+const untilOf = (writes: readonly StampedWrite[], part: LocalPart): number | undefined =>
+  part.kind === "facts"
+    ? writes
+        .filter(({ doc, update }) => doc === part.doc && update === undefined)
+        .map(({ until }) => until)
+        .reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.max(a, b)), 0)
+    : undefined;
+
+/** A write with its clocks. */
+export interface StampedWrite extends PreparedWrite {
+  /** As it was before. */
+  readonly made: PreparedWrite;
+  /** Its facts, without their positions among those of a chain; none with a rich update. */
+  readonly records: readonly Omit<FactRecord, "seq">[];
+  /** Of its last fact. */
+  readonly hlc: Hlc;
+  /** See {@link OwnExpiry.settle}. */
+  readonly until?: number | undefined;
+}
+
+/**
+ * Stamps writes in the order in which they were made, whatever their lanes: so a later one wins in a slot of both. `numbers`
+ * is needed where a write has an increment.
+ */
+export const stampWrites = (
   writes: readonly PreparedWrite[],
+  clock: HlcClock,
+  numbers: OwnNumbers | undefined,
+): StampedWrite[] =>
+  writes.map((write) => {
+    const records = write.drafts.map((draft) => ({
+      ...(numbers?.settle(write.doc, draft) ?? draft),
+      hlc: draft.hlc ?? clock.tick(),
+    }));
+    return { ...write, made: write, records, hlc: records.at(-1)?.hlc ?? clock.tick() };
+  });
+
+/** Encodes and signs writes as the next batch of a chain. `seqs` (last fact seq per document) moves on. */
+export function buildBatch(
+  writes: readonly StampedWrite[],
   position: ChainPosition,
   seqs: Map<DocumentName, number>,
-  tools: {
-    readonly clock: HlcClock;
-    readonly signer: DeviceSigner;
-    /** Needed where a write has an increment. */
-    readonly numbers: OwnNumbers | undefined;
-    readonly epoch: number;
-  },
-): LocalBatch {
+  { signer, epoch }: { readonly signer: DeviceSigner; readonly epoch: number },
+): CheckedBatch {
   const recordsByDoc = new Map<DocumentName, FactRecord[]>();
-  const stamps: Hlc[] = [];
   const from = new Map(seqs);
-  let hlc = 0 as Hlc;
   const rich: LocalPart[] = [];
-  for (const { doc, drafts, update } of writes) {
+  for (const { doc, records: stamped, update } of writes) {
     if (update !== undefined) {
       rich.push({ kind: "rich", doc, update });
-      hlc = tools.clock.tick();
-      stamps.push(hlc);
       continue;
     }
     const records = recordsByDoc.get(doc) ?? [];
     recordsByDoc.set(doc, records);
-    for (const draft of drafts) {
+    for (const record of stamped) {
       const seq = (seqs.get(doc) ?? 0) + 1;
       seqs.set(doc, seq);
-      hlc = draft.hlc ?? tools.clock.tick();
-      records.push({ ...(tools.numbers?.settle(doc, draft) ?? draft), seq, hlc });
+      records.push({ ...record, seq });
     }
-    stamps.push(hlc);
   }
   const facts = [...recordsByDoc].map(([doc, records]): LocalPart => {
     const frame = { from: from.get(doc) ?? 0, to: seqs.get(doc) ?? 0, records };
@@ -336,11 +374,14 @@ export function buildBatch(
   const bodies = parts.map((part) =>
     encodeBody(part.kind === "facts" ? encodeFrame(part.frame) : part.update.bytes),
   );
-  const sections = parts.map((part, i) => sectionOf(part, bodies[i] ?? new Uint8Array()));
-  const header: Header = { ...position, hlc, epoch: tools.epoch, sections };
+  const sections = parts.map((part, i) =>
+    sectionOf(part, bodies[i] ?? new Uint8Array(), untilOf(writes, part)),
+  );
+  const hlc = writes.at(-1)?.hlc ?? (0 as Hlc);
+  const header: Header = { ...position, hlc, epoch, sections };
   const headerBytes = encodeHeader(header);
-  const signature = tools.signer.sign(headerSigningInput(headerBytes));
+  const signature = signer.sign(headerSigningInput(headerBytes));
   const bytes = encodeBatch({ headerBytes, signature, bodies });
   const hash: HeaderHash = parseHeaderHash(toHex(sha256(headerBytes)));
-  return { batch: { header, headerBytes, signature, bodies, bytes, hash, parts }, stamps };
+  return { header, headerBytes, signature, bodies, bytes, hash, parts };
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Lane } from "@ctxmesh/codec";
 import type { HlcClock } from "@ctxmesh/facts";
+import { MeshError, parseIncarnationId, toHex } from "@ctxmesh/model";
 import type {
   Clock,
   DeviceKey,
@@ -7,21 +9,35 @@ import type {
   DocumentName,
   Hlc,
   IncarnationId,
+  Priority,
+  RandomSource,
+  StoreChange,
 } from "@ctxmesh/model";
 import type { Core } from "./core.ts";
 import type { Group } from "./group.ts";
 import type { RichRoots } from "@ctxmesh/rich";
-import { OwnNumbers, buildBatch, hasIncrement, packWrites, prepareUpdate } from "./local-batch.ts";
-import type { PreparedWrite } from "./local-batch.ts";
+import { incarnationChange } from "./layout.ts";
+import {
+  OwnNumbers,
+  buildBatch,
+  hasIncrement,
+  packWrites,
+  prepareUpdate,
+  stampWrites,
+} from "./local-batch.ts";
+import type { PreparedWrite, StampedWrite } from "./local-batch.ts";
+import { OwnExpiry } from "./own-expiry.ts";
 import { clientOf } from "./parts.ts";
 
 /** What a local writer is made of. */
 export interface LocalWriterOptions {
   readonly core: Core;
   readonly device: DeviceKey;
+  /** Of what is neither urgent nor can wait; its record is in the store, or is put there by whoever made it. */
   readonly incarnation: IncarnationId;
   readonly signer: DeviceSigner;
   readonly clock: Clock;
+  readonly random: RandomSource;
   readonly hlc: HlcClock;
 }
 
@@ -41,30 +57,73 @@ export interface WriteStamp {
   readonly seq: number;
 }
 
+/** What became of local writes. */
+export interface BuiltWrites {
+  /** For each write its stamp, undefined when it changed nothing, or the error of an edit that threw. */
+  readonly results: readonly (WriteStamp | Error | undefined)[];
+  /** Records of incarnations that were begun, to be written with, or before, their first batches. */
+  readonly fresh: readonly StoreChange[];
+}
+
+/** A chain that this process life writes. */
+interface LocalChain {
+  readonly incarnation: IncarnationId;
+  /** Last fact seq per document. */
+  readonly seqs: Map<DocumentName, number>;
+}
+
+/** In the order in which batches of one group are written and sent. */
+const PRIORITIES: readonly Priority[] = ["high", "normal", "low"];
+
+const laneOf = (priority: Priority): Lane | undefined =>
+  priority === "normal" ? undefined : priority;
+
 const isReady = (write: PreparedWrite | Error | undefined): write is PreparedWrite =>
   write !== undefined && !(write instanceof Error);
 
-/** Turns local writes into the next batches of this incarnation's chain. */
+/** An edit names what is there, and nobody knows here what that is. */
+const closedError = (doc: DocumentName): MeshError =>
+  new MeshError("POLICY_REFUSED", `rich content of ${doc} is left out on this node`, {
+    field: "doc",
+    remedy: `fetch it first: ctxmesh fetch ${doc}`,
+  });
+
+/**
+ * Turns local writes into the next batches of this process life's chains: one for each priority, since a chain is strictly
+ * ordered and what is urgent must not wait for what is not. A lane's chain is begun by its first write, so a
+ * life without urgent writes adds one chain, as ever.
+ */
 export class LocalWriter {
   readonly #options: LocalWriterOptions;
-  /** Last fact seq of this incarnation per document. */
-  readonly #seqs = new Map<DocumentName, number>();
+  readonly #chains = new Map<Priority, LocalChain>();
   /** The incarnation's Yjs client id; 0 until its first rich write, so that lives without one add none. */
   #client = 0;
 
   constructor(options: LocalWriterOptions) {
     this.#options = options;
+    this.#chains.set("normal", { incarnation: options.incarnation, seqs: new Map() });
   }
 
-  /**
-   * Adds the batches of the writes to a group. Returns for each write its stamp, undefined when it changed
-   * nothing, or the error of an edit that threw.
-   */
-  build(writes: readonly LocalWrite[], group: Group): readonly (WriteStamp | Error | undefined)[] {
+  /** The incarnations of all chains that are written here. */
+  incarnations(): readonly IncarnationId[] {
+    return [...this.#chains.values()].map(({ incarnation }) => incarnation);
+  }
+
+  /** Whether a chain is written here. */
+  owns(incarnation: IncarnationId): boolean {
+    for (const chain of this.#chains.values()) {
+      if (chain.incarnation === incarnation) return true;
+    }
+    return false;
+  }
+
+  /** Adds the batches of the writes to a group. */
+  build(writes: readonly LocalWrite[], group: Group): BuiltWrites {
     const prepared = writes.map((write) => this.#prepare(write));
-    const ready = prepared.filter(isReady);
-    const stamps = this.#buildBatches(ready, group).values();
-    return prepared.map((write) => (isReady(write) ? stamps.next().value : write));
+    const fresh: StoreChange[] = [];
+    const stamps = this.#buildBatches(prepared.filter(isReady), group, fresh);
+    const results = prepared.map((write) => (isReady(write) ? stamps.get(write) : write));
+    return { results, fresh };
   }
 
   /** Runs an edit, which stages it; a write of facts is ready as it is. */
@@ -72,6 +131,7 @@ export class LocalWriter {
     if (!("edit" in write)) return write;
     const { core, device, incarnation } = this.#options;
     const client = clientOf(device, incarnation);
+    if (core.state.documents.omissions.isClosed(write.doc)) return closedError(write.doc);
     try {
       const update = core.state.documents.editRich(write.doc, client, write.edit);
       if (update === undefined) return undefined;
@@ -82,29 +142,78 @@ export class LocalWriter {
     }
   }
 
-  #buildBatches(writes: readonly PreparedWrite[], group: Group): readonly WriteStamp[] {
-    const { core, device, incarnation, signer, clock, hlc } = this.#options;
-    const { space } = core.records;
+  #chainOf(priority: Priority, fresh: StoreChange[]): LocalChain {
+    const known = this.#chains.get(priority);
+    if (known !== undefined) return known;
+    const { random, clock } = this.#options;
+    const incarnation = parseIncarnationId(toHex(random.bytes(16)));
+    fresh.push(incarnationChange(incarnation, clock.now()));
+    const chain: LocalChain = { incarnation, seqs: new Map() };
+    this.#chains.set(priority, chain);
+    return chain;
+  }
+
+  #buildBatches(
+    writes: readonly PreparedWrite[],
+    group: Group,
+    fresh: StoreChange[],
+  ): ReadonlyMap<PreparedWrite, WriteStamp> {
+    const { core, device, clock, hlc } = this.#options;
     const { documents } = core.state;
     const nowMs = clock.now();
     const numbers = writes.some(hasIncrement)
       ? new OwnNumbers((doc, key) => documents.ownNumber(doc, key, device, nowMs))
       : undefined;
-    const tools = { clock: hlc, signer, numbers, epoch: space.policy.epoch };
-    return packWrites(writes).flatMap((pack) => {
-      const head = group.head(device, incarnation);
-      const position = {
-        space: space.id,
-        replica: device,
-        incarnation,
-        seq: (head?.seq ?? 0) + 1,
-        prev: head?.hash ?? null,
-        deps: group.depsFor(device, incarnation),
-        client: this.#client,
-      };
-      const { batch, stamps } = buildBatch(pack, position, this.#seqs, tools);
-      group.add(batch);
-      return stamps.map((at) => ({ hlc: at, incarnation, seq: position.seq }));
+    const stamped = this.#withExpiry(stampWrites(writes, hlc, numbers));
+    const stamps = new Map<PreparedWrite, WriteStamp>();
+    for (const priority of PRIORITIES) {
+      const some = stamped.filter((write) => (write.priority ?? "normal") === priority);
+      if (some.length === 0) continue;
+      const chain = this.#chainOf(priority, fresh);
+      for (const pack of packWrites(some)) {
+        const at = this.#buildBatch(pack, chain, laneOf(priority), group);
+        for (const { made, hlc: stamp } of pack) stamps.set(made, { ...at, hlc: stamp });
+      }
+    }
+    return stamps;
+  }
+
+  #withExpiry(writes: readonly StampedWrite[]): readonly StampedWrite[] {
+    if (!writes.some(({ records }) => records.some(({ ttlMs }) => ttlMs !== undefined))) {
+      return writes;
+    }
+    const { core, device } = this.#options;
+    const { documents } = core.state;
+    const expiry = new OwnExpiry((doc, key) => documents.ownStatement(doc, key, device));
+    return writes.map((write) => {
+      const chain = this.#chains.get(write.priority ?? "normal");
+      return { ...write, until: expiry.settle(write.doc, write.records, chain?.incarnation) };
     });
+  }
+
+  #buildBatch(
+    pack: readonly StampedWrite[],
+    { incarnation, seqs }: LocalChain,
+    lane: Lane | undefined,
+    group: Group,
+  ): Pick<WriteStamp, "incarnation" | "seq"> {
+    const { core, device, signer, clock } = this.#options;
+    const { space } = core.records;
+    const { omissions } = core.state.documents;
+    const nowMs = clock.now();
+    const isWhole = (chain: string): boolean => omissions.isWhole(chain, nowMs);
+    const head = group.head(device, incarnation);
+    const position = {
+      space: space.id,
+      replica: device,
+      incarnation,
+      seq: (head?.seq ?? 0) + 1,
+      prev: head?.hash ?? null,
+      deps: lane === undefined ? group.depsFor(device, incarnation, isWhole) : [],
+      client: lane === undefined ? this.#client : 0,
+      ...(lane === undefined ? {} : { lane }),
+    };
+    group.add(buildBatch(pack, position, seqs, { signer, epoch: space.policy.epoch }));
+    return { incarnation, seq: position.seq };
   }
 }

@@ -10,9 +10,12 @@ import type {
   StoreChange,
   Vault,
 } from "@ctxmesh/model";
+import { BaseHashes } from "./base-hashes.ts";
 import type { ParsedBatch } from "./checks.ts";
+import { decodeSignedHeader } from "./evidence.ts";
 import type { ParsedHeader } from "./evidence.ts";
 import {
+  baseHeadKey,
   batchChanges,
   chainEntryKey,
   chainKey,
@@ -119,7 +122,8 @@ export interface LogStart {
   readonly heads: Iterable<Head>;
 }
 
-type Placed = readonly [batch: ParsedBatch, position: number];
+/** A batch, and where it is in the log. */
+export type Placed = readonly [batch: ParsedBatch, position: number];
 
 const indexed = (heads: Iterable<Head>): Map<string, Head> =>
   new Map([...heads].map((head) => [chainKey(head.replica, head.incarnation), head]));
@@ -138,9 +142,17 @@ export class BatchLog {
   #pruned: Pruned;
   /** The position of the newest batch. */
   #position: number;
+  /** The hashes of batches that were never here one by one. */
+  readonly baseHashes: BaseHashes;
 
-  private constructor(store: Store, vault: Vault | undefined, { pruned, ...start }: LogStart) {
+  private constructor(
+    store: Store,
+    vault: Vault | undefined,
+    { pruned, ...start }: LogStart,
+    baseHashes: BaseHashes,
+  ) {
     this.#store = store;
+    this.baseHashes = baseHashes;
     this.#vault = vault;
     this.#pruned = pruned;
     this.#position = Math.max(start.position, pruned.position);
@@ -157,7 +169,7 @@ export class BatchLog {
     start: LogStart,
     replay: (batch: ParsedBatch, position: number) => void,
   ): Promise<BatchLog> {
-    const log = new BatchLog(store, vault, start);
+    const log = new BatchLog(store, vault, start, await BaseHashes.load(store));
     for await (const [batch, position] of log.#walk(start.position)) {
       link(log.#heads, batch, position);
       log.#position = Math.max(log.#position, position);
@@ -290,27 +302,53 @@ export class BatchLog {
     }
   }
 
-  /** Whether a batch is stored. */
+  /** Whether a batch is stored, or the base stands for it. */
   async has(hash: HeaderHash): Promise<boolean> {
-    return (await this.#store.get(hashKey(hash))) !== undefined;
+    return (await this.#store.get(hashKey(hash))) !== undefined || this.baseHashes.has(hash);
+  }
+
+  /**
+   * A base that was made elsewhere is in the store now and takes one position: what it stands for is as good as pruned, what it
+   * does not stays where it is. `heads` are those of the chains of which no more is here.
+   */
+  install(pruned: Pruned, heads: readonly Head[]): void {
+    this.#pruned = pruned;
+    this.#position = pruned.position;
+    for (const head of heads) this.#heads.set(chainKey(head.replica, head.incarnation), head);
+    this.baseHashes.use(pruned.position);
   }
 
   /** The batch under a header hash; undefined when it was never here, or is pruned. */
   async byHash(hash: HeaderHash): Promise<ParsedBatch | undefined> {
+    return (await this.find(hash))?.[0];
+  }
+
+  /** As {@link byHash}, with its position. */
+  async find(hash: HeaderHash): Promise<Placed | undefined> {
     const entry = await this.#store.get(hashKey(hash));
     if (entry === undefined) return undefined;
     const position = readHashEntry(entry);
     const stored = await this.#bytesAt(position);
-    return stored === undefined ? undefined : readStored(stored, position, this.#vault);
+    return stored && [readStored(stored, position, this.#vault), position];
+  }
+
+  /** The changes that put batches in their own places, with other bodies. */
+  replaceAt(placed: readonly Placed[]): readonly StoreChange[] {
+    const changes = placed.map(([batch, position]) => ({
+      key: logKey(position),
+      value: encodeStored(batch, this.#vault),
+    }));
+    return [...changes, ...(this.#vault?.takeChanges() ?? [])];
   }
 
   /** A stored header with its signature; undefined as {@link byHash}. */
   async header(hash: HeaderHash): Promise<ParsedHeader | undefined> {
     const entry = await this.#store.get(hashKey(hash));
-    if (entry === undefined) return undefined;
-    const position = readHashEntry(entry);
-    const stored = await this.#bytesAt(position);
-    return stored === undefined ? undefined : { ...parseStored(stored, position), hash };
+    const position = entry === undefined ? undefined : readHashEntry(entry);
+    const stored = position === undefined ? undefined : await this.#bytesAt(position);
+    if (stored !== undefined) return { ...parseStored(stored, position ?? 0), hash };
+    const brought = await this.#store.get(baseHeadKey(hash));
+    return brought === undefined ? undefined : decodeSignedHeader(brought);
   }
 
   /** The batch at a position, which is not pruned. */

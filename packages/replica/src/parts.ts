@@ -5,7 +5,7 @@ import type { Header, Section } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { decodeFrame } from "@ctxmesh/facts";
 import type { FactFrame } from "@ctxmesh/facts";
-import { LIMITS, fromHex, toMeshError } from "@ctxmesh/model";
+import { LIMITS, fromHex, hlcToMs, toMeshError } from "@ctxmesh/model";
 import type { DeviceKey, DocumentName, Hlc, IncarnationId, Refusal } from "@ctxmesh/model";
 import { clientIdFrom } from "@ctxmesh/rich";
 import type { RichInterval, RichUpdate, RichVerdict } from "@ctxmesh/rich";
@@ -21,17 +21,20 @@ export type Part =
       readonly doc: DocumentName;
       readonly client: number;
       readonly from: number;
-    };
+    }
+  /** Not looked at: its body is left out; or it is rich content of a document in which such a body is. */
+  | { readonly kind: "omitted"; readonly doc: DocumentName; readonly section: Section }
+  | { readonly kind: "closed"; readonly doc: DocumentName; readonly section: Section };
 
 /**
  * Checks a rich update against a document as staged: ready, waiting for an operation that may still come,
- * or void. Throws as `RichDocument.check`.
+ * void, or not to be told since something before it is left out. Throws as `RichDocument.check`.
  */
 export type OpenRich = (
   doc: DocumentName,
   bytes: Uint8Array,
   interval: RichInterval,
-) => RichVerdict | { readonly kind: "void" };
+) => RichVerdict | { readonly kind: "void" } | { readonly kind: "closed" };
 
 /** The parts; or why not; or that a rich update builds on what is not here yet. */
 export type OpenResult =
@@ -61,8 +64,13 @@ function checkFrame(frame: FactFrame, section: Section, after: Hlc, upTo: Hlc): 
   if (first === undefined || last === undefined || first.hlc <= after || last.hlc > upTo) {
     return "a fact's clock is not between the previous header's and this one's";
   }
+  const { until } = section;
   for (const record of frame.records) {
     if (record.valueJson !== undefined) parseCanonicalJson(record.valueJson, record.key);
+    const { hlc, ttlMs = Number.POSITIVE_INFINITY } = record;
+    if (until !== undefined && hlcToMs(hlc) + ttlMs > until) {
+      return "a fact outlasts what its section says";
+    }
   }
   return undefined;
 }
@@ -81,13 +89,16 @@ function openFacts(payload: Uint8Array, section: Section, after: Hlc, upTo: Hlc)
 
 function openRich(
   payload: Uint8Array,
-  { doc, from, to }: Section,
+  section: Section,
   client: number,
   open: OpenRich,
 ): OpenResult {
+  const { doc, from, to } = section;
   try {
     const verdict = open(doc, payload, { client, from, to });
     switch (verdict.kind) {
+      case "closed":
+        return { kind: "parts", parts: [{ kind: "closed", doc, section }] };
       case "ready":
         return { kind: "parts", parts: [{ kind: "rich", doc, update: verdict.update }] };
       case "void":
@@ -121,6 +132,17 @@ function unpack(
   }
 }
 
+/** Opens the facts of one section, whose chain was at `after` and is at `upTo` with its batch. */
+export function openFactsSection(
+  section: Section,
+  body: Uint8Array,
+  after: Hlc,
+  upTo: Hlc,
+): OpenResult {
+  const payload = unpack(body, section);
+  return "kind" in payload ? payload : openFacts(payload, section, after, upTo);
+}
+
 /** Bytes of a rich update, and tags or basis ids, that take about as long as a fact. */
 const RICH_BYTES_PER_ITEM = 8;
 const TEXTS_PER_ITEM = 8;
@@ -147,7 +169,7 @@ const richFirst = (sections: readonly Section[]): readonly (readonly [number, Se
 
 /**
  * Opens the bodies of a header whose chain was at `after`. They unpack within `LIMITS.bodyBytes` taken
- * together, and hold only well-formed facts and rich updates of the incarnation's own client.
+ * together, and hold only well-formed facts and rich updates of the incarnation's own client. Those that are left out are passed over.
  */
 export function openParts(
   header: Header,
@@ -163,7 +185,12 @@ export function openParts(
   const parts: (readonly Part[])[] = [];
   let unpacked = 0;
   for (const [i, section] of richFirst(header.sections)) {
-    const payload = unpack(bodies[i] ?? new Uint8Array(), section);
+    const body = bodies[i] ?? null;
+    if (body === null) {
+      parts[i] = [{ kind: "omitted", doc: section.doc, section }];
+      continue;
+    }
+    const payload = unpack(body, section);
     if ("kind" in payload) return payload;
     unpacked += payload.length;
     if (unpacked > LIMITS.bodyBytes) {

@@ -30,25 +30,31 @@ import type {
   ReceiveOutcome,
   SignatureVerifier,
   Store,
+  Subscription,
   Vault,
   VisibleFact,
+  WriteOptions,
   WriteReceipt,
 } from "@ctxmesh/model";
 import type { RichContent, RichRoots } from "@ctxmesh/rich";
 import { parseBatch, unpackedOf } from "./checks.ts";
+import { Bases } from "./bases.ts";
 import type { BatchSource } from "./checks.ts";
 import type { Retention } from "./checkpointer.ts";
 import { Committer } from "./committer.ts";
 import { DEFAULT_LIST_LIMIT } from "./documents.ts";
 import { decodeSignedHeader } from "./evidence.ts";
 import type { Fork, ParsedHeader } from "./evidence.ts";
+import type { GatherWindows } from "./gather.ts";
 import { headersFor } from "./header-answer.ts";
 import { History } from "./history.ts";
+import type { Journal } from "./journal.ts";
 import { incarnationChange } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { prepareDelete, preparePut, prepareRetract } from "./local-batch.ts";
 import type { LocalWrite } from "./local-writer.ts";
 import type { ChainSpan, StoredBatch } from "./log.ts";
+import { OmittedContent } from "./omitted-content.ts";
 import { openState } from "./open.ts";
 import type { PruneOptions, PruneReport, StaleChain } from "./prune.ts";
 import type { RecordBytes, RecordIds } from "./records.ts";
@@ -61,6 +67,8 @@ export interface ReplicaOptions {
   readonly store: Store;
   /** Seals the bodies of batches in the store; without one they are stored as they came. */
   readonly vault?: Vault;
+  /** Has first whatever becomes durable here; the replica does not close it. */
+  readonly journal?: Journal;
   /** From the space file; the store may know more of its acts. */
   readonly space: Space;
   readonly signer: DeviceSigner;
@@ -68,8 +76,12 @@ export interface ReplicaOptions {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly logger: Logger;
+  /** What of others' batches is kept; everything without it. As `parseSubscription` gives it. */
+  readonly subscription?: Subscription;
   /** Resolves once the event loop has gone round. With it, a flood of batches leaves other work its turns. */
   readonly rest?: () => Promise<void>;
+  /** Resolves after some milliseconds. With it, local writes that come in quick succession share a batch. */
+  readonly wait?: (ms: number) => Promise<void>;
 }
 
 /** How much of a chain is here, and how much of it counts. */
@@ -124,12 +136,16 @@ export class Replica {
   readonly #options: ReplicaOptions;
   readonly #committer: Committer;
   readonly #history: History;
-
+  /** Bases: what hubs say that their logs come to, handed out and taken in. */
+  readonly bases: Bases;
+  readonly omitted: OmittedContent;
   private constructor(options: ReplicaOptions, device: DeviceKey, committer: Committer) {
     this.#options = options;
     this.device = device;
     this.#committer = committer;
     this.#history = new History({ ...options, core: () => committer.core });
+    this.bases = new Bases({ ...options, device, committer });
+    this.omitted = new OmittedContent(options, committer);
   }
 
   /**
@@ -153,19 +169,37 @@ export class Replica {
     return this.#committer.inEffect.space;
   }
 
-  /** This process life: fresh at every open, so that a copied or restored store never continues an old chain, and again when it is found to be forked. */
+  /** What of others' batches is kept; undefined for everything. */
+  get subscription(): Subscription | undefined {
+    return this.#options.subscription;
+  }
+
+  /** This process life without its lanes, which are incarnations of their own: fresh at every open, so that a copied or restored store never continues an old chain, and again when it is found to be forked. */
   get incarnation(): IncarnationId {
     return this.#committer.incarnation;
   }
 
+  /** The incarnations of all chains that are written here: that one, and its lanes. */
+  incarnations(): readonly IncarnationId[] {
+    return this.#committer.incarnations();
+  }
+
   /** Writes facts of one document as one unit; resolves when they are durable here. Throws `INPUT_INVALID`, `LIMIT_EXCEEDED`, `POLICY_REFUSED`, `STORE_FAILED`, `CLOSED`. */
-  async put(doc: DocumentName, facts: readonly FactInput[]): Promise<WriteReceipt> {
-    return this.#enqueueWrite(preparePut(doc, facts));
+  async put(
+    doc: DocumentName,
+    facts: readonly FactInput[],
+    { priority }: Pick<WriteOptions, "priority"> = {},
+  ): Promise<WriteReceipt> {
+    return this.#enqueueWrite(preparePut(doc, facts, priority));
   }
 
   /** Withdraws this writer's statements by writing tombstones. Errors as {@link put}. */
-  async delete(doc: DocumentName, keys: readonly string[]): Promise<WriteReceipt> {
-    return this.#enqueueWrite(prepareDelete(doc, keys));
+  async delete(
+    doc: DocumentName,
+    keys: readonly string[],
+    { priority }: Pick<WriteOptions, "priority"> = {},
+  ): Promise<WriteReceipt> {
+    return this.#enqueueWrite(prepareDelete(doc, keys, priority));
   }
 
   /**
@@ -285,8 +319,7 @@ export class Replica {
 
   /** Calls `listener` after acts or proofs took effect. Returns how to stop. */
   onRecords(listener: (change: RecordsChange) => void): () => void {
-    this.#committer.recordListeners.add(listener);
-    return () => this.#committer.recordListeners.delete(listener);
+    return this.#committer.recordListeners.add(listener);
   }
 
   /** The highest seq of a chain that can count: Infinity, or less after a proof or a revocation. */
@@ -423,6 +456,14 @@ export class Replica {
     this.#committer.retryTimed();
   }
 
+  /**
+   * How long local writes that are not urgent wait from now on to share a batch with others; no time at all unless this says so. Call it about
+   * every 50 ms, also with the same windows: that is what ends the waiting.
+   */
+  gather(windows: GatherWindows): void {
+    this.#committer.gather(windows);
+  }
+
   get #documents(): Committer["core"]["state"]["documents"] {
     return this.#committer.core.state.documents;
   }
@@ -463,7 +504,8 @@ export class Replica {
     atMs: number,
     options?: CallOff,
   ): Promise<VisibleFact | undefined> {
-    return (await this.#history.factsAt(doc, key, atMs, options)).visible(key, atMs);
+    const { facts, incomplete } = await this.#history.factsAt(doc, key, atMs, options);
+    return facts.visible(key, atMs, incomplete);
   }
 
   /** As {@link list} of one document, at a moment. Errors as {@link getAt}. */
@@ -473,8 +515,8 @@ export class Replica {
     options?: CallOff,
   ): Promise<readonly VisibleFact[]> {
     checkList(query);
-    const facts = await this.#history.factsAt(query.doc, undefined, atMs, options);
-    return facts.list(query, atMs, query.limit ?? DEFAULT_LIST_LIMIT);
+    const { facts, incomplete } = await this.#history.factsAt(query.doc, undefined, atMs, options);
+    return facts.list(query, atMs, query.limit ?? DEFAULT_LIST_LIMIT, incomplete);
   }
 
   /** What was said about a key, whether it counts or not, newest first. Throws as {@link getAt}. */
@@ -489,8 +531,7 @@ export class Replica {
 
   /** Calls `listener` for each batch once it is durable and visible, in order. Returns how to stop. */
   onApplied(listener: (batch: AppliedBatch) => void): () => void {
-    this.#committer.batchListeners.add(listener);
-    return () => this.#committer.batchListeners.delete(listener);
+    return this.#committer.batchListeners.add(listener);
   }
 
   /** Numbers of documents, visible facts, and contested ones. Reads every key. */

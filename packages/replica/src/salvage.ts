@@ -12,10 +12,13 @@ import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-format.ts";
 import type { Checkpoint } from "./checkpoint-format.ts";
 import { openDocument } from "./checkpoints.ts";
 import {
+  baseHashesRange,
+  baseHeadRange,
   baseKey,
   baseRange,
   documentRange,
   expectedChange,
+  hashBlocksRange,
   hashRange,
   headChange,
   isBatchKey,
@@ -106,6 +109,27 @@ async function* hashesOf(damaged: DamagedEntries, { position }: Checkpoint): Ent
   }
 }
 
+/** What a base that was made elsewhere brought besides: its hashes, and the headers of its heads. */
+async function* broughtWith(damaged: DamagedEntries): Entries {
+  for await (const [key, value] of damaged.scan(baseHashesRange)) {
+    yield* damaged.scan(hashBlocksRange(readU64(value, 0)));
+    yield* damaged.scan(baseHeadRange);
+    yield [key, value];
+  }
+}
+
+const HASH_BYTES = 32;
+
+/** Number of hashes that a base brought. */
+async function broughtHashes(damaged: DamagedEntries): Promise<number> {
+  let bytes = 0;
+  for await (const [, generation] of damaged.scan(baseHashesRange)) {
+    const blocks = damaged.scan(hashBlocksRange(readU64(generation, 0)));
+    for await (const [, block] of blocks) bytes += block.length;
+  }
+  return bytes / HASH_BYTES;
+}
+
 async function isWhole(
   damaged: DamagedEntries,
   base: Checkpoint,
@@ -120,7 +144,8 @@ async function isWhole(
     }
     documents++;
   }
-  let hashes = 0;
+  // Those of before that one was installed may be among its own.
+  let hashes = await broughtHashes(damaged);
   for await (const _ of hashesOf(damaged, base)) hashes++;
   const batches = base.heads.reduce((sum, { seq }) => sum + seq, 0);
   return documents === base.documents.size && hashes >= batches;
@@ -138,7 +163,8 @@ export async function salvageBase(
   const base = await readBase(damaged);
   if (base === undefined || !(await isWhole(damaged, base, await openVault()))) return false;
   let changes: StoreChange[] = [];
-  for (const entries of [statesOf(damaged, base), hashesOf(damaged, base)]) {
+  const all = [statesOf(damaged, base), hashesOf(damaged, base), broughtWith(damaged)];
+  for (const entries of all) {
     for await (const [key, value] of entries) {
       changes.push({ key, value });
       if (changes.length < GROUP) continue;

@@ -185,6 +185,9 @@ export function checkpointOf(
     voidParts: documents.voids.parts(),
     arrived: [...arrived],
     documents: states,
+    ...(documents.omissions.isEmpty
+      ? {}
+      : { omitted: [...documents.omissions.docs()], lacking: [...documents.omissions.chains()] }),
   };
 }
 
@@ -258,8 +261,8 @@ export class StateBuilder {
       return;
     }
     if (this.#headers.get(batch.hash) !== undefined) this.#arrived.add(batch.hash);
-    this.#frontier.advance(headOf(batch), header.deps);
-    this.#documents.stage({ parts });
+    this.#frontier.advance(headOf(batch), header.deps, header.lane);
+    this.#documents.stage({ header, parts });
     this.#documents.apply({ header, parts });
   }
 

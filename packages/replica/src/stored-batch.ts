@@ -4,12 +4,12 @@
  * place in the chain; header and signature stay readable, so a chain verifies without any key:
  *
  * ```
- * stored = CBOR [ header: bstr, signature: bstr(64), [ body or sealed body: bstr, ... ] ]
+ * stored = CBOR [ header: bstr, signature: bstr(64), [ body or sealed body: bstr, or null where it is left out, ... ] ]
  * place  = replica(32) inc(16) seq(u64) section(u32)
  * ```
  */
 import { decodeBatch, decodeBody, encodeBatch } from "@ctxmesh/codec";
-import type { Batch, Header } from "@ctxmesh/codec";
+import type { Batch, Header, Section } from "@ctxmesh/codec";
 import { decodeFrame } from "@ctxmesh/facts";
 import type { FactFrame } from "@ctxmesh/facts";
 import { LIMITS, fromHex } from "@ctxmesh/model";
@@ -38,9 +38,10 @@ export function encodeStored(
 ): Uint8Array {
   if (vault === undefined) return batch.bytes;
   const { header, headerBytes, signature } = batch;
-  const bodies = header.sections.map((section, i) =>
-    vault.seal(section, placeOf(header, i), batch.bodies[i] ?? new Uint8Array()),
-  );
+  const bodies = header.sections.map((section, i) => {
+    const body = batch.bodies[i] ?? null;
+    return body === null ? null : vault.seal(section, placeOf(header, i), body);
+  });
   return encodeBatch({ headerBytes, signature, bodies });
 }
 
@@ -53,9 +54,10 @@ export function decodeStored(stored: Uint8Array, vault: Vault | undefined): Pars
   const hash = hashOfHeader(batch.headerBytes);
   if (vault === undefined) return { ...batch, bytes: stored, hash };
   const { header } = batch;
-  const bodies = header.sections.map((section, i) =>
-    vault.open(section, placeOf(header, i), batch.bodies[i] ?? new Uint8Array()),
-  );
+  const bodies = header.sections.map((section, i) => {
+    const sealed = batch.bodies[i] ?? null;
+    return sealed === null ? null : vault.open(section, placeOf(header, i), sealed);
+  });
   const original = { ...batch, bodies };
   return { ...original, bytes: encodeBatch(original), hash };
 }
@@ -64,7 +66,9 @@ export function decodeStored(stored: Uint8Array, vault: Vault | undefined): Pars
 export interface StoredFacts {
   readonly header: Header;
   readonly hash: HeaderHash;
-  readonly frame: FactFrame;
+  /** Undefined where they are left out. */
+  readonly frame: FactFrame | undefined;
+  readonly section: Section;
 }
 
 /**
@@ -80,7 +84,9 @@ export function decodeStoredFacts(
   const index = header.sections.findIndex((each) => each.kind === "facts" && each.doc === doc);
   const section = header.sections[index];
   if (section === undefined) return undefined;
-  const sealed = bodies[index] ?? new Uint8Array();
+  const found = { header, hash: hashOfHeader(headerBytes), section };
+  const sealed = bodies[index] ?? null;
+  if (sealed === null) return { ...found, frame: undefined };
   const body = vault === undefined ? sealed : vault.open(section, placeOf(header, index), sealed);
-  return { header, hash: hashOfHeader(headerBytes), frame: decodeFrame(decodeBody(body)) };
+  return { ...found, frame: decodeFrame(decodeBody(body)) };
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What goes into the committer's queues, and what comes of it. */
 import type { Hlc, ReceiveOutcome, WriteReceipt } from "@ctxmesh/model";
+import { decodeBatch } from "@ctxmesh/codec";
+import type { CheckedBase } from "./base-check.ts";
 import { unpackedOf } from "./checks.ts";
 import type { BatchSource, CheckedBatch, ParsedBatch } from "./checks.ts";
 import type { ChangedKey } from "./documents.ts";
@@ -12,7 +14,10 @@ import type { Sized } from "./work-queue.ts";
 
 /** A batch that became durable and visible. */
 export interface AppliedBatch {
+  /** As it came, which may be more than what is stored. */
   readonly bytes: Uint8Array;
+  /** Whether they lack no body. */
+  readonly whole: boolean;
   /** What was given to `receive` with it. */
   readonly source: BatchSource | undefined;
   readonly head: Head;
@@ -26,14 +31,18 @@ export interface AppliedBatch {
 
 /** What is told of a batch with its head, and with the keys that it changed. */
 export function appliedOf(
-  { bytes, source, parts }: CheckedBatch,
+  { bytes, received, bodies, source, parts }: CheckedBatch,
   head: Head,
   origin: AppliedBatch["origin"],
   changed: readonly ChangedKey[],
 ): AppliedBatch {
   const records = parts.flatMap((part) => (part.kind === "facts" ? part.frame.records : []));
   const firstHlc = records[0]?.hlc ?? head.hlc;
-  return { bytes, source, head, origin, facts: records.length, firstHlc, changed };
+  // What was taken out here was there when it came, unless it came with less than was taken out.
+  const came = received === undefined ? bodies : decodeBatch(received).bodies;
+  const whole = came.every((body) => body !== null);
+  const facts = records.length;
+  return { bytes: received ?? bytes, whole, source, head, origin, facts, firstHlc, changed };
 }
 
 /** Records took effect; `changed` are the keys whose answer is another one now, because what counts has changed. */
@@ -77,6 +86,13 @@ export const releasedTask = (batch: ParsedBatch): ReceiveTask => ({
   resolve: ignore,
   reject: ignore,
 });
+
+/** A base that takes the place of the pruned part of the log, and whom to tell. */
+export interface BaseTask {
+  readonly checked: CheckedBase;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
 
 /** Records and headers that were handed in, and whom to tell. */
 export interface RecordsTask extends RecordBytes {

@@ -19,6 +19,11 @@ export class WorkQueue<T extends Sized> {
     return this.#items.length;
   }
 
+  /** Memory that the waiting items hold. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** Whether an item of this size has no room. */
   isFull(size: number): boolean {
     return this.#items.length >= LIMITS.queuedBatches || this.#bytes + size > LIMITS.queuedBytes;

@@ -6,7 +6,7 @@ import type { DocumentName, FactInput, Hlc } from "@ctxmesh/model";
 import { createMemoryStore, createSeededRandom, createVirtualClock } from "@ctxmesh/testing";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { buildBatch, packWrites, preparePut } from "../src/local-batch.ts";
+import { buildBatch, packWrites, preparePut, stampWrites } from "../src/local-batch.ts";
 import type { Part } from "../src/parts.ts";
 import {
   DOC,
@@ -135,12 +135,7 @@ const factsOf = ({ facts, keyLength, valueLength, tags, tagLength, rich }: Shape
 function uncompressedSizes(writes: readonly { doc: DocumentName; facts: FactInput[] }[]): number[] {
   const prepared = writes.map(({ doc, facts }) => preparePut(doc, facts));
   const clock = createVirtualClock(START_MS);
-  const tools = {
-    clock: new HlcClock(clock, 0 as Hlc),
-    signer: us.signer,
-    numbers: undefined,
-    epoch: 0,
-  };
+  const stamped = stampWrites(prepared, new HlcClock(clock, 0 as Hlc), undefined);
   const seqs = new Map<DocumentName, number>();
   const position = {
     space: space.id,
@@ -151,8 +146,8 @@ function uncompressedSizes(writes: readonly { doc: DocumentName; facts: FactInpu
     deps: Array.from({ length: LIMITS.depsPerBatch }, (_, i) => unknownHash(i)).toSorted(),
     client: Number.MAX_SAFE_INTEGER,
   };
-  return packWrites(prepared).map((pack) => {
-    const { batch } = buildBatch(pack, position, seqs, tools);
+  return packWrites(stamped).map((pack) => {
+    const batch = buildBatch(pack, position, seqs, { signer: us.signer, epoch: 0 });
     const lost = batch.parts.map((part, i) => {
       const packed = batch.bodies[i]?.length ?? 0;
       const payload = part.kind === "facts" ? encodeFrame(part.frame) : richBytes(part);

@@ -31,6 +31,7 @@ import type {
   ReceiveCounters,
   SignatureVerifier,
   Store,
+  Subscription,
   Vault,
 } from "@ctxmesh/model";
 import { createSpace, issueGrant } from "@ctxmesh/membership";
@@ -111,6 +112,7 @@ export interface OpenOptions {
   readonly random?: RandomSource;
   readonly logger?: Logger;
   readonly vault?: Vault;
+  readonly subscription?: Subscription;
 }
 
 let opened = 0;
@@ -126,6 +128,7 @@ export const open = (options: OpenOptions = {}): Promise<Replica> =>
     random: options.random ?? createSeededRandom(++opened),
     logger: options.logger ?? silentLogger,
     ...(options.vault === undefined ? {} : { vault: options.vault }),
+    ...(options.subscription === undefined ? {} : { subscription: options.subscription }),
   });
 
 /** The batches that a replica applies from now on, as bytes. */

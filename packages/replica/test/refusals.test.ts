@@ -3,7 +3,7 @@ import { decodeBatch, encodeBatch, encodeBody } from "@ctxmesh/codec";
 import { encodeFrame } from "@ctxmesh/facts";
 import type { FactRecord } from "@ctxmesh/facts";
 import { issueGrant, revokeDevice } from "@ctxmesh/membership";
-import { LIMITS, REFUSALS, parseDocumentName } from "@ctxmesh/model";
+import { LIMITS, REFUSALS, hlcToMs, parseDocumentName } from "@ctxmesh/model";
 import type { Hlc, Refusal } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import * as fc from "fast-check";
@@ -30,7 +30,7 @@ import {
   us,
   writer,
 } from "./mesh.ts";
-import type { ForgeOptions } from "./mesh.ts";
+import type { ForgeOptions, Forged } from "./mesh.ts";
 
 /** Two batches of the writer's chain that the replica has, and the next one. */
 const [first, second, third] = forgeChain(3);
@@ -56,6 +56,10 @@ async function openWithChain(): Promise<Replica> {
   }
   return replica;
 }
+
+/** The same batch with its bodies left out. */
+const without = ({ bytes }: Forged): Uint8Array =>
+  encodeBatch({ ...decodeBatch(bytes), bodies: [null] });
 
 const record = (members: Partial<FactRecord> = {}): FactRecord => ({
   key: "k",
@@ -136,7 +140,18 @@ const CASES: Readonly<Record<Refusal, readonly (readonly [string, () => Uint8Arr
         }).bytes,
     ],
   ],
+  omitted: [
+    ["no body, where everything is wanted", () => without(forge(next))],
+    [
+      "no body, of facts that expire later than the frontier's time",
+      () => without(forge({ ...next, section: { until: hlcToMs(hlcAt(60_000)) } })),
+    ],
+  ],
   body: [
+    [
+      "sections that are more together than a batch can carry",
+      () => forge({ ...next, section: { bodyLen: LIMITS.batchBytes } }).bytes,
+    ],
     [
       "another body than the signed one",
       () => forge({ ...next, sentBody: encodeBody(frameOf(record())) }).bytes,

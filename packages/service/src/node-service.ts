@@ -9,17 +9,20 @@ import type {
   ChangeEvent,
   Clock,
   ContextService,
+  EngineReport,
   EvidenceReport,
   FactInput,
   HistoryQuery,
   HistoryService,
   KeyHistory,
+  LinkReport,
   ListQuery,
   MembershipReport,
   MembershipService,
   NodeStatus,
   PeerStatus,
   ScrubReport,
+  TransportStatus,
   VisibleFact,
   WatchQuery,
   WriteOptions,
@@ -30,6 +33,7 @@ import type { Confirmations } from "@ctxmesh/sync";
 import { AckReporter } from "./ack-summary.ts";
 import { writeAcknowledged } from "./acknowledge.ts";
 import { LatencyWindow } from "./latency-window.ts";
+import { partialSummary } from "./node-partial.ts";
 import { reportChains, reportMembership, summarizeMembership } from "./membership-report.ts";
 
 /** What a node's service is made of. */
@@ -41,13 +45,19 @@ export interface NodeServiceOptions {
   /** Of the node's sync; without it no write gets further than `local`. */
   readonly confirmations?: Confirmations;
   readonly peers: () => readonly PeerStatus[];
+  /** Of the node's sync; none without it. */
+  readonly links?: () => readonly LinkReport[];
   readonly addresses: () => readonly string[];
+  /** How connections to agents stand; absent for a hub that is no relay. */
+  readonly transport?: () => TransportStatus;
   /** Batches of this device's earlier lives that peers brought. */
   readonly recovered?: () => number;
   /** How the checks of the store stand. */
   readonly scrub?: () => ScrubReport;
   /** Hub only: number of seals made. */
   readonly seals?: () => number;
+  /** Of a hub that shares an engine with others. */
+  readonly engine?: () => EngineReport;
 }
 
 const unscrubbed = (): ScrubReport => ({ findings: [] });
@@ -81,6 +91,9 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
       }),
       // What counts has changed: the watchers' keys may have other answers now.
       options.replica.onRecords(({ changed }) => {
+        this.#tell(changed, "remote");
+      }),
+      options.replica.omitted.onAdded(({ changed }) => {
         this.#tell(changed, "remote");
       }),
     ];
@@ -123,7 +136,10 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     facts: readonly FactInput[],
     options: WriteOptions = {},
   ): Promise<WriteReceipt> {
-    return this.#write(options, (replica) => replica.put(parseDocumentName(doc), facts));
+    const { priority = "normal" } = options;
+    return this.#write(options, (replica) =>
+      replica.put(parseDocumentName(doc), facts, { priority }),
+    );
   }
 
   async delete(
@@ -131,7 +147,10 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     keys: readonly string[],
     options: WriteOptions = {},
   ): Promise<WriteReceipt> {
-    return this.#write(options, (replica) => replica.delete(parseDocumentName(doc), keys));
+    const { priority = "normal" } = options;
+    return this.#write(options, (replica) =>
+      replica.delete(parseDocumentName(doc), keys, { priority }),
+    );
   }
 
   async retract(
@@ -139,7 +158,7 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     key: string,
     writer: string,
     reason: string,
-    options: WriteOptions = {},
+    options: Omit<WriteOptions, "priority"> = {},
   ): Promise<WriteReceipt> {
     return this.#write(options, (replica) =>
       replica.retract(parseDocumentName(doc), key, parseDeviceKey(writer), reason),
@@ -227,10 +246,11 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
   }
 
   async status(options: { readonly digest?: boolean } = {}): Promise<NodeStatus> {
-    const { service, version, replica, clock, peers, addresses, seals } = this.#options;
-    const { recovered = () => 0, scrub = unscrubbed } = this.#options;
+    const { service, version, replica, clock, peers, addresses, seals, engine } = this.#options;
+    const { recovered = () => 0, scrub = unscrubbed, transport } = this.#options;
     const acknowledged = await this.#acks?.summary();
     const degraded = replica.degraded();
+    const partial = partialSummary(replica);
     const { prunedBatches, prunedBeforeMs } = replica.retention();
     return {
       service,
@@ -251,12 +271,14 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
       scrub: scrub(),
       addresses: addresses(),
       peers: peers(),
+      ...(transport === undefined ? {} : { transport: transport() }),
       ...replica.count(),
       written: this.#written,
       applied: this.#applied,
       ...(acknowledged === undefined ? {} : { acknowledged }),
       batches: replica.counters(),
       propagation: this.#propagation.summary(),
+      ...(partial === undefined ? {} : { partial }),
       chains: replica.heads().length,
       frontier: toHex(replica.frontierDigest()),
       ...(options.digest === true ? { digest: toHex(contentRoot(replica.snapshot().leaves)) } : {}),
@@ -271,7 +293,12 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
         clock.now(),
       ),
       ...(seals === undefined ? {} : { seals: seals() }),
+      ...(engine === undefined ? {} : { engine: engine() }),
     };
+  }
+
+  links(): readonly LinkReport[] {
+    return this.#options.links?.() ?? [];
   }
 
   membership(): MembershipReport {

@@ -6,7 +6,10 @@ import type { Replica } from "@ctxmesh/replica";
 import { SyncNode } from "@ctxmesh/sync";
 import type { Broadcast } from "@ctxmesh/sync";
 import { backUp } from "./backup.ts";
+import { budgetsOf } from "./link-budgets.ts";
+import type { LinkBudgets } from "./link-budgets.ts";
 import { NodeCare } from "./node-care.ts";
+import { NodePartial } from "./node-partial.ts";
 import { NodeService } from "./node-service.ts";
 import type { NodeServiceOptions } from "./node-service.ts";
 import type { OpenReplica, StoreOptions } from "./open-replica.ts";
@@ -24,6 +27,8 @@ export interface NodeOptions extends StoreOptions {
   readonly version: string;
   /** Unix socket of the local API. */
   readonly socketPath: string;
+  /** How much may go to whom; without limit by default. */
+  readonly links?: LinkBudgets;
 }
 
 /** What a node takes from outside. */
@@ -44,11 +49,14 @@ export function startSync(
     readonly relay: "push" | "tell";
     readonly broadcast?: Broadcast;
     readonly admits: (device: string) => boolean;
+    readonly links?: LinkBudgets;
   },
 ): { readonly sync: SyncNode; readonly stop: () => Promise<void> } {
-  const sync = new SyncNode({ ...deps, replica, ...options });
+  const { links = {}, ...rest } = options;
+  const sync = new SyncNode({ ...deps, replica, ...rest, budgetOf: budgetsOf(links) });
   const ticks = setInterval(() => {
     sync.tick();
+    replica.gather(sync.gathering());
   }, TICK_MS);
   const retries = setInterval(() => {
     replica.retryTimed();
@@ -73,6 +81,8 @@ export async function serve(
   stack: AsyncDisposableStack,
   node: Omit<NodeServiceOptions, "version" | "clock" | "scrub" | "recovered" | "replica"> & {
     readonly parts: OpenReplica;
+    /** Fetches what is left out. */
+    readonly sync?: Pick<SyncNode, "fetch">;
   },
   sealing?: SealingService,
 ): Promise<NodeService> {
@@ -99,6 +109,9 @@ export async function serve(
         takenAt: deps.clock.now(),
       }),
     care: new NodeCare({ store, keys, scrubber }),
+    ...(node.sync === undefined
+      ? {}
+      : { partial: new NodePartial(replica, node.sync, deps.clock) }),
     version,
     logger: deps.logger,
     ...(sealing === undefined ? {} : { sealing }),

@@ -16,13 +16,19 @@
 import { existsSync } from "node:fs";
 import { open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
 import type { Space } from "@ctxmesh/membership";
 import { MeshError, toMeshError } from "@ctxmesh/model";
-import type { DeviceSigner, SignatureVerifier, StoreRange, Vault } from "@ctxmesh/model";
+import type {
+  DeviceSigner,
+  SignatureVerifier,
+  StoreRange,
+  Subscription,
+  Vault,
+} from "@ctxmesh/model";
 import { Replica, salvageBase, salvageBatches, salvageRecords } from "@ctxmesh/replica";
-import type { DegradedChain } from "@ctxmesh/replica";
+import type { DegradedChain, Journal } from "@ctxmesh/replica";
 import { openDamaged, openLevelStore } from "@ctxmesh/store-level";
 import type { DamagedStore, LevelStore } from "@ctxmesh/store-level";
 import { createPlainVault, openVault } from "@ctxmesh/vault";
@@ -41,6 +47,10 @@ export interface StoreOptions {
   readonly storePath: string;
   /** Who protects the store's key; without one nothing in the store is encrypted. */
   readonly keyProvider?: KeyProvider;
+  /** Has first whatever becomes durable here. */
+  readonly journal?: Journal;
+  /** What of others' batches is kept; everything without it. */
+  readonly subscription?: Subscription;
   /** Gives up what a damaged store had and no peer has. */
   readonly acceptLoss?: boolean;
   /** Encrypts from now on a store that was written without encryption; what is in it stays as it is. */
@@ -85,8 +95,17 @@ async function attempt(
   const keys =
     provider === undefined ? undefined : await openVault({ ...deps, store, provider, acceptPlain });
   const vault = keys ?? createPlainVault();
-  const parts = { store, vault, space, signer: device, verifier };
-  const replica = await Replica.open({ ...deps, ...parts, rest: async () => setImmediate() });
+  const { journal, subscription } = options;
+  const shared = {
+    ...(journal === undefined ? {} : { journal }),
+    ...(subscription === undefined ? {} : { subscription }),
+  };
+  const parts = { store, vault, space, signer: device, verifier, ...shared };
+  const turns = {
+    rest: async () => setImmediate(),
+    wait: async (ms: number) => setTimeout(ms),
+  };
+  const replica = await Replica.open({ ...deps, ...parts, ...turns });
   opening.defer(async () => replica.close());
   stack.use(opening.move());
   return { device, verifier, store, vault, keys, replica };

@@ -57,7 +57,8 @@ async function open(n: number, service: "agent" | "hub"): Promise<Member> {
     random: createSeededRandom(10 + n),
   });
   const relay = service === "hub" ? "push" : "tell";
-  const sync = new SyncNode({ ...common, replica, relay, admits: () => true });
+  const random = createSeededRandom(20 + n);
+  const sync = new SyncNode({ ...common, random, replica, relay, admits: () => true });
   const node = new NodeService({
     service,
     version: "1.2.3",
