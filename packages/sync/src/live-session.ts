@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Channel } from "@ctxmesh/model";
+import type { Channel, DeviceKey } from "@ctxmesh/model";
+import { Attendance } from "./attendance.ts";
 import type { BatchSource } from "@ctxmesh/replica";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
+import { queuedAs } from "./link-class.ts";
+import { Link } from "./link.ts";
+import { encodeMessage } from "./messages.ts";
+import type { ChainSeq, SyncMessage } from "./messages.ts";
 import { initialState } from "./session-state.ts";
 import type { SessionState } from "./session-state.ts";
 
@@ -12,10 +17,22 @@ export const RECORDS_IN_PUSHES = 32;
 /** A word of a hub about what it has counts as so many: up to thousands of positions are looked up. */
 export const CONFIRMATIONS_IN_PUSHES = 32;
 
+/** The same batch goes to many peers, and is the same message for each. */
+const pushes = new WeakMap<Uint8Array, Uint8Array>();
+
+function encoded(message: SyncMessage): Uint8Array {
+  if (message.type !== "push") return encodeMessage(message);
+  const bytes = pushes.get(message.batch) ?? encodeMessage(message);
+  pushes.set(message.batch, bytes);
+  return bytes;
+}
+
 /** A session on its channel: its state, what is on the way out, and when reading has to wait. */
 export class LiveSession implements BatchSource {
   readonly channel: Channel;
   readonly openedMs: number;
+  /** Whether the remote does its part. */
+  readonly attendance: Attendance = new Attendance();
   readonly charge: BatchSource["charge"];
   /** Whether both ends have greeted, now or before it was closed. */
   wasOpen = false;
@@ -26,22 +43,38 @@ export class LiveSession implements BatchSource {
   reason: string | undefined;
   /** Pushed batches, and other things that are on their way into the replica. */
   #inFlight = 0;
-  /** Sends in order, one at a time. */
-  #outbox: Promise<void> = Promise.resolve();
-  /** Bytes handed to the outbox and not yet taken by the channel. */
-  #queuedBytes = 0;
+  /** What is on its way out, and how much goes over. */
+  readonly link: Link;
   #resume: (() => void) | undefined;
 
-  /** `charge` charges the session's device for the batches that it brings. */
-  constructor(channel: Channel, openedMs: number, charge: BatchSource["charge"]) {
+  /** `charge` charges the session's device for the batches that it brings; `budget`: bytes per second that may go out. */
+  constructor(
+    channel: Channel,
+    openedMs: number,
+    charge: BatchSource["charge"],
+    { now, budget }: { readonly now: () => number; readonly budget: number | undefined },
+  ) {
     this.channel = channel;
     this.charge = charge;
+    this.link = new Link({
+      channel,
+      now,
+      budget,
+      failed: (error) => {
+        this.end(toMeshError(error).message);
+      },
+    });
     this.state = { ...initialState, believes: channel.remote.role === "hub" };
     this.openedMs = openedMs;
   }
 
   get device(): string {
     return this.channel.remote.device;
+  }
+
+  /** As the transport has verified it. */
+  get deviceKey(): DeviceKey {
+    return this.channel.remote.device as DeviceKey;
   }
 
   get isHub(): boolean {
@@ -54,47 +87,75 @@ export class LiveSession implements BatchSource {
 
   /** Bytes that the remote has not read. */
   get unreadBytes(): number {
-    return this.#queuedBytes + this.channel.bufferedBytes;
+    return this.link.outbox.bytes + this.channel.bufferedBytes;
   }
 
-  /** Queues a message behind the ones before it; a broken channel ends its receive loop by itself. */
-  post(bytes: Uint8Array): void {
+  /** Whether a batch should be pushed now. What is not is told of, and pulled when there is time for it. */
+  hasRoomFor(batch: Uint8Array): boolean {
+    return this.unreadBytes < LIMITS.channelBufferBytes / 2 && this.link.hasRoomFor(batch);
+  }
+
+  /** A batch should be pushed, and is if it finds room and the remote has what is before it. */
+  offered(batch: Uint8Array): void {
+    if (this.state.phase === "open") this.link.offered(batch);
+  }
+
+  /** A batch of an answer as it is worth its way. */
+  withoutExpired(batch: Uint8Array): Uint8Array {
+    return this.link.withoutExpired(batch);
+  }
+
+  /** Queues a message in its class; a broken channel ends its receive loop by itself. */
+  post(message: SyncMessage): void {
     if (this.isClosed) return;
-    this.#queuedBytes += bytes.length;
-    if (this.#queuedBytes > LIMITS.channelBufferBytes) {
-      this.end("the peer reads too slowly");
-      return;
-    }
-    this.#outbox = this.#outbox
-      .then(async () => this.channel.send(bytes))
-      .catch((error: unknown) => {
-        this.end(toMeshError(error).message);
-      })
-      .finally(() => {
-        this.#queuedBytes -= bytes.length;
-      });
+    if (message.type === "push") this.link.pushed(message.batch);
+    this.link.outbox.post(encoded(message), queuedAs(message));
+    this.#endIfSlow();
   }
 
-  /** Resolves when everything posted so far was taken by the channel, or the session has ended. */
+  /** Queues a message that is no batch; resolves when the channel took it, or the session has ended. */
+  async posted(message: SyncMessage): Promise<void> {
+    this.post(message);
+    await this.link.outbox.flushed(["control"]);
+  }
+
+  /** Queues an answer to a pull, which holds batches up to these positions, in the place of pushes of the same batches. */
+  answer(message: SyncMessage, upTo: readonly ChainSeq[]): void {
+    if (this.isClosed) return;
+    this.link.outbox.postInstead(encodeMessage(message), queuedAs(message), upTo);
+    this.#endIfSlow();
+  }
+
+  /** No peer that reads what it asked for lets so much gather. */
+  #endIfSlow(): void {
+    if (this.link.outbox.owedBytes > LIMITS.channelBufferBytes)
+      this.end("the peer reads too slowly");
+  }
+
+  /** Resolves when everything posted so far was taken by the channel, or the session has ended; without regard to the link's budget. */
   async flushed(): Promise<void> {
-    return this.#outbox;
+    this.link.outbox.lift();
+    await this.link.outbox.flushed();
   }
 
   /** Closes at once; what is queued is lost. */
   end(reason: string): void {
     this.#finish(reason);
+    this.link.outbox.close();
     this.channel.close(reason).catch(() => undefined);
   }
 
   /** Reads no further, sends what is queued, then closes. */
   dismiss(reason: string): void {
+    const flushed = this.flushed();
     this.#finish(reason);
-    this.#outbox.then(async () => this.channel.close(reason)).catch(() => undefined);
+    flushed.then(async () => this.channel.close(reason)).catch(() => undefined);
   }
 
   /** Closes the channel after its receive loop has ended; never rejects. */
   async over(): Promise<void> {
     this.state = { ...this.state, phase: "closed" };
+    this.link.outbox.close();
     await this.channel.close(this.reason).catch(() => undefined);
   }
 

@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Carries out what the state machine of a session asks for. */
-import { decodeBatch } from "@ctxmesh/codec";
+import { batchLane, decodeBatch } from "@ctxmesh/codec";
+import type { Lane } from "@ctxmesh/codec";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
-import type { HeaderHash, ReceiveOutcome } from "@ctxmesh/model";
-import type { ChainSpan } from "@ctxmesh/replica";
+import type { HeaderHash, LinkClass, ReceiveOutcome } from "@ctxmesh/model";
+import { Wants } from "@ctxmesh/replica";
+import type { ChainSpan, FoundBody } from "@ctxmesh/replica";
 import { chainKey } from "./chain-map.ts";
 import type { Settled } from "./forks.ts";
+import { LINK_CLASSES, classOfLane } from "./link-class.ts";
 import { CONFIRMATIONS_IN_PUSHES, RECORDS_IN_PUSHES } from "./live-session.ts";
 import type { LiveSession } from "./live-session.ts";
-import { MAX_BATCHES, MAX_HEADERS, encodeMessage } from "./messages.ts";
+import { MAX_BATCHES, MAX_HEADERS } from "./messages.ts";
 import type { ChainHead, ChainSeq, SyncMessage } from "./messages.ts";
+import { isFetching } from "./session-base.ts";
 import { step } from "./session.ts";
 import type { ConfirmedLevel, LocalView, SessionEffect, SessionEvent } from "./session-state.ts";
 import type { Records, SyncReplica } from "./sync-replica.ts";
+import type { Tailor } from "./tailor.ts";
 
 type EffectOf<Type extends SessionEffect["type"]> = SessionEffect & { readonly type: Type };
 
@@ -22,16 +27,31 @@ export interface PeeringOptions {
   readonly view: LocalView;
   /** What became of a batch of the session's remote. */
   readonly outcome: (session: LiveSession, outcome: ReceiveOutcome, batch: Uint8Array) => void;
-  /** What the session's remote, a hub, has on its disk or under a seal. */
+  /** The session's remote, a hub, has these on its disk or under a seal. */
+  readonly reached: (session: LiveSession, heads: readonly ChainHead[]) => void;
+  /** The same; resolves when it is looked into. */
   readonly confirm: (level: ConfirmedLevel, heads: readonly ChainHead[]) => Promise<void>;
   readonly refusedRecord: (
     session: LiveSession,
     refused: { readonly code: string; readonly message: string },
   ) => void;
   readonly violation: (session: LiveSession, reason: string) => void;
+  /** The session has begun to fetch a base, or has ended it. */
+  readonly fetching: (session: LiveSession, isFetching: boolean) => void;
   /** What has to be awaited before more may be taken of the session's remote, if its budget is used up. */
   readonly affordable: (session: LiveSession) => Promise<void> | undefined;
+  readonly tailor: Tailor;
+  /** Bodies came that were wished for. */
+  readonly bodies: (session: LiveSession, bodies: readonly FoundBody[]) => void;
 }
+
+/** Codes of what is wrong with a base, and was told to be one all the same. */
+const BASE_FAULTS: ReadonlySet<string> = new Set([
+  "FORMAT_INVALID",
+  "INPUT_INVALID",
+  "LIMIT_EXCEEDED",
+  "SIGNATURE_INVALID",
+]);
 
 const NOTHING_ADDED = { added: 0, refused: [] } as const;
 
@@ -74,9 +94,11 @@ export class Peering {
 
   /** Takes an event in; resolves when its effects are done as far as the channel must wait for them. */
   async handle(session: LiveSession, event: SessionEvent): Promise<void> {
+    const wasFetching = isFetching(session.state);
     const { state, effects } = step(session.state, event, this.#options.view);
     session.state = state;
     session.wasOpen ||= state.phase === "open";
+    if (isFetching(state) !== wasFetching) this.#options.fetching(session, !wasFetching);
     for (const effect of effects) await this.#perform(session, effect);
   }
 
@@ -108,14 +130,30 @@ export class Peering {
           RECORDS_IN_PUSHES,
         );
         return;
+      case "serve-bodies":
+        await this.#serveBodies(session, effect);
+        return;
+      case "add-bodies":
+        this.#options.bodies(session, effect.bodies);
+        return;
       case "vouch":
         this.#vouch(session, effect.message);
         return;
       case "confirm":
+        this.#options.reached(session, effect.heads);
         await session.admit(
           this.#options.confirm(effect.level, effect.heads),
           CONFIRMATIONS_IN_PUSHES,
         );
+        return;
+      case "serve-base":
+        // Not awaited: a hub may have to make one first.
+        this.#serveBase(session, effect).catch((error: unknown) => {
+          session.end(toMeshError(error).message);
+        });
+        return;
+      case "take-base":
+        await session.admit(this.#takeBase(session, effect), RECORDS_IN_PUSHES);
         return;
       case "close":
         this.#options.violation(session, effect.reason);
@@ -125,13 +163,12 @@ export class Peering {
 
   // Sends are not awaited: two ends that serve each other must both go on reading.
   #send(session: LiveSession, message: SyncMessage): void {
-    session.post(encodeMessage(message));
+    session.post(message);
   }
 
   #vouch(session: LiveSession, message: SyncMessage): void {
-    this.#send(session, message);
     session
-      .flushed()
+      .posted(message)
       .then(async () => this.handle(session, { type: "vouched" }))
       .catch((error: unknown) => {
         session.end(toMeshError(error).message);
@@ -142,16 +179,49 @@ export class Peering {
     const batches: Uint8Array[] = [];
     const sent = new Map<string, ChainSeq>();
     let bytes = 0;
-    for await (const stored of this.#options.replica.read(spans)) {
-      if (batches.length > 0 && bytes + stored.bytes.length > LIMITS.syncChunkBytes) break;
+    const { replica } = this.#options;
+    const { chunkBytes, isPaced } = session.link;
+    const some = isPaced ? await this.#mostUrgent(spans) : spans;
+    // Chains of which the remote wants a body that is not here: what comes behind it, it gets from others.
+    const ended = new Set<string>();
+    for await (const stored of replica.read(some)) {
+      const chain = chainKey(stored);
+      if (ended.has(chain)) continue;
+      const whole = this.#options.tailor.answer(stored.bytes, session);
+      if (whole === undefined) {
+        ended.add(chain);
+        // With which an answer begins is sent all the same, and refused: its header shows whether the chain forks there.
+        if (sent.has(chain)) continue;
+      }
+      const batch = session.withoutExpired(whole ?? stored.bytes);
+      if (batches.length > 0 && bytes + batch.length > chunkBytes) break;
       if (batches.length >= MAX_BATCHES) break;
-      batches.push(stored.bytes);
-      bytes += stored.bytes.length;
-      const { replica, incarnation, seq } = stored;
-      sent.set(chainKey(stored), { replica, incarnation, seq });
+      batches.push(batch);
+      bytes += batch.length;
+      if (whole === undefined) continue;
+      const { replica: writer, incarnation, seq } = stored;
+      sent.set(chain, { replica: writer, incarnation, seq });
     }
-    this.#send(session, { type: "batches", batches });
+    session.link.served(bytes);
+    session.answer({ type: "batches", batches }, [...sent.values()]);
     await this.handle(session, { type: "served", heads: [...sent.values()] });
+  }
+
+  /** The spans of the most urgent lane among them: on a slow link an answer holds nothing that its first batch would have to wait for. */
+  async #mostUrgent(spans: readonly ChainSpan[]): Promise<readonly ChainSpan[]> {
+    const byClass = new Map<LinkClass, ChainSpan[]>();
+    for (const span of spans) {
+      const name = classOfLane(await this.#laneOf(span));
+      byClass.set(name, [...(byClass.get(name) ?? []), span]);
+    }
+    return LINK_CLASSES.map((name) => byClass.get(name)).find((some) => some !== undefined) ?? [];
+  }
+
+  async #laneOf(span: ChainSpan): Promise<Lane | undefined> {
+    for await (const { bytes } of this.#options.replica.read([{ ...span, to: span.from }])) {
+      return batchLane(bytes);
+    }
+    return undefined;
   }
 
   #serveRecords(session: LiveSession, known: EffectOf<"serve-records">): void {
@@ -175,6 +245,31 @@ export class Peering {
     await this.handle(session, { type: "records-added", added, more: effect.more });
   }
 
+  async #serveBase(session: LiveSession, { base, part }: EffectOf<"serve-base">): Promise<void> {
+    const { bases } = this.#options.replica;
+    const piece = base === undefined ? await bases.offer() : await bases.part(base, part, session);
+    const { name, bytes } = piece ?? { name: undefined, bytes: new Uint8Array() };
+    await this.handle(session, { type: "base-served" });
+    this.#send(session, {
+      type: "base-part",
+      base: name,
+      part: piece?.part ?? 0,
+      bytes,
+    });
+  }
+
+  async #takeBase(session: LiveSession, { piece, need }: EffectOf<"take-base">): Promise<void> {
+    try {
+      const progress = await this.#options.replica.bases.take(piece, need);
+      if (progress.kind !== "useless") session.attendance.brought();
+      await this.handle(session, { type: "base-taken", progress });
+    } catch (error) {
+      const { code, message } = toMeshError(error);
+      if (BASE_FAULTS.has(code)) this.#options.violation(session, message);
+      throw error;
+    }
+  }
+
   async #serveHeaders(session: LiveSession, hashes: readonly HeaderHash[]): Promise<void> {
     const found: Uint8Array[] = [];
     let bytes = 0;
@@ -190,6 +285,15 @@ export class Peering {
     const two = Math.min(sizeOf(found.slice(0, 2)), 2 * LIMITS.syncChunkBytes);
     const headers = fitting(found.slice(0, MAX_HEADERS), Math.max(two, LIMITS.syncChunkBytes));
     this.#send(session, { type: "headers", headers });
+  }
+
+  async #serveBodies(
+    session: LiveSession,
+    { wanted, only }: EffectOf<"serve-bodies">,
+  ): Promise<void> {
+    const among = only === undefined ? undefined : new Wants(only);
+    const bodies = await this.#options.replica.omitted.find(wanted, among, session);
+    this.#send(session, { type: "bodies", bodies });
   }
 
   async #deliverPulled(

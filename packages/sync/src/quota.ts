@@ -12,6 +12,7 @@
  */
 import { LIMITS } from "@ctxmesh/model";
 import type { SyncMessage } from "./messages.ts";
+import type { RangesMessage } from "./range-message.ts";
 
 /** A budget that fills with time. It may be overdrawn by one message, which is then waited for. */
 export class TokenBucket {
@@ -68,6 +69,8 @@ const ITEMS_PER_CHECK = 16;
 const LOOK_UPS_PER_CHECK = 4;
 /** Chains that a remote has told of that are gone over in the time of one check. */
 const CHAINS_PER_CHECK = 1_024;
+/** Our own chains that are put in order and fingerprinted, twice, in that time. */
+const FINGERPRINTED_PER_CHECK = 64;
 /** Bytes of a message that are parsed in that time, so long as it has few items (see `messages.ts`). */
 const PARSED_PER_CHECK = 16_384;
 /** Bytes that are unpacked and parsed in that time; the least, 1 MiB of long values, takes some 20 ms. */
@@ -86,7 +89,6 @@ function workOf(message: SyncMessage): readonly [checks: number, other: number] 
       return [message.acts.length + 2 * message.proofs.length, TAKE_RECORDS];
     case "headers":
       return [message.headers.length, 1];
-    case "heads":
     case "have":
       return [0, LOOK + message.heads.length / ITEMS_PER_CHECK];
     case "stored":
@@ -101,16 +103,39 @@ function workOf(message: SyncMessage): readonly [checks: number, other: number] 
       const ids = (message.acts?.length ?? 0) + (message.forks?.length ?? 0);
       return [0, COMPARE + ids / ITEMS_PER_CHECK];
     }
+    case "ranges":
+      return [0, LOOK + (headsIn(message) + message.ranges.length) / ITEMS_PER_CHECK];
+    case "routes":
+      return [0, 1 + (message.here.size + message.elsewhere.size) / ITEMS_PER_CHECK];
     case "want":
       return [0, SERVE_HEADERS + message.hashes.length];
+    case "wanted":
+      return [0, SERVE + message.wanted.length / LOOK_UPS_PER_CHECK];
+    case "bodies":
+      return [message.bodies.length, 1];
+    case "base-pull":
+      return [0, message.base === undefined ? COMPARE : SERVE];
+    case "base-part":
+      return [0, SERVE];
   }
+}
+
+const headsIn = ({ ranges }: RangesMessage): number =>
+  ranges.reduce((sum, range) => sum + ("heads" in range ? range.heads.length : 0), 0);
+
+/** What a message costs that makes us go over our own chains: fingerprints of them, or all of them told. */
+function ownOf(message: SyncMessage, own: number): number {
+  if (message.type === "hello" || message.type === "digest") return own / FINGERPRINTED_PER_CHECK;
+  if (message.type !== "ranges") return 0;
+  const lists = message.ranges.some(({ mode }) => mode === "list");
+  return own / (lists ? ITEMS_PER_CHECK : FINGERPRINTED_PER_CHECK);
 }
 
 /** Messages after which all that the remote has told is gone over, for what is to be pulled. */
 const SURVEYED: ReadonlySet<SyncMessage["type"]> = new Set([
   "hello",
   "digest",
-  "heads",
+  "ranges",
   "have",
   "batches",
   "acts",
@@ -123,11 +148,11 @@ export const costOfBytes = (bytes: number): Cost => ({
   bytes,
 });
 
-/** The cost of a message besides its bytes, from a remote that has told of so many chains. */
-export function costOf(message: SyncMessage, chains: number): Cost {
+/** The cost of a message besides its bytes, from a remote that has told of so many chains, where we have `own`. */
+export function costOf(message: SyncMessage, chains: number, own: number): Cost {
   const [checks, other] = workOf(message);
   const survey = SURVEYED.has(message.type) ? chains / CHAINS_PER_CHECK : 0;
-  return { checks, work: checks + other + survey, bytes: 0 };
+  return { checks, work: checks + other + survey + ownOf(message, own), bytes: 0 };
 }
 
 /** The cost of opening a batch, as `BatchSource` is told it. What is small is in the check of its signature. */

@@ -11,8 +11,13 @@ export const BAR_MS = 600_000;
 /** Devices remembered; past it the one that was first noticed is forgotten. */
 const MAX_DEVICES = 1_024;
 
-/** Refusals that are no fault of the sender: its records may be older or newer than ours. */
-const BLAMELESS: ReadonlySet<string> = new Set<Refusal>(["grant", "revoked", "equivocation"]);
+/** Refusals that are no fault of the sender: its records may be older or newer than ours, and it may keep only a part. */
+const BLAMELESS: ReadonlySet<string> = new Set<Refusal>([
+  "grant",
+  "revoked",
+  "equivocation",
+  "omitted",
+]);
 
 /** Whether a refusal counts against whoever sent the batch. */
 export const isBlamed = (stage: Refusal): boolean => !BLAMELESS.has(stage);
@@ -27,7 +32,7 @@ function remember<T>(table: Map<string, T>, key: string, entry: T): void {
 
 /** A refusal as it is logged. */
 export interface Refused {
-  /** `batch.refused` or `record.refused`. */
+  /** `batch.refused`, `record.refused` or `peer.useless`. */
   readonly event: string;
   readonly device: string;
   /** The code. */

@@ -3,8 +3,9 @@
 import { LIMITS } from "@ctxmesh/model";
 import type { ChainSpan } from "@ctxmesh/replica";
 import { chainKey, entriesOf, entryOf, isSameHead, withEntries } from "./chain-map.ts";
-import { MAX_SPANS, NO_HASH } from "./messages.ts";
-import type { Chain, ChainHead, ChainSeq } from "./messages.ts";
+import { NO_HASH } from "./message-parts.ts";
+import type { Chain, ChainHead, ChainSeq } from "./message-parts.ts";
+import { MAX_SPANS } from "./messages.ts";
 import { hasOurRecords } from "./session-records.ts";
 import type { LocalView, SessionState } from "./session-state.ts";
 
@@ -54,15 +55,15 @@ export function hear(
   };
 }
 
-/** What the remote has and we lack, without what it is no use to ask for, and its heads that contradict ours. */
+/** What the remote has and we lack, and its heads that contradict ours; of what we lack, only what is not `useless` to ask for. */
 export function survey(
   state: SessionState,
   view: LocalView,
-  stuck: SessionState["stuck"] = new Map(),
+  useless: (said: ChainHead, from: number) => boolean = () => false,
 ): { spans: ChainSpan[]; contradictions: ChainHead[] } {
   const spans: ChainSpan[] = [];
   const contradictions: ChainHead[] = [];
-  for (const [chain, said] of entriesOf(state.said)) {
+  for (const [, said] of entriesOf(state.said)) {
     const ours = view.headOf(said);
     if (ours !== undefined && said.seq < ours.seq) continue;
     if (said.seq === ours?.seq) {
@@ -71,9 +72,9 @@ export function survey(
     }
     const from = (ours?.seq ?? 0) + 1;
     const to = Math.min(said.seq, view.limitOf(said));
-    if (to < from || stuck.get(chain) === said.seq) continue;
+    if (to < from || spans.length >= MAX_SPANS || useless(said, from)) continue;
     const { replica, incarnation } = said;
-    if (spans.length < MAX_SPANS) spans.push({ replica, incarnation, from, to });
+    spans.push({ replica, incarnation, from, to });
   }
   return { spans, contradictions };
 }

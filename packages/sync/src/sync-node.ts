@@ -1,33 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 import { decodeBatch } from "@ctxmesh/codec";
-import type { Channel, Clock, Logger, PeerStatus, ReceiveOutcome } from "@ctxmesh/model";
+import type {
+  Channel,
+  Clock,
+  LinkReport,
+  Logger,
+  PeerStatus,
+  RandomSource,
+  ReceiveOutcome,
+  Remote,
+  Subscription,
+} from "@ctxmesh/model";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
-import type { BatchSource } from "@ctxmesh/replica";
+import type { BatchSource, SectionRef } from "@ctxmesh/replica";
+import { Carriers } from "./carriers.ts";
+import type { Broadcast, BroadcastVerdict } from "./carriers.ts";
+import { Conduct } from "./conduct.ts";
 import { Confirmations } from "./confirmations.ts";
+import { OwnClocks } from "./expired.ts";
+import { Fetcher } from "./fetcher.ts";
+import type { FetchOutcome } from "./fetcher.ts";
 import { decodeMessage } from "./messages.ts";
 import type { Chain, ChainHead } from "./messages.ts";
 import { LiveSession } from "./live-session.ts";
+import { gatheringOf, reportLinks } from "./links.ts";
+import type { Gathering } from "./links.ts";
 import { Peering } from "./peering.ts";
 import { Quotas, costOf, costOfBytes, costOfOpening } from "./quota.ts";
-import { Bars, RefusalLog, isBlamed } from "./refusal-log.ts";
-import type { Refused } from "./refusal-log.ts";
+import { isBlamed } from "./refusal-log.ts";
+import { Schedule } from "./schedule.ts";
+import { isFetching } from "./session-base.ts";
 import { isInSync } from "./session-heads.ts";
 import type { SessionEvent } from "./session-state.ts";
 import { ReplicaView } from "./sync-replica.ts";
+import { Tailor } from "./tailor.ts";
 import type { RecordIds, Records, ReplicaHead, SyncReplica, SyncedBatch } from "./sync-replica.ts";
-
-/** A one-to-many fast path beside the sessions, such as gossipsub. */
-export interface Broadcast {
-  /** Whether it is in use now; then local batches are not pushed to agents one by one. */
-  active(): boolean;
-  publish(batch: Uint8Array): Promise<unknown>;
-}
 
 /** What a sync node is made of. */
 export interface SyncNodeOptions {
   readonly replica: SyncReplica;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Says which session is compared next. */
+  readonly random: RandomSource;
   /**
    * Whether batches of others are pushed on at once (hub) or only told about (agent, whose peers hear the writer themselves).
    * Who pushes on also says what is durable here, and sealed.
@@ -36,10 +51,10 @@ export interface SyncNodeOptions {
   /** Whether a device (hex key) may be connected now; looked at when records change and about once a second. */
   readonly admits: (device: string) => boolean;
   readonly broadcast?: Broadcast;
+  /** Bytes per second that may go to a remote; without limit where it says nothing. */
+  readonly budgetOf?: (remote: Remote) => number | undefined;
 }
 
-/** Refusals of one remote after which its channel is closed. */
-const MAX_REFUSALS = 16;
 /** How often it is looked who may stay, which headers are missing, and what there is to log. */
 const LOOK_EVERY_MS = 1_000;
 /** Headers that batches have been held for this long are asked for by hash; the usual ways bring most of them sooner. */
@@ -67,16 +82,13 @@ export class SyncNode {
   readonly #options: SyncNodeOptions;
   readonly #view: ReplicaView;
   readonly #peering: Peering;
+  readonly #ownClocks = new OwnClocks();
   readonly #sessions = new Set<LiveSession>();
   readonly #quotas: Quotas;
-  readonly #refusals: RefusalLog;
-  readonly #bars = new Bars();
-  /** Whoever sent what came by broadcast, which is charged to nobody but the node. */
-  readonly #broadcasters: BatchSource = {
-    charge: (opened) => {
-      this.#quotas.chargeNode(costOfOpening(opened).checks);
-    },
-  };
+  readonly #conduct: Conduct;
+  readonly #schedule: Schedule;
+  readonly #carriers: Carriers;
+  readonly #fetcher: Fetcher;
   /** Sessions whose budget is used up, in the order in which they began to wait. */
   readonly #waiting = new Set<LiveSession>();
   readonly #stopListening: readonly (() => void)[];
@@ -86,32 +98,46 @@ export class SyncNode {
 
   constructor(options: SyncNodeOptions) {
     this.#options = options;
-    const { replica, clock, logger, relay } = options;
-    this.#view = new ReplicaView(replica, relay === "push");
+    const { replica, clock, random, relay } = options;
+    this.#view = new ReplicaView(replica, relay === "push", clock);
     const headOf = (chain: Chain): ChainHead | undefined => this.#view.headOf(chain);
     this.confirmations = new Confirmations({ replica, headOf, clock });
     this.#quotas = new Quotas(clock.now());
-    this.#refusals = new RefusalLog(logger);
+    this.#conduct = new Conduct({ ...options, sessions: this.#sessions });
     this.#lookedMs = clock.now();
+    this.#schedule = new Schedule(random, clock.now());
     this.#announced = replica.recordIds();
+    const tailor = new Tailor(replica, clock);
+    this.#fetcher = this.#createFetcher();
     this.#peering = new Peering({
       replica,
       view: this.#view,
       outcome: (session, outcome, batch) => {
         this.#judge(session, outcome, batch);
       },
+      reached: (session, heads) => {
+        session.link.reached(this.#ownClocks.reachedBy(heads));
+      },
       confirm: async (level, heads) => this.confirmations.claim(level, heads),
       refusedRecord: (session, { code, message }) => {
         // Whether we have room for it is not the sender's doing.
         const blamed = code !== "LIMIT_EXCEEDED";
         const refused = { event: "record.refused", stage: code, detail: message, blamed };
-        this.#refused(session, { ...refused, device: session.device });
+        this.#conduct.refused(session, { ...refused, device: session.device });
       },
       violation: (session, reason) => {
-        this.#violated(session, reason);
+        this.#conduct.violated(session, reason);
       },
       affordable: (session) => this.#affordable(session),
+      tailor,
+      bodies: (session, bodies) => {
+        this.#fetcher.arrived(session, bodies);
+      },
+      fetching: (session, elsewhere) => {
+        this.#fetching(session, elsewhere);
+      },
     });
+    this.#carriers = this.#createCarriers(tailor);
     this.#stopListening = [
       replica.onApplied((applied) => {
         this.#announce(applied);
@@ -122,38 +148,80 @@ export class SyncNode {
     ];
   }
 
+  #createCarriers(tailor: Tailor): Carriers {
+    const { relay, broadcast } = this.#options;
+    return new Carriers({
+      ...this.#options,
+      view: this.#view,
+      quotas: this.#quotas,
+      broadcast,
+      pushesAll: relay === "push",
+      tailor,
+      sessions: this.#sessions,
+      fire: (session, event) => {
+        this.#fire(session, event);
+      },
+      refused: (session, refused) => {
+        this.#conduct.refused(session, refused);
+      },
+    });
+  }
+
+  #createFetcher(): Fetcher {
+    return new Fetcher({
+      ...this.#options,
+      sessions: this.#sessions,
+      fire: (session, event) => {
+        this.#fire(session, event);
+      },
+      wrong: (session) => {
+        const reason = "bodies came that are not those that were signed";
+        this.#conduct.violated(session, reason);
+        session.end(reason);
+      },
+    });
+  }
+
   /** Runs a session until its channel ends; never rejects. Channels of devices that are barred or not admitted are closed at once. */
   async run(channel: Channel): Promise<void> {
     const { device, address, role } = channel.remote;
     const { clock, logger } = this.#options;
-    const unwelcome = this.#whyUnwelcome(device);
+    const unwelcome = this.#conduct.whyUnwelcome(device);
     if (unwelcome !== undefined) {
       logger.info("peer.turned-away", { device, address, reason: unwelcome });
       await channel.close(unwelcome).catch(() => undefined);
       return;
     }
-    const session = new LiveSession(channel, clock.now(), (opened) => {
+    const charge: BatchSource["charge"] = (opened) => {
       this.#quotas.charge(device, costOfOpening(opened));
+    };
+    const budget = this.#options.budgetOf?.(channel.remote);
+    const session = new LiveSession(channel, clock.now(), charge, {
+      now: () => clock.now(),
+      budget,
     });
+    const elsewhere = [...this.#sessions].some(({ state }) => isFetching(state));
+    session.state = { ...session.state, base: { ...session.state.base, elsewhere } };
     this.#sessions.add(session);
+    this.#carriers.opened();
     logger.info("peer.connected", { device, address, role });
     try {
       await this.#peering.handle(session, { type: "opened" });
       for await (const bytes of channel.receive()) {
-        await this.#affordable(session);
-        if (session.isClosed) break;
-        this.#quotas.charge(device, costOfBytes(bytes.length));
-        const message = decodeMessage(bytes);
-        this.#quotas.charge(device, costOf(message, session.state.said.size));
-        await this.#peering.handle(session, { type: "message", message });
+        session.attendance.heard();
+        await this.#take(session, bytes);
+        session.attendance.listens();
         if (session.isClosed) break;
       }
     } catch (error) {
       const { code, message } = toMeshError(error);
-      if (VIOLATIONS.has(code)) this.#violated(session, message);
+      if (VIOLATIONS.has(code)) this.#conduct.violated(session, message);
       session.reason ??= message;
     }
     this.#sessions.delete(session);
+    if (isFetching(session.state)) this.#fetching(session, false);
+    this.#carriers.left(session);
+    this.#fetcher.left(session);
     await session.over();
     const { reason } = session;
     logger.info("peer.disconnected", {
@@ -161,6 +229,26 @@ export class SyncNode {
       address,
       ...(reason === undefined ? {} : { reason }),
     });
+  }
+
+  /** Takes a message in, or a part of one. */
+  async #take(session: LiveSession, bytes: Uint8Array): Promise<void> {
+    const { device } = session;
+    await this.#affordable(session);
+    if (session.isClosed) return;
+    this.#quotas.charge(device, costOfBytes(bytes.length));
+    const whole = session.link.received(bytes);
+    if (whole === undefined) return;
+    const message = decodeMessage(whole);
+    this.#quotas.charge(device, costOf(message, session.state.said.size, this.#view.size));
+    await this.#peering.handle(session, { type: "message", message });
+  }
+
+  /** One session fetches a base at a time; the others hear when they may, or need not any more. */
+  #fetching(by: LiveSession, elsewhere: boolean): void {
+    for (const session of this.#sessions) {
+      if (session !== by) this.#fire(session, { type: "base-elsewhere", elsewhere });
+    }
   }
 
   /** Passes time: refills budgets, tells peers what is new, compares digests when due, closes who may not stay. */
@@ -172,8 +260,15 @@ export class SyncNode {
       this.#waiting.delete(session);
       session.resume();
     }
-    if (Math.abs(nowMs - this.#lookedMs) >= LOOK_EVERY_MS) this.#look(nowMs);
-    for (const session of this.#sessions) this.#fire(session, { type: "tick", nowMs });
+    const looks = Math.abs(nowMs - this.#lookedMs) >= LOOK_EVERY_MS;
+    if (looks) this.#look(nowMs);
+    this.#carriers.tick(nowMs);
+    this.#fetcher.tick(nowMs);
+    for (const session of this.#sessions) {
+      session.link.tick();
+      // News would take the room of what they are about.
+      if (looks || !session.link.isBusy) this.#fire(session, { type: "tick", nowMs });
+    }
     this.confirmations.tick();
   }
 
@@ -189,11 +284,46 @@ export class SyncNode {
   /** What is looked at now and then. */
   #look(nowMs: number): void {
     this.#lookedMs = nowMs;
-    this.#refusals.flush(nowMs);
-    this.#dismissUnwelcome();
+    this.#conduct.look(nowMs);
+    for (const { link, state } of this.#sessions) {
+      if (link.isBusy && isInSync(state, this.#view)) link.caughtUp();
+    }
+    for (const session of this.#sessions) this.#attend(session, nowMs);
+    this.#compare(nowMs);
     const hashes = this.#options.replica.missing(MISSING_AFTER_MS);
     if (hashes.length === 0) return;
     for (const session of this.#sessions) this.#fire(session, { type: "missing", hashes, nowMs });
+  }
+
+  /** Asks a remote that has been quiet for long, and ends the session of one that does not do its part. */
+  #attend(session: LiveSession, nowMs: number): void {
+    if (session.isClosed) return;
+    const absence = session.attendance.look(
+      session.state,
+      () => !isInSync(session.state, this.#view),
+      session.unreadBytes === 0,
+    );
+    if (absence === undefined) return;
+    if (absence === "ask") {
+      this.#fire(session, { type: "compare", nowMs });
+      return;
+    }
+    this.#conduct.useless(session, absence, nowMs);
+    session.end(absence);
+    // One that is silent may have come to a standstill, and costs nothing.
+    if (absence.startsWith("its budget")) this.#conduct.closedFor(session, nowMs);
+  }
+
+  /** Has those sessions compare digests whose turn it is. */
+  #compare(nowMs: number): void {
+    const open = [...this.#sessions].filter(({ state }) => state.phase === "open");
+    const due = this.#schedule.due(
+      open.map(({ state }) => state),
+      nowMs,
+    );
+    for (const session of open) {
+      if (due.has(session.state)) this.#fire(session, { type: "compare", nowMs });
+    }
   }
 
   /** What to wait for while the device's budget, or the node's, is used up. Each one waiting takes one message, or one batch of it, in its turn. */
@@ -202,30 +332,23 @@ export class SyncNode {
   }
 
   async #untilOpen(session: LiveSession): Promise<void> {
+    session.attendance.overdrawn();
     this.#waiting.add(session);
     await session.waitUntil(() => !this.#waiting.has(session));
     this.#waiting.delete(session);
   }
 
-  /**
-   * The verdict on a batch that came by broadcast, as gossipsub's validators give it: `reject` only for what
-   * its sender is to blame for, and `ignore` without a look once the node's budget is used up.
-   */
-  async receiveBroadcast(batch: Uint8Array): Promise<"accept" | "ignore" | "reject"> {
-    if (!this.#quotas.nodeIsOpen) return "ignore";
-    this.#quotas.chargeNode(1);
-    const outcome = await this.#options.replica.receive(batch, this.#broadcasters);
-    switch (outcome.kind) {
-      case "accepted":
-      // A held batch is well signed; peers nearer to what it lacks may need it now.
-      case "held":
-        return "accept";
-      case "duplicate":
-      case "dropped":
-        return "ignore";
-      case "refused":
-        return isBlamed(outcome.reason) ? "reject" : "ignore";
-    }
+  /** The verdict on a message that came by broadcast from a device, hex; see {@link Carriers.receive}. */
+  async receiveBroadcast(message: Uint8Array, from?: string): Promise<BroadcastVerdict> {
+    return this.#carriers.receive(message, from);
+  }
+
+  /** Fetches bodies that were left out from whoever is connected; see {@link Fetcher.fetch}. */
+  async fetch(
+    wanted: readonly SectionRef[],
+    only: Subscription | undefined,
+  ): Promise<FetchOutcome> {
+    return this.#fetcher.fetch(wanted, only);
   }
 
   /** Connected peers that finished their greeting. */
@@ -242,15 +365,27 @@ export class SyncNode {
       }));
   }
 
+  /** The links to peers that finished their greeting, and how busy they are. */
+  links(): readonly LinkReport[] {
+    return reportLinks(this.#sessions, this.#view);
+  }
+
+  /** For how long what is written should wait to share batches with more. */
+  gathering(): Gathering {
+    return gatheringOf(this.#sessions);
+  }
+
   /** Whether a device (hex key) may not connect for now, since its sessions were closed for refusals again and again. */
   isBarred(device: string): boolean {
-    return this.#bars.isBarred(device, this.#options.clock.now());
+    return this.#conduct.isBarred(device);
   }
 
   /** Sends what is new to every peer and closes all sessions. Idempotent. */
   async stop(): Promise<void> {
     for (const stop of this.#stopListening) stop();
     this.confirmations.endWaits();
+    this.#carriers.stop();
+    this.#fetcher.stop();
     this.tick();
     await Promise.all(
       [...this.#sessions].map(async (session) => {
@@ -261,26 +396,13 @@ export class SyncNode {
   }
 
   #announce(applied: SyncedBatch): void {
-    const { broadcast, relay, logger } = this.#options;
-    const local = applied.origin === "local";
-    const broadcasting = local && broadcast?.active() === true;
-    if (broadcasting) {
-      broadcast.publish(applied.bytes).catch((error: unknown) => {
-        logger.warn("broadcast.failed", { error: toMeshError(error).message });
-      });
-    }
     const head = this.#view.applied(applied.head);
     const { source } = applied;
     this.confirmations.applied(head, source instanceof LiveSession && source.isHub);
-    for (const session of this.#sessions) {
-      const covered = broadcasting && session.channel.remote.role === "agent";
-      const push =
-        (local || relay === "push") &&
-        !covered &&
-        session.unreadBytes < LIMITS.channelBufferBytes / 2;
-      const how = session === applied.source ? "brought" : push ? "push" : "tell";
-      this.#fire(session, { type: "applied", head, batch: applied.bytes, how });
-    }
+    if (applied.origin === "local") this.#ownClocks.wrote(applied);
+    // What a remote brings, it has come as far as.
+    else if (source instanceof LiveSession) source.link.reached(applied.firstHlc);
+    this.#carriers.carry(applied, head);
   }
 
   /** Pushes new records, so many as fit into one answer; more of them are asked for once digests are compared. */
@@ -297,24 +419,7 @@ export class SyncNode {
       this.#fire(session, { type: "records-changed", records, nowMs });
     }
     // After they were told why.
-    this.#dismissUnwelcome();
-  }
-
-  #whyUnwelcome(device: string): string | undefined {
-    if (this.isBarred(device)) return "the device is barred for a while";
-    return this.#options.admits(device) ? undefined : "the device is not welcome in this space";
-  }
-
-  /** Ends the sessions of devices that may not stay; at once, if that was tried before. */
-  #dismissUnwelcome(): void {
-    for (const session of this.#sessions) {
-      if (session.isClosed) {
-        session.end(session.reason ?? "closed");
-        continue;
-      }
-      const reason = this.#whyUnwelcome(session.device);
-      if (reason !== undefined) session.dismiss(reason);
-    }
+    this.#conduct.dismissUnwelcome();
   }
 
   /** Steps a session without waiting for the effects. */
@@ -325,6 +430,7 @@ export class SyncNode {
   }
 
   #judge(session: LiveSession, outcome: ReceiveOutcome, batch: Uint8Array): void {
+    this.#view.received(batch, outcome);
     // Our own batch, for one, which others brought it. So it has it, too.
     if (outcome.kind === "duplicate" && session.isHub) {
       this.confirmations.echoed(decodeBatch(batch).header);
@@ -335,36 +441,12 @@ export class SyncNode {
     if (outcome.kind !== "refused") return;
     const { reason: stage, detail } = outcome;
     const blamed = isBlamed(stage);
-    this.#refused(session, {
+    this.#conduct.refused(session, {
       event: "batch.refused",
       device: session.device,
       stage,
       detail,
       blamed,
     });
-  }
-
-  /** Logs a refusal, and closes and in the end bars a device that is to blame for too many. */
-  #refused(session: LiveSession, refused: Refused): void {
-    const nowMs = this.#options.clock.now();
-    this.#refusals.note(refused, nowMs);
-    if (!refused.blamed || session.isClosed) return;
-    session.refusals++;
-    if (session.refusals < MAX_REFUSALS) return;
-    session.end("too many refused batches");
-    this.#closedFor(session, nowMs);
-  }
-
-  /** A session is over for what its device has sent, which in the end bars it. */
-  #closedFor({ device }: LiveSession, nowMs: number): void {
-    this.#bars.closed(device, nowMs);
-    if (this.isBarred(device)) this.#dismissUnwelcome();
-  }
-
-  /** The protocol was broken. Before the greeting that may be an honest peer of another version or space, which comes back. */
-  #violated(session: LiveSession, reason: string): void {
-    const { clock, logger } = this.#options;
-    logger.warn("peer.violation", { device: session.device, reason });
-    if (session.wasOpen) this.#closedFor(session, clock.now());
   }
 }

@@ -1,10 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the sync protocol needs of a replica; `Replica` of `@ctxmesh/replica` satisfies it. */
-import type { DeviceKey, HeaderHash, IncarnationId, ReceiveOutcome, SpaceId } from "@ctxmesh/model";
-import type { BatchSource, ChainSpan } from "@ctxmesh/replica";
+import { decodeBatch } from "@ctxmesh/codec";
+import type {
+  Clock,
+  DeviceKey,
+  HeaderHash,
+  Hlc,
+  Hold,
+  IncarnationId,
+  ReceiveOutcome,
+  SpaceId,
+  Subscription,
+} from "@ctxmesh/model";
+import type {
+  BaseNeed,
+  BasePiece,
+  BaseProgress,
+  BatchSource,
+  ChainSpan,
+  OmittedContent,
+} from "@ctxmesh/replica";
 import { DIGEST_BYTES } from "./messages.ts";
 import type { Chain, ChainHead, ChainSeq } from "./messages.ts";
 import { chainKey, isSameHead } from "./chain-map.ts";
+import { HeldPositions } from "./held-positions.ts";
+import { RangeIndex } from "./ranges.ts";
 import type { LocalView } from "./session-state.ts";
 
 /** Which records a replica has: ids of acts, hex, and for each forked chain the first position that does not count. */
@@ -31,6 +51,10 @@ export interface SyncedBatch {
   readonly source: BatchSource | undefined;
   readonly head: ReplicaHead;
   readonly origin: "local" | "remote";
+  /** Whether the bytes lack no body. */
+  readonly whole: boolean;
+  /** Clock of its first fact. */
+  readonly firstHlc?: Hlc;
 }
 
 /** Membership as far as sync looks at it; changes when acts arrive. */
@@ -40,9 +64,19 @@ export interface SyncSpace {
   readonly revocations: { has(device: DeviceKey): boolean };
 }
 
+/** Bases as a replica hands them out and takes them in; see `Bases` of `@ctxmesh/replica`. */
+export interface SyncBases {
+  offer(): Promise<BasePiece | undefined>;
+  part(name: string, part: number, source?: BatchSource): Promise<BasePiece | undefined>;
+  take(piece: BasePiece, need: BaseNeed): Promise<BaseProgress>;
+}
+
 /** The replica that a sync node runs for; see `Replica` for what each member promises. */
 export interface SyncReplica {
   readonly space: SyncSpace;
+  readonly device: DeviceKey;
+  /** The chains that it writes now; others after a fork. */
+  incarnations(): readonly IncarnationId[];
   heads(): readonly ReplicaHead[];
   frontierDigest(): Uint8Array;
   limitOf(replica: DeviceKey, incarnation: IncarnationId): number;
@@ -63,10 +97,17 @@ export interface SyncReplica {
     readonly refused: readonly { readonly code: string; readonly message: string }[];
   }>;
   onRecords(listener: () => void): () => void;
+  readonly bases: SyncBases;
   missing(olderThanMs: number): readonly HeaderHash[];
   signedHeaders(hash: HeaderHash, source?: BatchSource): Promise<readonly Uint8Array[]>;
   addHeaders(headers: readonly Uint8Array[], source?: BatchSource): Promise<void>;
+  /** What of others' batches is kept; undefined for everything. */
+  readonly subscription: Subscription | undefined;
+  readonly omitted: Pick<OmittedContent, "isNone" | "find" | "add">;
 }
+
+/** Why a batch waits that nobody can bring anything for. */
+const WAITING: ReadonlySet<Hold> = new Set<Hold>(["clock-ahead", "grant-time", "quota"]);
 
 /** A head as it is told: half of its hash is enough to notice a difference, which the batches then prove. */
 export const headToTell = ({ replica, incarnation, seq, hash }: ReplicaHead): ChainHead => ({
@@ -79,14 +120,20 @@ export const headToTell = ({ replica, incarnation, seq, hash }: ReplicaHead): Ch
 /** The replica as sessions see it: the replica's own heads, indexed, since sessions look up one chain at a time. */
 export class ReplicaView implements LocalView {
   readonly space: SpaceId;
+  readonly subscription: Subscription | undefined;
   readonly vouches: boolean;
   readonly #replica: SyncReplica;
+  readonly #clock: Clock;
+  readonly #held = new HeldPositions();
   #heads: Map<string, ChainHead> | undefined;
+  #ranges: RangeIndex | undefined;
   /** The frontier of the newest seal, by chain. */
   #sealed = new Map<string, ChainHead>();
 
-  constructor(replica: SyncReplica, vouches: boolean) {
+  constructor(replica: SyncReplica, vouches: boolean, clock: Clock) {
     this.space = replica.space.id;
+    this.subscription = replica.subscription;
+    this.#clock = clock;
     this.#replica = replica;
     this.vouches = vouches;
   }
@@ -107,12 +154,34 @@ export class ReplicaView implements LocalView {
   applied(head: ReplicaHead): ChainHead {
     const told = headToTell(head);
     this.#heads?.set(chainKey(told), told);
+    if (this.#ranges?.move(told) === false) this.#ranges = undefined;
     return told;
   }
 
   /** Records changed what counts, so any head may have moved either way. */
   recordsChanged(): void {
     this.#heads = undefined;
+    this.#ranges = undefined;
+  }
+
+  /** The replica has said what becomes of a batch. */
+  received(batch: Uint8Array, outcome: ReceiveOutcome): void {
+    const isHeld = outcome.kind === "held" && WAITING.has(outcome.reason);
+    if (!isHeld && (outcome.kind !== "duplicate" || this.#held.isEmpty)) return;
+    const { replica, incarnation, seq } = decodeBatch(batch).header;
+    const at = { replica, incarnation, seq };
+    const nowMs = this.#clock.now();
+    if (isHeld) this.#held.held(at, (this.headOf(at)?.seq ?? 0) + 1, nowMs);
+    else this.#held.again(at, nowMs);
+  }
+
+  isHeld(at: ChainSeq): boolean {
+    return this.#held.has(at, this.#clock.now());
+  }
+
+  own(): readonly Chain[] {
+    const { device: replica } = this.#replica;
+    return this.#replica.incarnations().map((incarnation) => ({ replica, incarnation }));
   }
 
   #index(): Map<string, ChainHead> {
@@ -124,6 +193,16 @@ export class ReplicaView implements LocalView {
 
   heads(): readonly ChainHead[] {
     return [...this.#index().values()];
+  }
+
+  /** Number of chains. */
+  get size(): number {
+    return this.#index().size;
+  }
+
+  ranges(): RangeIndex {
+    this.#ranges ??= new RangeIndex(this.#index().values());
+    return this.#ranges;
   }
 
   headOf(chain: Chain): ChainHead | undefined {

@@ -5,14 +5,14 @@
  */
 import { createVirtualClock, createSeededRandom } from "@ctxmesh/testing";
 import type { VirtualClock } from "@ctxmesh/testing";
-import { DIGEST_EVERY_MS } from "@ctxmesh/sync";
+import { COMPARE_AT_LEAST_EVERY_MS } from "@ctxmesh/sync";
 import { describe, expect, test } from "vitest";
 import { TICK_MS, contentOf, converged, createNode, link, pass, settle, spaceOf } from "./mesh.ts";
 import type { Link, Node } from "./mesh.ts";
 
 const STEPS = 40;
 /** Ticks within which everything must be repaired: two comparisons, and a while for each hop. */
-const HEAL_TICKS = (2 * DIGEST_EVERY_MS) / TICK_MS;
+const HEAL_TICKS = (2 * COMPARE_AT_LEAST_EVERY_MS) / TICK_MS;
 
 type Edge = readonly [from: number, to: number];
 type Pick = (below: number) => number;

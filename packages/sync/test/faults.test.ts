@@ -4,7 +4,7 @@
  * Method: seeded random histories of writes, cuts, grants, revocations and forked chains over real replicas; then
  * all links up among those who may stay, and a bounded time.
  */
-import { DIGEST_EVERY_MS } from "@ctxmesh/sync";
+import { COMPARE_AT_LEAST_EVERY_MS } from "@ctxmesh/sync";
 import { createSeededRandom, createVirtualClock } from "@ctxmesh/testing";
 import type { VirtualClock } from "@ctxmesh/testing";
 import { describe, expect, test } from "vitest";
@@ -24,7 +24,7 @@ import {
 import type { Link, Node } from "./mesh.ts";
 
 const STEPS = 40;
-const HEAL_TICKS = (3 * DIGEST_EVERY_MS) / TICK_MS;
+const HEAL_TICKS = (3 * COMPARE_AT_LEAST_EVERY_MS) / TICK_MS;
 /** Nodes that stay, and those that may be revoked. */
 const STAYING = [0, 1, 2];
 const LEAVING = [3, 4];
@@ -123,7 +123,7 @@ describe.each(Array.from({ length: 60 }, (_, seed) => seed))("history %i", (seed
     expect(converged(nodes)).toBe(true);
     const [first, ...others] = nodes.map(contentOf);
     for (const other of others) expect(other).toEqual(first);
-    await pass(nodes, world.clock, (2 * DIGEST_EVERY_MS) / TICK_MS);
+    await pass(nodes, world.clock, (2 * COMPARE_AT_LEAST_EVERY_MS) / TICK_MS);
     for (const { sync } of nodes) {
       expect(sync.peers().map(({ inSync }) => inSync)).toEqual(nodes.slice(1).map(() => true));
     }

@@ -4,7 +4,14 @@
  * Method: the test plays the remote by hand against a real node, without passing more time than it says.
  */
 import { LIMITS, parseHeaderHash, parseIncarnationId } from "@ctxmesh/model";
-import { MAX_HEADS, MAX_PROBES, RECORDS_EVERY_MS, initialState, step } from "@ctxmesh/sync";
+import {
+  MAX_HEADS,
+  MAX_PROBES,
+  RECORDS_EVERY_MS,
+  RangeIndex,
+  initialState,
+  step,
+} from "@ctxmesh/sync";
 import type { ChainHead, LocalView, SessionEvent, SyncMessage } from "@ctxmesh/sync";
 import { describe, expect, test } from "vitest";
 import { entriesOf } from "../src/chain-map.ts";
@@ -22,7 +29,12 @@ describe("a peer that floods with what is cheap to send", () => {
     ["records with ids that nobody knows", { type: "records", acts: ids, forks: [] }, "acts", 512],
     ["wants", { type: "want", hashes: ids.map(parseHeaderHash) }, "headers", 128],
     ["pulls of nothing", { type: "pull", spans: [] }, "batches", 16],
-    ["digests", { type: "digest", digest: zeros(16), records: zeros(16) }, "heads", 16],
+    [
+      "digests",
+      { type: "digest", digest: zeros(16), records: zeros(16), asks: true },
+      "ranges",
+      16,
+    ],
   ])("%s gets a bounded number of answers", async (_, message, answer, cost) => {
     const { node, send, sent, channel } = await createScene();
     const reading = bytesLeft(channel);
@@ -42,7 +54,7 @@ describe("a peer that floods with what is cheap to send", () => {
   test("records that can't be had are asked for every two seconds at most", async () => {
     const { node, clock, send, sent } = await createScene();
     for (let i = 0; i < 100; i++) {
-      await send({ type: "digest", digest: zeros(16), records: zeros(16).fill(i) });
+      await send({ type: "digest", digest: zeros(16), records: zeros(16).fill(i), asks: true });
       await send({ type: "acts", acts: [], proofs: [], more: true, records: zeros(16).fill(i) });
       await pass([node], clock, 2);
     }
@@ -111,6 +123,9 @@ test("a peer that names chains without end is remembered up to a bound, and what
     space: spaceOf([]).id,
     digest: () => digest,
     heads: () => [],
+    ranges: () => new RangeIndex([]),
+    own: () => [],
+    isHeld: () => false,
     headOf: () => undefined,
     limitOf: () => Number.POSITIVE_INFINITY,
     recordsDigest: () => digest,

@@ -8,7 +8,7 @@ import { LIMITS, parseSpaceId } from "@ctxmesh/model";
 import {
   BAR_MS,
   COMPARE_SOON_MS,
-  DIGEST_EVERY_MS,
+  COMPARE_EVERY_MS,
   decodeMessage,
   encodeMessage,
 } from "@ctxmesh/sync";
@@ -47,7 +47,11 @@ describe("a peer that breaks the protocol is closed at once and named once", () 
     ["garbage", true, Uint8Array.of(0xff, 0, 1, 2)],
     ["nothing", true, zeros(0)],
     ["no message of ours", true, encodeCbor({ type: 9 })],
-    ["something before hello", false, encodeMessage({ type: "digest", digest, records: digest })],
+    [
+      "something before hello",
+      false,
+      encodeMessage({ type: "digest", digest, records: digest, asks: true }),
+    ],
     [
       "another space",
       false,
@@ -58,7 +62,7 @@ describe("a peer that breaks the protocol is closed at once and named once", () 
         records: digest,
       }),
     ],
-    ["the version before", false, encodeCbor([0, 1, zeros(32), digest])],
+    ["the version before", false, encodeCbor([0, 2, zeros(32), digest, digest])],
     ["hello twice", true, encodeMessage({ type: "hello", space, digest, records: digest })],
     ["headers that nobody wanted", true, encodeMessage({ type: "headers", headers: [] })],
     [
@@ -244,15 +248,19 @@ describe("a peer that promises what it does not have", () => {
       const { incarnation, device: replica } = writer.replica;
       await send({ type: "push", batch: batches[0] ?? zeros(0) });
       await settle();
-      await send({ type: "have", heads: [{ replica, incarnation, seq: 1_000_000, hash: HASH }] });
+      await send({ type: "have", heads: [{ replica, incarnation, seq: 1_000, hash: HASH }] });
       await settle();
       const pulls = (): number => sent.messages.filter(({ type }) => type === "pull").length;
       expect(pulls()).toBe(1);
       await send({ type: "batches", batches: answer === "old" ? batches : [] });
       await settle();
-      await pass([node], clock, 50, DIGEST_EVERY_MS);
+      if (sent.messages.at(-1)?.type === "base-pull") {
+        await send({ type: "base-part", base: undefined, part: 0, bytes: zeros(0) });
+      }
+      await settle();
+      await pass([node], clock, 2, COMPARE_EVERY_MS);
       expect(pulls()).toBe(1);
-      await send({ type: "have", heads: [{ replica, incarnation, seq: 1_000_001, hash: HASH }] });
+      await send({ type: "have", heads: [{ replica, incarnation, seq: 1_001, hash: HASH }] });
       await settle();
       expect(pulls()).toBe(2);
     },

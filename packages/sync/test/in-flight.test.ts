@@ -51,7 +51,7 @@ test("records without any are not handed over, and are answered as if they had b
     },
   });
   const records = new Uint8Array(16);
-  await send({ type: "digest", digest: records, records });
+  await send({ type: "digest", digest: records, records, asks: true });
   await send({ type: "have", heads: [HEAD] });
   expect(sent.messages.map(({ type }) => type)).not.toContain("pull");
   await send({ type: "acts", acts: [], proofs: [], more: false, records });

@@ -2,7 +2,7 @@
 /** Views, events and small helpers for tests of the state machine. */
 import { parseDeviceKey, parseHeaderHash, parseIncarnationId, parseSpaceId } from "@ctxmesh/model";
 import type { HeaderHash, SpaceId } from "@ctxmesh/model";
-import { initialState, step } from "@ctxmesh/sync";
+import { RangeIndex, initialState, rangeKey, step } from "@ctxmesh/sync";
 import type {
   ChainHead,
   LocalView,
@@ -36,6 +36,10 @@ export interface ViewOptions {
   readonly acts?: readonly number[];
   readonly limits?: Readonly<Record<number, number>>;
   readonly branch?: number;
+  /** The number of its own chain, or of each. */
+  readonly own?: number | readonly number[];
+  /** Chains of which a batch is held, and at which position. */
+  readonly heldAt?: Readonly<Record<number, number>>;
   /** Whether it is a hub, with a seal over these chains. */
   readonly sealed?: Readonly<Record<number, number>>;
 }
@@ -45,14 +49,18 @@ const numberOf = ({ replica }: Pick<ChainHead, "replica">): number => Number.par
 /** A local replica with chains as given by number and length; its digest is derived from them. */
 export function viewOf(
   chains: Readonly<Record<number, number>> = {},
-  { acts = [], limits = {}, branch = 1, sealed }: ViewOptions = {},
+  { acts = [], limits = {}, branch = 1, own = 0xffff_ffff, heldAt = {}, sealed }: ViewOptions = {},
 ): LocalView {
   const heads = Object.entries(chains).map(([n, seq]) => head(Number(n), seq, branch));
   return {
     space: SPACE,
+    subscription: undefined,
     digest: () => digestOf(chains),
     heads: () => heads,
+    ranges: () => new RangeIndex(heads),
     headOf: ({ replica }) => heads.find((known) => known.replica === replica),
+    own: () => [own].flat().map((n) => head(n, 1)),
+    isHeld: ({ replica, seq }) => heldAt[numberOf({ replica })] === seq,
     limitOf: (chain) => limits[numberOf(chain)] ?? Number.POSITIVE_INFINITY,
     recordsDigest: () => recordsOf(acts),
     recordIds: () => idsOf(acts),
@@ -86,10 +94,19 @@ export const NO_RECORDS: Uint8Array = recordsOf([]);
 export const hello = (digest = digestOf({}), records = NO_RECORDS): SessionEvent =>
   message({ type: "hello", space: SPACE, digest, records });
 /** The remote tells its digests. */
-export const compared = (digest: Uint8Array, records = NO_RECORDS): SessionEvent =>
-  message({ type: "digest", digest, records });
-/** The remote tells heads. */
-export const heads = (...all: ChainHead[]): SessionEvent => message({ type: "heads", heads: all });
+export const compared = (digest: Uint8Array, records = NO_RECORDS, asks = false): SessionEvent =>
+  message({ type: "digest", digest, records, asks });
+/** The remote tells heads that moved. */
+export const heads = (...all: ChainHead[]): SessionEvent => message({ type: "have", heads: all });
+/** The remote lists all that it has, as the answer to a list of ours. */
+export const lists = (...all: ChainHead[]): SessionEvent => {
+  const sorted = all.toSorted((a, b) => (rangeKey(a) < rangeKey(b) ? -1 : 1));
+  return message({
+    type: "ranges",
+    round: 2,
+    ranges: [{ upper: "", mode: "listed", heads: sorted }],
+  });
+};
 /** The remote answers a pull. */
 export const batches = (): SessionEvent => message({ type: "batches", batches: [BATCH] });
 /** An answer is settled. */

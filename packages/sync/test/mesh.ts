@@ -2,7 +2,14 @@
 /** Sync nodes over real replicas, in-memory stores and channels, and a virtual clock: everything runs in microtasks. */
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
 import { parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
-import type { Channel, DeviceKey, DeviceSigner, RandomSource, Remote } from "@ctxmesh/model";
+import type {
+  Channel,
+  DeviceKey,
+  DeviceSigner,
+  RandomSource,
+  Remote,
+  Subscription,
+} from "@ctxmesh/model";
 import { createSpace, isWelcome, issueGrant } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
 import { Replica } from "@ctxmesh/replica";
@@ -64,6 +71,9 @@ export interface NodeOptions {
   /** Where its incarnations come from. */
   readonly random?: RandomSource;
   readonly store?: MemoryStore;
+  readonly subscription?: Subscription;
+  /** Bytes per second that may go to each remote. */
+  readonly budget?: number;
 }
 
 /** Opens node `n`; agents tell, hubs push on. */
@@ -79,14 +89,17 @@ export async function createNode(n: number, options: NodeOptions): Promise<Node>
     clock,
     random,
     logger,
+    ...(options.subscription === undefined ? {} : { subscription: options.subscription }),
   });
   const sync = new SyncNode({
     replica,
     clock,
     logger,
+    random: createSeededRandom(5_000 + n),
     relay: role === "hub" ? "push" : "tell",
     admits: (device) => isWelcome(replica.space, parseDeviceKey(device), clock.now()),
     ...(broadcast === undefined ? {} : { broadcast }),
+    budgetOf: () => options.budget,
   });
   return {
     n,
@@ -139,7 +152,10 @@ function metered(channel: Channel): { readonly channel: Channel; readonly sent: 
   };
 }
 
-const remoteOf = (node: Pick<Node, "n" | "role">, direction: Remote["direction"]): Remote => ({
+export const remoteOf = (
+  node: Pick<Node, "n" | "role">,
+  direction: Remote["direction"],
+): Remote => ({
   device: deviceOf(node.n).key,
   address: `memory:${String(node.n)}`,
   direction,

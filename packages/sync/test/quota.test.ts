@@ -105,40 +105,40 @@ describe("what a message costs", () => {
     [{ type: "headers", headers: [bytes, bytes] }, 2],
     [{ type: "want", hashes: [hash] }, 0],
     [{ type: "records", acts: [], forks: [] }, 0],
-    [{ type: "digest", digest: bytes, records: bytes }, 0],
+    [{ type: "digest", digest: bytes, records: bytes, asks: true }, 0],
     [{ type: "stored", heads: [] }, 0],
     [{ type: "sealed", heads: [] }, 0],
   ])("is a check for each signature: $type", (message, checks) => {
-    const cost = costOf(message, 0);
+    const cost = costOf(message, 0, 0);
     expect(cost).toMatchObject({ checks, bytes: 0 });
     expect(cost.work).toBeGreaterThanOrEqual(Math.max(1, checks));
   });
 
   test("is most for what is cheap to send and dear to answer", () => {
-    const cheap = costOf({ type: "push", batch: bytes }, 0).work;
+    const cheap = costOf({ type: "push", batch: bytes }, 0, 0).work;
     for (const message of [
       { type: "pull", spans: [] },
       { type: "want", hashes: [] },
       { type: "records", acts: [], forks: [] },
       { type: "have", heads: [] },
     ] as const) {
-      expect(costOf(message, 0).work).toBeGreaterThanOrEqual(16 * cheap);
+      expect(costOf(message, 0, 0).work).toBeGreaterThanOrEqual(16 * cheap);
     }
   });
 
   test("is more, the more chains a remote has told of, where they are gone over", () => {
     const have: SyncMessage = { type: "have", heads: [] };
-    const few = costOf(have, 0).work;
-    expect(costOf(have, 65_536).work - few).toBeGreaterThanOrEqual(64);
+    const few = costOf(have, 0, 0).work;
+    expect(costOf(have, 65_536, 0).work - few).toBeGreaterThanOrEqual(64);
     for (const message of [
-      { type: "heads", heads: [] },
+      { type: "ranges", round: 1, ranges: [] },
       { type: "batches", batches: [] },
       { type: "acts", acts: [], proofs: [], more: false, records: bytes },
-      { type: "digest", digest: bytes, records: bytes },
+      { type: "digest", digest: bytes, records: bytes, asks: true },
     ] as const) {
-      expect(costOf(message, 65_536).work - costOf(message, 0).work).toBe(64);
+      expect(costOf(message, 65_536, 0).work - costOf(message, 0, 0).work).toBe(64);
     }
-    expect(costOf({ type: "push", batch: bytes }, 65_536).work).toBe(1);
+    expect(costOf({ type: "push", batch: bytes }, 65_536, 0).work).toBe(1);
   });
 
   test("is, for its bytes, known before they are parsed", () => {
@@ -305,8 +305,8 @@ test("a catch-up of 10,000 batches and an agent's 1,000 writes a second go throu
 
 test("ten agents that write 1,000 batches a second each are within the node's budget, in any order", () => {
   const quotas = new Quotas(START_MS);
-  const push = costOf({ type: "push", batch: new Uint8Array(400) }, 0);
-  const word = costOf({ type: "have", heads: [] }, 200);
+  const push = costOf({ type: "push", batch: new Uint8Array(400) }, 0, 0);
+  const word = costOf({ type: "have", heads: [] }, 200, 200);
   for (let ms = 0; ms < 30_000; ms += TICK_MS) {
     for (let agent = 0; agent < 10; agent++) {
       for (let i = 0; i < 50; i++) {

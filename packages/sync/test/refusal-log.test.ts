@@ -79,10 +79,11 @@ describe("the log", () => {
   });
 });
 
-test("only what a grant, a revocation or a fork refuses is not the sender's fault", () => {
+test("only what a grant, a revocation or a fork refuses, and what is left out, is not the sender's fault", () => {
   expect(REFUSALS.filter((code) => !isBlamed(code)).toSorted()).toEqual([
     "equivocation",
     "grant",
+    "omitted",
     "revoked",
   ]);
 });

@@ -55,7 +55,7 @@ describe("comparing records", () => {
   test("different digests make us say what we know, before heads, and put pulling off until the answer took effect", () => {
     const view = viewOf({}, { acts: [1] });
     const greeted = run(view, hello(digestOf({ 1: 1 }), recordsOf([1, 2])));
-    expect(names(greeted.effects)).toEqual(["send records", "send heads"]);
+    expect(names(greeted.effects)).toEqual(["send records", "send ranges"]);
     expect(greeted.effects[0]).toMatchObject({ message: { ...idsOf([1]) } });
     const told = step(greeted.state, heads(head(1, 1)), view);
     expect(told.effects).toEqual([]);
@@ -163,7 +163,9 @@ describe("records that took effect", () => {
   });
 
   test("make us ask again for what an answer did not bring", () => {
-    const { state } = run(viewOf(), hello(digestOf({ 1: 2 })), heads(head(1, 2)), delivered());
+    const settled = [{ ...head(1, 1), same: undefined }];
+    const vain: SessionEvent = { type: "delivered", accepted: false, settled };
+    const { state } = run(viewOf(), hello(digestOf({ 1: 2 })), heads(head(1, 2)), vain);
     expect(state.pulling).toBeUndefined();
     const again = message({ type: "have", heads: [head(2, 0)] });
     expect(step(state, again, viewOf()).effects).toEqual([]);

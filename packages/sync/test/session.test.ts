@@ -4,16 +4,8 @@
  * Method: the table of phases and events, random event sequences against its invariants, then the rules one by one.
  */
 import { parseSpaceId } from "@ctxmesh/model";
-import {
-  COMPARE_SOON_MS,
-  DIGEST_EVERY_MS,
-  MAX_HEADS,
-  MAX_SPANS,
-  initialState,
-  isInSync,
-  step,
-} from "@ctxmesh/sync";
-import type { LocalView, SessionEvent, SessionState } from "@ctxmesh/sync";
+import { MAX_HEADS, MAX_SPANS, initialState, isInSync, step } from "@ctxmesh/sync";
+import type { ChainHead, LocalView, SessionEvent, SessionState } from "@ctxmesh/sync";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -30,6 +22,7 @@ import {
   heads,
   hello,
   idsOf,
+  lists,
   message,
   names,
   pulledBy,
@@ -39,6 +32,9 @@ import {
   tick,
   viewOf,
 } from "./kit.ts";
+
+const ranges = (mode: "list" | "listed", only: ChainHead, round = 1): SessionEvent =>
+  message({ type: "ranges", round, ranges: [{ upper: "", mode, heads: [only] }] });
 
 const EVENTS: Readonly<Record<string, SessionEvent>> = {
   opened: { type: "opened" },
@@ -57,13 +53,28 @@ const EVENTS: Readonly<Record<string, SessionEvent>> = {
   batches: batches(),
   push: message({ type: "push", batch: BATCH }),
   "digest, equal": compared(digestOf({})),
+  "digest, equal, asking": compared(digestOf({}), NO_RECORDS, true),
   "digest, different": compared(digestOf({ 1: 1 })),
+  "digest, different, asking": compared(digestOf({ 1: 1 }), NO_RECORDS, true),
+  "ranges, a list": ranges("list", head(1, 2)),
+  "ranges, listed": ranges("listed", head(1, 2)),
+  "ranges, a fingerprint": message({
+    type: "ranges",
+    round: 1,
+    ranges: [{ upper: "", mode: "fingerprint", fingerprint: "ab".repeat(16) }],
+  }),
+  "ranges, without end": ranges("list", head(1, 2), 16),
   "digest, other records": compared(digestOf({}), recordsOf([1])),
   "records, none": message({ type: "records", acts: [], forks: [] }),
   "records, unknown": message({ type: "records", ...idsOf([1]) }),
   acts: message({ type: "acts", acts: [BATCH], proofs: [], more: false, records: NO_RECORDS }),
   want: message({ type: "want", hashes: [HASH] }),
   headers: message({ type: "headers", headers: [BATCH] }),
+  "base-pull": message({ type: "base-pull", base: undefined, part: 0 }),
+  "base-part": message({ type: "base-part", base: HASH, part: 0, bytes: BATCH }),
+  "base-taken": { type: "base-taken", progress: { kind: "installed" } },
+  "base-served": { type: "base-served" },
+  "base-elsewhere": { type: "base-elsewhere", elsewhere: true },
   "applied, brought": applied(head(1, 1), "brought"),
   "applied, push": applied(head(1, 1), "push"),
   "applied, tell": applied(head(1, 1), "tell"),
@@ -77,6 +88,7 @@ const EVENTS: Readonly<Record<string, SessionEvent>> = {
   },
   "records-added": { type: "records-added", added: 0, more: false },
   missing: { type: "missing", hashes: [HASH], nowMs: NOW_MS },
+  compare: { type: "compare", nowMs: NOW_MS },
   tick: tick(),
 };
 
@@ -89,7 +101,7 @@ const TABLE: Readonly<Record<string, readonly [greeting: string, idle: string, p
   {
     opened: ["send hello > greeting", "send hello > open", "send hello > open"],
     "hello, equal": ["> open", "close > closed", "close > closed"],
-    "hello, different": ["send heads > open", "close > closed", "close > closed"],
+    "hello, different": ["send ranges > open", "close > closed", "close > closed"],
     "hello, other records": ["send records > open", "close > closed", "close > closed"],
     "hello, other space": ["close > closed", "close > closed", "close > closed"],
     "heads of more": ["close > closed", "send pull > open", "> open"],
@@ -98,7 +110,13 @@ const TABLE: Readonly<Record<string, readonly [greeting: string, idle: string, p
     batches: ["close > closed", "close > closed", "deliver > open"],
     push: ["close > closed", "deliver > open", "deliver > open"],
     "digest, equal": ["close > closed", "> open", "> open"],
-    "digest, different": ["close > closed", "send heads > open", "send heads > open"],
+    "digest, equal, asking": ["close > closed", "send digest > open", "send digest > open"],
+    "digest, different": ["close > closed", "> open", "> open"],
+    "digest, different, asking": ["close > closed", "send ranges > open", "send ranges > open"],
+    "ranges, a list": ["close > closed", "send ranges, send pull > open", "send ranges > open"],
+    "ranges, listed": ["close > closed", "send pull > open", "> open"],
+    "ranges, a fingerprint": ["close > closed", "send ranges > open", "send ranges > open"],
+    "ranges, without end": ["close > closed", "close > closed", "close > closed"],
     "digest, other records": ["close > closed", "send records > open", "send records > open"],
     "records, none": ["close > closed", "serve-records > open", "serve-records > open"],
     "records, unknown": [
@@ -109,15 +127,21 @@ const TABLE: Readonly<Record<string, readonly [greeting: string, idle: string, p
     acts: ["close > closed", "add-records > open", "add-records > open"],
     want: ["close > closed", "serve-headers > open", "serve-headers > open"],
     headers: ["close > closed", "close > closed", "close > closed"],
+    "base-pull": ["close > closed", "serve-base > open", "serve-base > open"],
+    "base-part": ["close > closed", "close > closed", "close > closed"],
+    "base-taken": ["> greeting", "> open", "> open"],
+    "base-served": ["> greeting", "> open", "> open"],
+    "base-elsewhere": ["> greeting", "> open", "> open"],
     "applied, brought": ["> greeting", "> open", "> open"],
     "applied, push": ["> greeting", "send push > open", "> open"],
     "applied, tell": ["> greeting", "> open", "> open"],
     served: ["> greeting", "> open", "> open"],
-    delivered: ["> greeting", "> open", "> open"],
+    delivered: ["> greeting", "> open", "send base-pull > open"],
     held: ["> greeting", "> open", "> open"],
     "records-changed": ["> greeting", "> open", "> open"],
     "records-added": ["> greeting", "> open", "> open"],
     missing: ["> greeting", "send want > open", "send want > open"],
+    compare: ["> greeting", "send digest > open", "send digest > open"],
     tick: ["> greeting", "> open", "> open"],
   };
 
@@ -174,7 +198,7 @@ test("whatever happens: nothing throws, one pull is outstanding at most, batches
     fc
       .tuple(anyHead, fc.constantFrom("brought", "push", "tell"))
       .map(([at, how]) => applied(at, how)),
-    fc.nat(3 * DIGEST_EVERY_MS).map((ms) => tick(NOW_MS + ms)),
+    fc.nat(30_000).map((ms) => tick(NOW_MS + ms)),
   );
   const ours = fc.dictionary(fc.constantFrom("1", "2", "3", "4"), small);
   fc.assert(
@@ -195,48 +219,23 @@ test("whatever happens: nothing throws, one pull is outstanding at most, batches
   );
 });
 
-describe("greeting", () => {
-  test("equal digests cost one message each way and nothing else, until anti-entropy is due", () => {
-    const view = viewOf({ 1: 3, 2: 5 });
-    const both = run(view, { type: "opened" }, hello(digestOf({ 1: 3, 2: 5 })));
-    expect(both.effects).toEqual([]);
-    expect(isInSync(both.state, view)).toBe(true);
-    const ticked = step(both.state, tick(), view);
-    expect(ticked.effects).toEqual([]);
-    expect(step(ticked.state, tick(NOW_MS + DIGEST_EVERY_MS - 1), view).effects).toEqual([]);
-    const due = step(ticked.state, tick(NOW_MS + DIGEST_EVERY_MS), view);
-    expect(names(due.effects)).toEqual(["send digest"]);
-    expect(step(due.state, tick(NOW_MS + DIGEST_EVERY_MS), view).effects).toEqual([]);
-  });
-
-  test("a difference makes each end tell its heads, and the one that lacks something pull it", () => {
-    const view = viewOf({ 1: 3 });
-    const greeted = run(view, hello(digestOf({ 1: 3, 2: 2 })));
-    expect(greeted.effects).toEqual([
-      { type: "send", message: { type: "heads", heads: [head(1, 3)] } },
-    ]);
-    const told = step(greeted.state, heads(head(1, 3), head(2, 2)), view);
-    expect(told.effects).toEqual([
-      {
-        type: "send",
-        message: { type: "pull", spans: [{ ...spanOf(2), from: 1, to: 2 }] },
-      },
-    ]);
-  });
-});
-
 describe("pulling", () => {
-  test("goes on while answers help, and stops at a fruitless one until heads come again", () => {
+  test("goes on while answers help, and stops at a fruitless one until heads are compared again", () => {
     const start = run(viewOf(), hello(digestOf({ 1: 9 })), heads(head(1, 9)));
     expect(pulledBy(start.state)).toBe(9);
     const helped = step(start.state, delivered(true), viewOf({ 1: 4 }));
     expect(names(helped.effects)).toEqual(["send pull"]);
     expect(pulledBy(helped.state)).toBe(5);
-    const fruitless = step(helped.state, delivered(), viewOf({ 1: 4 }));
+    // What the remote can't give may be in a base.
+    const vain = step(helped.state, delivered(), viewOf({ 1: 4 }));
+    expect(names(vain.effects)).toEqual(["send base-pull"]);
+    const none = message({ type: "base-part", base: undefined, part: 0, bytes: new Uint8Array() });
+    const fruitless = step(vain.state, none, viewOf({ 1: 4 }));
     expect(fruitless.effects).toEqual([]);
     expect(fruitless.state.pulling).toBeUndefined();
     expect(step(fruitless.state, tick(), viewOf({ 1: 4 })).effects).toEqual([]);
-    expect(names(step(fruitless.state, heads(head(1, 9)), viewOf({ 1: 4 })).effects)).toEqual([
+    expect(step(fruitless.state, heads(head(1, 9)), viewOf({ 1: 4 })).effects).toEqual([]);
+    expect(names(step(fruitless.state, lists(head(1, 9)), viewOf({ 1: 4 })).effects)).toEqual([
       "send pull",
     ]);
   });
@@ -332,43 +331,20 @@ describe("news", () => {
   });
 
   test("more heads than one message may name are told in several", () => {
-    const count = MAX_HEADS + 1;
-    const all = Array.from({ length: count }, (_, n) => head(n, 1));
-    const view: LocalView = { ...viewOf({ 1: 1 }), heads: () => all };
-    const { effects } = run(view, hello());
-    const sizes = effects.map((effect) =>
-      effect.type === "send" && effect.message.type === "heads" ? effect.message.heads.length : 0,
+    const all = Array.from({ length: MAX_HEADS + 1 }, (_, n) => head(n, 1));
+    const byReplica = new Map(all.map((one) => [one.replica, one]));
+    const view: LocalView = {
+      ...viewOf(),
+      heads: () => all,
+      headOf: ({ replica }) => byReplica.get(replica),
+    };
+    const records = { acts: [], proofs: [] };
+    const changed: SessionEvent = { type: "records-changed", records, nowMs: NOW_MS };
+    const { state } = step(run(viewOf(), hello()).state, changed, view);
+    const { effects } = step(state, tick(), view);
+    const sizes = effects.flatMap((effect) =>
+      effect.type === "send" && effect.message.type === "have" ? [effect.message.heads.length] : [],
     );
     expect(sizes).toEqual([MAX_HEADS, 1]);
-  });
-
-  test("no heads are still an answer to another digest", () => {
-    expect(run(viewOf(), hello(digestOf({ 1: 1 }))).effects).toEqual([
-      { type: "send", message: { type: "heads", heads: [] } },
-    ]);
-  });
-});
-
-describe("anti-entropy", () => {
-  test("a held batch brings the next comparison forward, never back", () => {
-    const { state } = run(viewOf(), hello(), tick(), { type: "held", nowMs: NOW_MS });
-    const early = step(state, tick(NOW_MS + COMPARE_SOON_MS - 1), viewOf());
-    expect(early.effects).toEqual([]);
-    const again = step(early.state, { type: "held", nowMs: NOW_MS + 99 }, viewOf());
-    const due = step(again.state, tick(NOW_MS + COMPARE_SOON_MS), viewOf());
-    expect(names(due.effects)).toEqual(["send digest"]);
-  });
-
-  test("a batch held before the first tick is asked for as soon", () => {
-    const { state } = run(viewOf(), hello(), { type: "held", nowMs: NOW_MS });
-    const due = step(state, tick(NOW_MS + COMPARE_SOON_MS), viewOf());
-    expect(names(due.effects)).toEqual(["send digest"]);
-  });
-
-  test("a clock that is set back puts it off by no more than one interval", () => {
-    const { state } = run(viewOf(), hello(), tick(NOW_MS));
-    const back = step(state, tick(NOW_MS - 500_000), viewOf());
-    expect(names(back.effects)).toEqual(["send digest"]);
-    expect(step(back.state, tick(NOW_MS - 499_000), viewOf()).effects).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@
 /** A sync node over a replica of which the test answers for some parts, facing a remote that the test plays. */
 import { SyncNode, encodeMessage } from "@ctxmesh/sync";
 import type { SyncMessage, SyncReplica } from "@ctxmesh/sync";
-import { createRecordingLogger, createVirtualClock } from "@ctxmesh/testing";
+import { createRecordingLogger, createSeededRandom, createVirtualClock } from "@ctxmesh/testing";
 import { START_MS, createNode, face, settle, spaceOf } from "./mesh.ts";
 import type { Sent } from "./mesh.ts";
 
@@ -22,6 +22,8 @@ export async function faceStub(parts: Partial<SyncReplica>): Promise<Faced> {
   const { replica: real } = node;
   const replica: SyncReplica = {
     space: real.space,
+    device: real.device,
+    incarnations: () => real.incarnations(),
     heads: () => real.heads(),
     frontierDigest: () => real.frontierDigest(),
     limitOf: (device, incarnation) => real.limitOf(device, incarnation),
@@ -34,13 +36,23 @@ export async function faceStub(parts: Partial<SyncReplica>): Promise<Faced> {
     readRecords: (known) => real.readRecords(known),
     addRecords: async (records) => real.addRecords(records),
     onRecords: (listener) => real.onRecords(listener),
+    bases: real.bases,
     missing: (olderThanMs) => real.missing(olderThanMs),
     signedHeaders: async (hash, source) => real.signedHeaders(hash, source),
     addHeaders: async (headers) => real.addHeaders(headers),
+    subscription: real.subscription,
+    omitted: real.omitted,
     ...parts,
   };
   const logger = createRecordingLogger();
-  const sync = new SyncNode({ replica, clock, logger, relay: "tell", admits: () => true });
+  const sync = new SyncNode({
+    replica,
+    clock,
+    logger,
+    random: createSeededRandom(3),
+    relay: "tell",
+    admits: () => true,
+  });
   const { channel, sent } = face({ ...node, sync }, 1);
   const send = async (message: SyncMessage, count = 1): Promise<void> => {
     for (let i = 0; i < count; i++) await channel.send(encodeMessage(message));
