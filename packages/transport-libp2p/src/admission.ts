@@ -1,29 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Who may connect, and which of two connections to the same peer stays. */
-import type { Logger } from "@ctxmesh/model";
 import type { Connection, ConnectionGater, MultiaddrConnection, PeerId } from "@libp2p/interface";
-import { deviceOf, socketOf } from "./identity.ts";
+import { deviceOf, isRelayed, socketOf } from "./identity.ts";
+import type { HandshakeWatch } from "./handshake-watch.ts";
+import type { Refusals } from "./refusals.ts";
 
 /** Two connections of one pair that come up within this time were dialled by both sides at once. */
 const SAME_TIME_MS = 5_000;
 /** An admitted connection that is not up by then has failed. */
 const UPGRADE_MS = 3_000;
-const REMEMBERED_REFUSALS = 256;
 
 interface OpenConnection {
   readonly connection: Connection;
+  readonly relayed: boolean;
   /** On the clock of `performance.now()`. */
   readonly openedAt: number;
 }
+
+/** What a device is connected over. */
+export type Link = "direct" | "relayed";
 
 /** What admission needs to know. */
 export interface AdmissionOptions {
   /** Our own device key, hex. */
   readonly self: string;
   readonly isMember: (device: string) => boolean;
+  /** Whether a device, hex, is one that relays; it is dialled, and never dials. */
+  readonly isRelay: (device: string) => boolean;
   /** Called with what a dialled address turned out to be, whether or not the connection stays. */
   readonly onIdentified: (socket: string, device: string) => void;
-  readonly logger: Logger;
+  readonly handshakes: HandshakeWatch;
+  readonly refusals: Refusals;
 }
 
 /**
@@ -31,20 +38,30 @@ export interface AdmissionOptions {
  * lower device key refuses the later connection; the other one never refuses, so one always stays. A
  * connection that comes in while an older one seems up means that the remote has lost that one: it
  * is cut before the new one opens, so that every service sees a disconnect and starts afresh.
+ *
+ * A direct connection is better than one through a relay: it is let in whenever it comes, and takes the other's place in
+ * the same way; one through a relay that comes up together with a direct one is refused.
  */
 export class Admission {
   readonly gater: ConnectionGater;
   readonly #options: AdmissionOptions;
   /** Oldest first; there are two only while both ends have dialled at once. */
   readonly #connections = new Map<string, readonly OpenConnection[]>();
-  readonly #admitted = new Map<string, number>();
-  /** Devices whose refusal has been logged. */
-  readonly #refused = new Set<string>();
+  readonly #replaced = new WeakSet<Connection>();
+  /** When a connection was let in that is not up yet, by device and link. */
+  readonly #admitted: Readonly<Record<Link, Map<string, number>>> = {
+    direct: new Map(),
+    relayed: new Map(),
+  };
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.gater = {
-      denyDialPeer: (peerId) => !this.#isMember(peerId),
+      denyDialPeer: (peerId) => !this.#mayBeDialled(peerId),
+      denyInboundConnection: (socket) => {
+        options.handshakes.begin(socket);
+        return false;
+      },
       denyInboundEncryptedConnection: (peerId, socket) => !this.#admit(peerId, socket, "inbound"),
       denyOutboundEncryptedConnection: (peerId, socket) => !this.#admit(peerId, socket, "outbound"),
     };
@@ -57,7 +74,15 @@ export class Admission {
 
   /** The open connection to a device. */
   connection(device: string): Connection | undefined {
-    return this.#connections.get(device)?.[0]?.connection;
+    const open = this.#connections.get(device);
+    return (open?.find(({ relayed }) => !relayed) ?? open?.[0])?.connection;
+  }
+
+  /** What a device is connected over now, if it is. */
+  link(device: string): Link | undefined {
+    const connection = this.connection(device);
+    if (connection === undefined) return undefined;
+    return isRelayed(connection.remoteAddr) ? "relayed" : "direct";
   }
 
   /** The open connections by device. */
@@ -68,13 +93,25 @@ export class Admission {
     }
   }
 
-  /** Notes a connection that is up. Returns its device when it is the first one to it. */
+  /** Whether a connection was cut since there is a newer one. */
+  isReplaced(connection: Connection): boolean {
+    return this.#replaced.has(connection);
+  }
+
+  /** The open connections. */
+  get open(): readonly Connection[] {
+    return Array.from(this.connections(), ([, connection]) => connection);
+  }
+
+  /** Notes a member's connection that is up. Returns its device when it is the first one to it. */
   opened(connection: Connection): string | undefined {
     const device = deviceOf(connection.remotePeer);
     if (device === undefined || connection.status !== "open") return undefined;
-    this.#admitted.delete(device);
+    const relayed = isRelayed(connection.remoteAddr);
+    this.#admitted[relayed ? "relayed" : "direct"].delete(device);
     const others = this.#connections.get(device) ?? [];
-    this.#connections.set(device, [...others, { connection, openedAt: performance.now() }]);
+    const opened = { connection, relayed, openedAt: performance.now() };
+    this.#connections.set(device, [...others, opened]);
     return others.length === 0 ? device : undefined;
   }
 
@@ -92,46 +129,52 @@ export class Admission {
     return device;
   }
 
-  #isMember(peerId: PeerId): boolean {
+  #mayBeDialled(peerId: PeerId): boolean {
     const device = deviceOf(peerId);
-    return device !== undefined && this.#options.isMember(device);
+    const { isMember, isRelay } = this.#options;
+    return device !== undefined && (isMember(device) || isRelay(device));
   }
 
   #admit(peerId: PeerId, socket: MultiaddrConnection, direction: "inbound" | "outbound"): boolean {
     const device = deviceOf(peerId);
-    if (device !== undefined && direction === "outbound") {
-      this.#options.onIdentified(socketOf(socket.remoteAddr), device);
+    const { isMember, isRelay, onIdentified, handshakes, refusals } = this.#options;
+    handshakes.passed(socket);
+    const relayed = isRelayed(socket.remoteAddr);
+    const outbound = direction === "outbound";
+    if (device !== undefined && outbound && !relayed) {
+      onIdentified(socketOf(socket.remoteAddr), device);
     }
-    if (device === undefined || !this.#options.isMember(device)) {
-      this.#logRefusal(device ?? peerId.toString(), socket.remoteAddr.toString(), direction);
-      return false;
+    if (device !== undefined && isMember(device)) {
+      refusals.forget(device);
+      return this.#admitMember(device, relayed ? "relayed" : "direct");
     }
-    this.#refused.delete(device);
-    return this.#admitMember(device);
+    if (device !== undefined && outbound && !relayed && isRelay(device)) return true;
+    refusals.note({
+      kind: "membership",
+      code: "AUTH_FAILED",
+      reason: "not a member",
+      device: device ?? peerId.toString(),
+      address: socket.remoteAddr.toString(),
+      direction,
+    });
+    return false;
   }
 
-  #admitMember(device: string): boolean {
+  #admitMember(device: string, link: Link): boolean {
     const now = performance.now();
+    const isNew = ({ openedAt }: OpenConnection): boolean => now - openedAt < SAME_TIME_MS;
+    const isPending = (of: Link): boolean =>
+      now - (this.#admitted[of].get(device) ?? Number.NEGATIVE_INFINITY) < UPGRADE_MS;
     const existing = this.#connections.get(device) ?? [];
-    const pending = now - (this.#admitted.get(device) ?? Number.NEGATIVE_INFINITY) < UPGRADE_MS;
-    const sameTime = pending || existing.some(({ openedAt }) => now - openedAt < SAME_TIME_MS);
-    if (sameTime) return this.#options.self > device;
+    const direct = existing.filter(({ relayed }) => !relayed);
+    if (link === "relayed" && (isPending("direct") || direct.some(isNew))) return false;
+    const rivals = link === "relayed" ? existing : direct;
+    if (isPending(link) || rivals.some(isNew)) return this.#options.self > device;
     for (const { connection } of existing) {
+      this.#replaced.add(connection);
       connection.abort(new Error("replaced by a newer connection"));
     }
-    this.#admitted.set(device, now);
+    this.#admitted[link].set(device, now);
     return true;
-  }
-
-  /** A warning the first time; a stranger may try every second. */
-  #logRefusal(device: string, address: string, direction: string): void {
-    const fields = { code: "AUTH_FAILED", reason: "not a member", device, address, direction };
-    if (this.#refused.has(device)) {
-      this.#options.logger.debug("peer.refused", fields);
-      return;
-    }
-    if (this.#refused.size >= REMEMBERED_REFUSALS) this.#refused.clear();
-    this.#refused.add(device);
-    this.#options.logger.warn("peer.refused", fields);
   }
 }

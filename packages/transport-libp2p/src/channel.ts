@@ -20,6 +20,7 @@ export class StreamChannel implements Channel {
   readonly #stream: Stream;
   readonly #decoder = new FrameDecoder();
   readonly #inbox: Inbox;
+  readonly #onViolation: (reason: string) => void;
   readonly #closed = Promise.withResolvers<string>();
   #open = true;
   #paused = false;
@@ -27,8 +28,14 @@ export class StreamChannel implements Channel {
   #wakeSenders: (() => void)[] = [];
   #closing: Promise<void> | undefined;
 
-  constructor(stream: Stream, remote: Remote) {
+  /** `onViolation` is called when what the remote sends are no frames. */
+  constructor(
+    stream: Stream,
+    remote: Remote,
+    onViolation: (reason: string) => void = () => undefined,
+  ) {
     this.remote = remote;
+    this.#onViolation = onViolation;
     this.closed = this.#closed.promise;
     this.#stream = stream;
     this.#inbox = new Inbox(() => {
@@ -143,7 +150,9 @@ export class StreamChannel implements Channel {
       const chunks = event.data instanceof Uint8Array ? [event.data] : event.data;
       for (const chunk of chunks) this.#onChunk(chunk);
     } catch (error) {
-      this.#fail(error instanceof Error ? error.message : String(error));
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#fail(reason);
+      this.#onViolation(reason);
       return;
     }
     if (this.#inbox.overflown) {

@@ -2,7 +2,7 @@
 /** Where members may be dialled: what they signed, what was kept from the last time, what the local network says. */
 import type { Logger } from "@ctxmesh/model";
 import { LIMITS } from "@ctxmesh/model";
-import type { Connection, Libp2p, PeerInfo } from "@libp2p/interface";
+import type { Connection, Libp2p, PeerInfo, PrivateKey } from "@libp2p/interface";
 import { isPrivate } from "@libp2p/utils";
 import { deviceOf, dialable } from "./identity.ts";
 import { LinkWatch } from "./link-watch.ts";
@@ -21,6 +21,11 @@ export interface PeerMemory {
 
 /** How long news may wait to be kept, in milliseconds: each time is a sync of the disk. */
 const KEEP_EVERY_MS = 5_000;
+/** Who was lost may be somewhere else soon: so long, and so often, others are asked where. */
+const SEARCH_MS = 60_000;
+const SEARCH_EVERY_MS = 2_000;
+/** How often one of the connected peers, at random, is asked otherwise, in milliseconds. */
+const ASK_EVERY_MS = 60_000;
 /** How often hints about one device are heeded, in milliseconds: anybody on the local network can send them. */
 const HINT_EVERY_MS = 5_000;
 
@@ -28,12 +33,15 @@ const HINT_EVERY_MS = 5_000;
 export interface DiscoveryOptions {
   /** Our own device key, hex. */
   readonly self: string;
+  readonly privateKey: PrivateKey;
   readonly isMember: (device: string) => boolean;
   readonly isConnected: (device: string) => boolean;
   readonly supervisor: Supervisor;
   readonly memory: PeerMemory | undefined;
   /** Called when the machine's links have changed. */
   readonly onLinks: () => void;
+  /** Tells whether the machine may reach others again. */
+  readonly links?: LinkWatch;
   readonly logger: Logger;
 }
 
@@ -43,7 +51,8 @@ export class Discovery {
   readonly #options: DiscoveryOptions;
   readonly #book: PeerBook;
   readonly #exchange: PeerExchange;
-  readonly #links = new LinkWatch();
+  readonly #links: LinkWatch;
+  #lostAt = Number.NEGATIVE_INFINITY;
   readonly #hintedAt = new Map<string, number>();
   #keptChanges = 0;
   #keptAt = performance.now();
@@ -52,7 +61,8 @@ export class Discovery {
   constructor(node: Libp2p<Services>, options: DiscoveryOptions) {
     this.#node = node;
     this.#options = options;
-    const { self, isMember, supervisor, logger } = options;
+    const { self, privateKey, isMember, supervisor, logger } = options;
+    this.#links = options.links ?? new LinkWatch();
     this.#book = new PeerBook({
       self,
       isMember,
@@ -62,7 +72,7 @@ export class Discovery {
       },
       logger,
     });
-    this.#exchange = new PeerExchange(node, this.#book, logger);
+    this.#exchange = new PeerExchange(node, { book: this.#book, privateKey, logger });
   }
 
   /** Answers peers from now on. Before the node starts. */
@@ -93,6 +103,16 @@ export class Discovery {
     await this.#exchange.ask(connection);
   }
 
+  /** A member is not connected any more. */
+  lost(): void {
+    this.#lostAt = performance.now();
+  }
+
+  /** Tells these peers our addresses, which are new, and asks what they know. */
+  moved(connections: readonly Connection[]): void {
+    for (const connection of connections) void this.#exchange.ask(connection);
+  }
+
   /** Takes what somebody on the local network says. */
   hint({ id, multiaddrs }: PeerInfo): void {
     const device = deviceOf(id);
@@ -108,8 +128,8 @@ export class Discovery {
     supervisor.nudge(device);
   }
 
-  /** Passes time. */
-  tick(connections: readonly Connection[]): void {
+  /** Passes time; `others` are connections to relays. */
+  tick(connections: readonly Connection[], others: readonly Connection[]): void {
     const { local } = this.#node.services;
     if (this.#links.changed()) {
       this.#options.logger.info("links.changed");
@@ -118,7 +138,9 @@ export class Discovery {
       local?.ask();
     }
     local?.tick(connections.length > 0);
-    this.#exchange.tick(connections);
+    const searching = performance.now() - this.#lostAt < SEARCH_MS;
+    const everyMs = searching ? SEARCH_EVERY_MS : ASK_EVERY_MS;
+    this.#exchange.tick([...connections, ...others], everyMs);
     if (performance.now() - this.#keptAt >= KEEP_EVERY_MS) this.#keep();
   }
 

@@ -38,6 +38,8 @@ export function gossipService(topic: string): ReturnType<typeof gossipsub> {
     allowPublishToZeroTopicPeers: true,
     ignoreDuplicatePublishError: true,
     batchPublish: true,
+    // Through a relay, too, which limits how long a connection lasts.
+    runOnLimitedConnection: true,
     floodPublish: true,
     allowedTopics: [topic],
     D: 4,
@@ -45,14 +47,16 @@ export function gossipService(topic: string): ReturnType<typeof gossipsub> {
     Dhi: 6,
     Dout: 1,
     Dscore: 2,
-    Dlazy: 3,
+    // What is lost here the sessions repair: they tell what they have, and sooner than gossip about gossip would.
+    Dlazy: 0,
+    gossipFactor: 0,
     heartbeatInterval: 700,
     maxOutboundBufferSize: LIMITS.channelBufferBytes,
-    // One message of the largest size, or an answer to IWANT with several small ones.
-    maxInboundDataLength: 2 * LIMITS.syncMessageBytes,
+    // Nobody asks for messages, so they come one by one.
+    maxInboundDataLength: 4 * LIMITS.gossipBytes,
     decodeRpcLimits: {
       maxSubscriptions: 64,
-      maxMessages: 64,
+      maxMessages: 4,
       maxIhaveMessageIDs: 512,
       maxIwantMessageIDs: 512,
       maxIdontwantMessageIDs: 512,
@@ -116,12 +120,12 @@ export class Gossip {
     this.#pubsub.subscribe(this.#topic);
   }
 
-  /** Publishes; resolves to the number of peers it was sent to. Throws `LIMIT_EXCEEDED` over `LIMITS.syncMessageBytes`. */
+  /** Publishes; resolves to the number of peers it was sent to. Throws `LIMIT_EXCEEDED` over `LIMITS.gossipBytes`. */
   async publish(bytes: Uint8Array): Promise<number> {
-    if (bytes.length > LIMITS.syncMessageBytes) {
+    if (bytes.length > LIMITS.gossipBytes) {
       throw new MeshError(
         "LIMIT_EXCEEDED",
-        `a broadcast of ${String(bytes.length)} bytes is over the limit of ${String(LIMITS.syncMessageBytes)} (syncMessageBytes)`,
+        `a broadcast of ${String(bytes.length)} bytes is over the limit of ${String(LIMITS.gossipBytes)} (gossipBytes)`,
       );
     }
     const { recipients } = await this.#pubsub.publish(this.#topic, bytes);
@@ -130,7 +134,7 @@ export class Gossip {
 
   async #judge(from: PeerId, message: Message): Promise<TopicValidatorResult> {
     const handler = this.#handler();
-    if (handler === undefined || message.data.length > LIMITS.syncMessageBytes) {
+    if (handler === undefined || message.data.length > LIMITS.gossipBytes) {
       return TopicValidatorResult.Ignore;
     }
     try {

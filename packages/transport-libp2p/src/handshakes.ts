@@ -2,10 +2,10 @@
 /** The handshakes that a node offers. */
 import { noise } from "@chainsafe/libp2p-noise";
 import type { NoiseComponents } from "@chainsafe/libp2p-noise";
-import type { Logger } from "@ctxmesh/model";
 import { MeshError } from "@ctxmesh/model";
 import type { ConnectionEncrypter, PrivateKey, Upgrader } from "@libp2p/interface";
 import { HYBRID_GROUP, NOISE_PROTOCOL } from "./security.ts";
+import type { Refusals } from "./refusals.ts";
 import type { Security } from "./security.ts";
 import { hybridTls } from "./tls.ts";
 
@@ -18,24 +18,23 @@ export type CreateEncrypter = (
 export async function createHandshakes(
   { policy, hybrid }: Security,
   privateKey: PrivateKey,
-  logger: Logger,
+  refusals: Refusals,
 ): Promise<CreateEncrypter[]> {
-  const classical = policy === "require-pq" ? refuseNoise(logger) : noise();
+  const classical = policy === "require-pq" ? refuseNoise(refusals) : noise();
   return hybrid ? [await hybridTls(privateKey), classical] : [classical];
 }
 
 /** Takes the place of Noise, so that who would speak it is refused by name and not only for want of a protocol. */
-const refuseNoise = (logger: Logger) => (): ConnectionEncrypter => ({
+const refuseNoise = (refusals: Refusals) => (): ConnectionEncrypter => ({
   protocol: NOISE_PROTOCOL,
-  secureInbound: async (connection) => refuse(connection, "inbound", logger),
-  secureOutbound: async (connection) => refuse(connection, "outbound", logger),
+  secureInbound: async (connection) => refuse(connection, "inbound", refusals),
+  secureOutbound: async (connection) => refuse(connection, "outbound", refusals),
 });
 
-function refuse(connection: object, direction: "inbound" | "outbound", logger: Logger): never {
+function refuse(connection: object, direction: "inbound" | "outbound", refusals: Refusals): never {
   const reason = `the peer offers no ${HYBRID_GROUP} (mesh.security is require-pq)`;
-  const fields = { code: "POLICY_REFUSED", reason, address: addressOf(connection), direction };
-  // One that is dialled is dialled again and again, and what becomes of that is logged there.
-  logger[direction === "inbound" ? "warn" : "debug"]("peer.refused", fields);
+  const address = addressOf(connection);
+  refusals.note({ kind: "security", code: "POLICY_REFUSED", reason, address, direction });
   throw new MeshError("POLICY_REFUSED", reason);
 }
 

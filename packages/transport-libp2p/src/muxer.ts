@@ -3,6 +3,7 @@
 import type { MessageStream, StreamMuxer, StreamMuxerFactory } from "@libp2p/interface";
 import { yamux } from "@libp2p/yamux";
 import type { YamuxMuxerInit } from "@libp2p/yamux";
+import { WindowUpdates } from "./window-updates.ts";
 
 /**
  * Yamux opens a stream with a frame that it sends from a microtask of its own. When the connection has closed by
@@ -23,7 +24,10 @@ export function createMuxer(
         const muxer = factory.createStreamMuxer(connection);
         // Not in the interface of muxers, but what every frame goes through.
         const send = muxer.send.bind(muxer);
+        const updates = new WindowUpdates();
         muxer.send = (data) => {
+          // Frames without content come as they are, others as lists.
+          if (data instanceof Uint8Array && !updates.passes(data)) return true;
           try {
             return send(data);
           } catch (error) {

@@ -2,6 +2,8 @@
 /** The libp2p node: its parts and their settings. */
 import type { Logger } from "@ctxmesh/model";
 import { LIMITS, MeshError } from "@ctxmesh/model";
+import { circuitRelayTransport } from "@libp2p/circuit-relay-v2";
+import { dcutr } from "@libp2p/dcutr";
 import type { GossipSub } from "@libp2p/gossipsub";
 import { identify } from "@libp2p/identify";
 import type { ConnectionGater, Libp2p, PeerInfo, PrivateKey, ServiceMap } from "@libp2p/interface";
@@ -9,17 +11,30 @@ import type { MulticastDNSComponents } from "@libp2p/mdns";
 import { ping } from "@libp2p/ping";
 import { preSharedKey } from "@libp2p/pnet";
 import { tcp } from "@libp2p/tcp";
+import { webSockets } from "@libp2p/websockets";
+import { peerIdFromPrivateKey } from "@libp2p/peer-id";
+import { multiaddr } from "@multiformats/multiaddr";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
+import type { Libp2pOptions } from "libp2p";
 import type { CreateEncrypter } from "./handshakes.ts";
 import { gossipService } from "./gossip.ts";
+import { isRelayed } from "./identity.ts";
 import type { KeepAlive } from "./keep-alive.ts";
 import { LocalDiscovery } from "./local-discovery.ts";
 import { createMuxer } from "./muxer.ts";
+import { guardWebSockets } from "./web-sockets.ts";
+
+/** Parts of the library that it hands to transports and services alone, and that dialling through relays needs. */
+export type Internals = Pick<
+  Parameters<ReturnType<typeof circuitRelayTransport>>[0],
+  "transportManager" | "addressManager"
+>;
 
 /** The services of a node that the transport uses. */
 export interface Services extends ServiceMap {
   readonly pubsub: GossipSub;
+  readonly internals: Internals;
   /** Where the local network is searched. */
   readonly local?: LocalDiscovery;
 }
@@ -28,36 +43,59 @@ export interface Services extends ServiceMap {
 const STREAM_WINDOW_BYTES: number = 2 * LIMITS.syncMessageBytes;
 const MAX_CONNECTIONS = 100;
 
-/** What a node is made of. */
-export interface NodeOptions {
+/** What every node is made of, an agent's and a relay. */
+export interface CommonOptions {
   readonly privateKey: PrivateKey;
   readonly listen: readonly Multiaddr[];
+  /** What others are told in place of what is listened on. */
+  readonly announce: readonly Multiaddr[] | undefined;
   readonly gater: ConnectionGater;
-  readonly topic: string;
   readonly handshakes: CreateEncrypter[];
   /** The network key's file. */
   readonly networkKey: Uint8Array | undefined;
-  /** Told of peers on the local network, which is not searched when absent. */
-  readonly onHint: ((peer: PeerInfo) => void) | undefined;
   readonly keepAlive: KeepAlive;
   readonly logger: Logger;
 }
 
-/** Creates a node that is not started. */
-export async function createNode(options: NodeOptions): Promise<Libp2p<Services>> {
-  return await createLibp2p<Services>({
+/** What an agent's node is made of. */
+export interface NodeOptions extends CommonOptions {
+  readonly topic: string;
+  /** Told of peers on the local network, which is not searched when absent. */
+  readonly onHint: ((peer: PeerInfo) => void) | undefined;
+}
+
+/** The settings that all nodes have. */
+export function commonSettings(
+  options: CommonOptions,
+  limits: { readonly connections: number; readonly windowBytes: number },
+): Pick<
+  Libp2pOptions,
+  | "start"
+  | "privateKey"
+  | "nodeInfo"
+  | "addresses"
+  | "connectionEncrypters"
+  | "streamMuxers"
+  | "connectionProtector"
+  | "connectionGater"
+  | "connectionManager"
+  | "connectionMonitor"
+> {
+  return {
     start: false,
     privateKey: options.privateKey,
     nodeInfo: { userAgent: "ctxmesh" },
-    addresses: { listen: options.listen.map(String) },
-    transports: [tcp()],
+    addresses: {
+      listen: options.listen.map(String),
+      ...announced(options),
+    },
     connectionEncrypters: options.handshakes,
     streamMuxers: [
       createMuxer(
         {
           enableKeepAlive: false,
           streamOptions: {
-            maxStreamWindowSize: STREAM_WINDOW_BYTES,
+            maxStreamWindowSize: limits.windowBytes,
             maxReadBufferLength: LIMITS.channelBufferBytes,
           },
         },
@@ -74,7 +112,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2p<Services>
       // Counted per source address: a whole site behind one gateway must be able to come back at once.
       inboundConnectionThreshold: 50,
       maxIncomingPendingConnections: 50,
-      maxConnections: MAX_CONNECTIONS,
+      maxConnections: limits.connections,
       dialTimeout: 3_000,
       // So that a link that comes back in the midst of a dial is met by the next one within 2 s.
       addressDialTimeout: 2_500,
@@ -82,10 +120,33 @@ export async function createNode(options: NodeOptions): Promise<Libp2p<Services>
     },
     // It opens a stream for every ping, busy or not; KeepAlive notices sooner and costs less.
     connectionMonitor: { enabled: false },
+  };
+}
+
+/** What others are told: what was configured, and beside it the relays that the node can be reached through. */
+function announced({ announce, privateKey }: CommonOptions): {
+  readonly announceFilter?: (addresses: Multiaddr[]) => Multiaddr[];
+} {
+  if (announce === undefined) return {};
+  const id = peerIdFromPrivateKey(privateKey).toString();
+  const told = announce.map((address) => multiaddr(`${address.toString()}/p2p/${id}`));
+  return { announceFilter: (addresses) => [...told, ...addresses.filter(isRelayed)] };
+}
+
+/** Creates an agent's node that is not started. */
+export async function createNode(options: NodeOptions): Promise<Libp2p<Services>> {
+  return await createLibp2p<Services>({
+    ...commonSettings(options, { connections: MAX_CONNECTIONS, windowBytes: STREAM_WINDOW_BYTES }),
+    transports: [tcp(), webSockets(), circuitRelayTransport()],
     services: {
       identify: identify(),
       ping: ping(),
       pubsub: gossipService(options.topic),
+      dcutr: dcutr(),
+      internals: ({ transportManager, addressManager }: Internals): Internals => ({
+        transportManager,
+        addressManager,
+      }),
       ...localDiscovery(options),
     },
   });
@@ -104,11 +165,12 @@ function localDiscovery({ onHint, logger }: NodeOptions): {
  * on one; nothing is left open then.
  */
 export async function startNode(
-  node: Libp2p<Services>,
+  node: Libp2p<Pick<Services, "internals">>,
   listen: readonly Multiaddr[],
 ): Promise<void> {
   try {
     await node.start();
+    guardWebSockets(node.services.internals.transportManager.getListeners());
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     const failed = listen

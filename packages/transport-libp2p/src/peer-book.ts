@@ -15,6 +15,8 @@ import type { Multiaddr } from "@multiformats/multiaddr";
 import { dialable, deviceOf } from "./identity.ts";
 
 const LENGTH_BYTES = 2;
+/** Envelopes of others that are told on at once. */
+export const MAX_NEWS = 8;
 /** The longest list: of records with few addresses it holds all. */
 export const MAX_LIST_BYTES = 131_072;
 
@@ -43,6 +45,8 @@ export class PeerBook {
   readonly #options: PeerBookOptions;
   /** By device, the one met last at the end. */
   readonly #known = new Map<string, Known>();
+  /** Whose addresses are news that were not told on yet. */
+  readonly #fresh = new Set<string>();
   #changes = 0;
 
   constructor(options: PeerBookOptions) {
@@ -62,6 +66,12 @@ export class PeerBook {
     this.#put(device, record.known);
   }
 
+  /** Takes what a connected peer says: of itself, as above, and of others, as below. */
+  async takeNewsFrom(peerId: PeerId, list: Uint8Array): Promise<void> {
+    for (const envelope of readList(list)) await this.met(peerId, envelope);
+    await this.takeIn(list);
+  }
+
   /** Takes the records of a list that are of members, well signed, and newer than those we have; others are passed over. */
   async takeIn(list: Uint8Array): Promise<void> {
     for (const envelope of readList(list)) {
@@ -76,23 +86,30 @@ export class PeerBook {
 
   /** The list of the records of those who are members now, without one of them (hex) if so wished. */
   encode(except?: string): Uint8Array {
-    const parts: Uint8Array[] = [];
-    let bytes = 0;
-    for (const [device, { envelope }] of [...this.#known].toReversed()) {
-      if (device === except || !this.#options.isMember(device)) continue;
-      bytes += LENGTH_BYTES + envelope.length;
-      if (bytes > MAX_LIST_BYTES) break;
-      parts.push(Uint8Array.of(envelope.length >> 8, envelope.length & 0xff), envelope);
-    }
-    return Buffer.concat(parts);
+    const envelopes = [...this.#known]
+      .filter(([device]) => device !== except && this.#options.isMember(device))
+      .map(([, { envelope }]) => envelope);
+    return encodeList(envelopes.toReversed(), MAX_LIST_BYTES);
   }
 
-  /** 32 bytes, the same for all who know the same addresses of the same members; `own` are our own. */
-  digest(own: readonly Multiaddr[]): Uint8Array {
+  /** The envelopes that are news since the last call, `MAX_NEWS` of them; the rest is for the next one. */
+  takeNews(): readonly Uint8Array[] {
+    const news: Uint8Array[] = [];
+    for (const device of this.#fresh) {
+      if (news.length >= MAX_NEWS) break;
+      this.#fresh.delete(device);
+      const known = this.#known.get(device);
+      if (known !== undefined && this.#options.isMember(device)) news.push(known.envelope);
+    }
+    return news;
+  }
+
+  /** 32 bytes, the same for all who know the same addresses of the same members; `own` are our own, where we are one. */
+  digest(own?: readonly Multiaddr[]): Uint8Array {
     const rows = [...this.#known]
       .filter(([device]) => this.#options.isMember(device))
       .map(([device, { text }]) => `${device} ${text}`);
-    rows.push(`${this.#options.self} ${textOf(own)}`);
+    if (own !== undefined) rows.push(`${this.#options.self} ${textOf(own)}`);
     return createHash("sha256").update(rows.toSorted().join("\n")).digest();
   }
 
@@ -103,9 +120,12 @@ export class PeerBook {
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= LIMITS.knownPeers) break;
       this.#known.delete(oldest);
+      this.#fresh.delete(oldest);
     }
     if (before?.text === known.text) return;
     this.#changes += 1;
+    this.#fresh.delete(device);
+    this.#fresh.add(device);
     this.#options.onAddresses(device, known.addresses);
   }
 
@@ -137,6 +157,18 @@ export class PeerBook {
 }
 
 const textOf = (addresses: readonly Multiaddr[]): string => dialable(addresses).join(" ");
+
+/** A list of these, as many as there is room for. */
+export function encodeList(envelopes: readonly Uint8Array[], maxBytes: number): Uint8Array {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for (const envelope of envelopes) {
+    bytes += LENGTH_BYTES + envelope.length;
+    if (bytes > maxBytes) break;
+    parts.push(Uint8Array.of(envelope.length >> 8, envelope.length & 0xff), envelope);
+  }
+  return Buffer.concat(parts);
+}
 
 /** The envelopes of a list. Throws `PROTOCOL_VIOLATION` for one that is cut short or too long. */
 function* readList(list: Uint8Array): Generator<Uint8Array, void, undefined> {

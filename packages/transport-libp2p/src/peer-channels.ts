@@ -5,10 +5,17 @@ import { LIMITS } from "@ctxmesh/model";
 import type { Connection, Stream } from "@libp2p/interface";
 import { StreamChannel } from "./channel.ts";
 import { deviceOf } from "./identity.ts";
+import type { Refusals } from "./refusals.ts";
 import { securityOf } from "./security.ts";
 
 /** The protocol id of a channel's stream. */
-export const SYNC_PROTOCOL = "/ctxmesh/sync/2.0.0";
+export const SYNC_PROTOCOL = "/ctxmesh/sync/3.0.0";
+
+const SYNC_FAMILY = "/ctxmesh/sync/";
+
+/** Those of a peer's protocols that are a version of the sync protocol. */
+export const versionsOf = (protocols: readonly string[]): readonly string[] =>
+  protocols.filter((protocol) => protocol.startsWith(SYNC_FAMILY));
 
 /** What the channels of a node need to know. */
 export interface PeerChannelsOptions {
@@ -18,6 +25,7 @@ export interface PeerChannelsOptions {
   /** Whether a connection is protected well enough to open a channel over it. */
   readonly isSettled: (connection: Connection) => boolean;
   readonly onChannel: (channel: Channel) => void;
+  readonly refusals: Refusals;
   readonly logger: Logger;
 }
 
@@ -48,7 +56,11 @@ export class PeerChannels {
     this.#opening.add(device);
     try {
       const signal = AbortSignal.timeout(LIMITS.handshakeMs);
-      const stream = await connection.newStream(SYNC_PROTOCOL, { signal });
+      const stream = await connection.newStream(SYNC_PROTOCOL, {
+        signal,
+        // Through a relay, too, which limits how long a connection lasts.
+        runOnLimitedConnection: true,
+      });
       this.#add(device, stream, connection);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -66,10 +78,13 @@ export class PeerChannels {
       return;
     }
     stream.abort(new Error("not the peer's to open"));
-    this.#options.logger.warn("channel.refused", {
+    this.#options.refusals.note({
+      kind: "protocol",
       code: "PROTOCOL_VIOLATION",
-      device: device ?? connection.remotePeer.toString(),
       reason: "the channel is not the remote's to open",
+      device: device ?? connection.remotePeer.toString(),
+      address: connection.remoteAddr.toString(),
+      direction: connection.direction,
     });
   }
 
@@ -95,17 +110,25 @@ export class PeerChannels {
     this.#channels.delete(device);
     void old?.close("replaced by a newer channel");
 
-    const { logger, onChannel } = this.#options;
+    const { logger, onChannel, refusals } = this.#options;
     const { direction } = connection;
     const address = connection.remoteAddr.toString();
     const security = securityOf(connection);
-    const channel = new StreamChannel(stream, {
-      device,
-      address,
-      direction,
-      role: "agent",
-      ...(security === undefined ? {} : { security }),
-    });
+    const channel = new StreamChannel(
+      stream,
+      {
+        device,
+        address,
+        direction,
+        role: "agent",
+        ...(security === undefined ? {} : { security }),
+      },
+      (reason) => {
+        const found = { reason, device, address, direction };
+        refusals.note({ kind: "protocol", code: "PROTOCOL_VIOLATION", ...found });
+        connection.abort(new Error(reason));
+      },
+    );
     this.#channels.set(device, channel);
     void this.#forgetWhenClosed(device, channel);
     logger.info("channel.opened", { device, address, direction, ...security });

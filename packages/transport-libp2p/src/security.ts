@@ -12,6 +12,7 @@ import type { ChannelSecurity, Logger } from "@ctxmesh/model";
 import { MeshError } from "@ctxmesh/model";
 import type { Connection, IdentifyResult } from "@libp2p/interface";
 import { deviceOf } from "./identity.ts";
+import type { Refusals } from "./refusals.ts";
 
 /** The protocol id of the TLS handshake. */
 export const TLS_PROTOCOL = "/tls/1.0.0";
@@ -52,11 +53,12 @@ export class Security {
   readonly hybrid: boolean = hasHybridGroup();
   readonly policy: SecurityPolicy;
   readonly #logger: Logger;
+  readonly #refusals: Refusals;
   /** Connections over Noise whose peer has said that it has nothing better. */
   readonly #settled = new WeakSet<Connection>();
 
   /** Throws `POLICY_REFUSED` when the policy requires what this runtime does not have. */
-  constructor(policy: SecurityPolicy, logger: Logger) {
+  constructor(policy: SecurityPolicy, logger: Logger, refusals: Refusals) {
     if (policy === "require-pq" && !this.hybrid) throw noHybrid();
     if (!this.hybrid) {
       logger.warn("security.classical", {
@@ -66,6 +68,7 @@ export class Security {
     }
     this.policy = policy;
     this.#logger = logger;
+    this.#refusals = refusals;
   }
 
   /** The protocols that a node lists without speaking them. */
@@ -85,6 +88,7 @@ export class Security {
       this.#settled.add(connection);
       return true;
     }
+    this.#refusals.count("security");
     this.#logger.error("peer.downgraded", {
       code: "AUTH_FAILED",
       device: deviceOf(peerId) ?? peerId.toString(),

@@ -22,7 +22,7 @@ export class RawDuplex extends Duplex {
   constructor(connection: MessageStream) {
     super();
     this.#connection = connection;
-    connection.pause();
+    this.#pause();
     connection.addEventListener("message", (event) => {
       this.#onData(event);
     });
@@ -65,7 +65,7 @@ export class RawDuplex extends Duplex {
     for (const chunk of data instanceof Uint8Array ? [data] : data) more = this.push(chunk);
     if (more || !this.#wanted) return;
     this.#wanted = false;
-    if (!this.#resuming) this.#connection.pause();
+    if (!this.#resuming) this.#pause();
   }
 
   /** `resume()` hands over what was held and lets the socket go on after that: a `pause()` from inside would be undone. */
@@ -74,7 +74,12 @@ export class RawDuplex extends Duplex {
     this.#resuming = true;
     this.#connection.resume();
     this.#resuming = false;
-    if (!this.#wanted && this.#connection.status === "open") this.#connection.pause();
+    if (!this.#wanted) this.#pause();
+  }
+
+  /** What is on its way when a connection is closed still comes, and a pause would throw where nobody can catch it. */
+  #pause(): void {
+    if (this.#connection.status === "open") this.#connection.pause();
   }
 
   #settle(error?: Error): void {

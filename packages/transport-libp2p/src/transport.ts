@@ -1,25 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The `Transport` port over libp2p, and gossip beside it. */
-import type { Channel, ChannelSecurity, Clock, Logger, SpaceId, Transport } from "@ctxmesh/model";
+import type {
+  Channel,
+  ChannelSecurity,
+  Clock,
+  Logger,
+  SpaceId,
+  Transport,
+  TransportStatus,
+} from "@ctxmesh/model";
 import { LIMITS, MeshError, toHex } from "@ctxmesh/model";
 import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
-import type { Connection, Libp2p, PeerInfo } from "@libp2p/interface";
+import type { Connection, Libp2p, PeerInfo, PrivateKey } from "@libp2p/interface";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { Admission } from "./admission.ts";
+import type { Link } from "./admission.ts";
 import type { Discovery, PeerMemory } from "./discovery.ts";
+import { CarrierChoice } from "./carrier-choice.ts";
 import type { BroadcastHandler, Gossip } from "./gossip.ts";
-import { deviceOf, parseAddress } from "./identity.ts";
+import { HandshakeWatch } from "./handshake-watch.ts";
+import { isRelayed, parseAddress } from "./identity.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import type { NodeOptions, Services } from "./node.ts";
-import { PeerChannels, SYNC_PROTOCOL } from "./peer-channels.ts";
+import { Connections } from "./connections.ts";
+import { PeerChannels } from "./peer-channels.ts";
 import { parseNetworkKey } from "./network-key.ts";
+import { Refusals } from "./refusals.ts";
+import type { Relays } from "./relays.ts";
 import { Security, securityOf } from "./security.ts";
 import type { SecurityPolicy } from "./security.ts";
 import { Supervisor } from "./supervisor.ts";
 
 const SEED_BYTES = 32;
-/** How long a connection may lack its channel or its gossip stream. */
-const SICK_MS = 5_000;
 
 /** What a libp2p transport is made of. */
 export interface Libp2pTransportOptions {
@@ -27,8 +39,12 @@ export interface Libp2pTransportOptions {
   readonly seed: Uint8Array;
   /** Multiaddrs to listen on, such as `/ip4/0.0.0.0/tcp/4001`; none for a node that only dials. */
   readonly listen: readonly string[];
+  /** Multiaddrs that others are told to dial, in place of those that are listened on; of none they are told when it is empty. */
+  readonly announce?: readonly string[];
   /** Multiaddrs to keep connected, with or without `/p2p/<id>`. */
   readonly peers: readonly string[];
+  /** Multiaddrs of relays, with `/p2p/<id>`, through which others reach this node; hubs of the space. */
+  readonly relays?: readonly string[];
   readonly space: SpaceId;
   /** Which key exchange will do; default `prefer-pq`. */
   readonly security?: SecurityPolicy;
@@ -40,9 +56,11 @@ export interface Libp2pTransportOptions {
   readonly memory?: PeerMemory;
   /** Whether a device, hex, may connect; asked for each connection, each channel and each second. */
   readonly isMember: (device: string) => boolean;
+  /** Whether a device, hex, may relay for this node: a hub of the space. None by default. */
+  readonly isRelay?: (device: string) => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** More connected peers than this make gossip the cheaper way to broadcast. Default `LIMITS.directPeers`. */
+  /** More connected peers than this make gossip the cheaper way to broadcast, until there are fewer again by `LIMITS.carrierSlack`. Default `LIMITS.directPeers`. */
   readonly gossipAbove?: number;
 }
 
@@ -62,15 +80,17 @@ export interface Libp2pTransport extends Transport {
   /**
    * Gossips to the space's topic; resolves to the number of peers it went to directly, which may be 0.
    * The same bytes twice within two minutes go out once. Throws `CLOSED` unless started, and
-   * `LIMIT_EXCEEDED` over `LIMITS.syncMessageBytes`.
+   * `LIMIT_EXCEEDED` over `LIMITS.gossipBytes`.
    */
   broadcast(bytes: Uint8Array): Promise<number>;
   /** Sets the one handler of gossiped messages; without one they are ignored. Its verdict decides forwarding. */
   onBroadcast(handler: BroadcastHandler): void;
   /** The members connected now. */
   peers(): readonly ConnectedPeer[];
-  /** Whether more than `gossipAbove` peers are connected. */
+  /** Whether more than `gossipAbove` peers are connected, or were, and hardly fewer are since. */
   usesGossip(): boolean;
+  /** What was refused since the transport was made, and how the relays stand. */
+  status(): TransportStatus;
 }
 
 /**
@@ -86,19 +106,26 @@ export function createLibp2pTransport(options: Libp2pTransportOptions): Libp2pTr
     );
   }
   const listen = options.listen.map((text) => parseAddress(text, "listen"));
+  const announce = options.announce?.map((text) => parseAddress(text, "announce"));
   const peers = options.peers.map((text) => parseAddress(text, "peers"));
   const networkKey =
     options.networkKey === undefined ? undefined : parseNetworkKey(options.networkKey);
-  const security = new Security(options.security ?? "prefer-pq", options.logger);
-  return new MeshTransport(options, { listen, peers, networkKey, security });
+  const relays = (options.relays ?? []).map((text) => parseAddress(text, "relays"));
+  const refusals = new Refusals(options.logger);
+  const security = new Security(options.security ?? "prefer-pq", options.logger, refusals);
+  const addresses = { listen, announce, peers, relays };
+  return new MeshTransport(options, { ...addresses, networkKey, security, refusals });
 }
 
 /** What was read from the options. */
 interface Settings {
   readonly listen: readonly Multiaddr[];
+  readonly announce: readonly Multiaddr[] | undefined;
   readonly peers: readonly Multiaddr[];
+  readonly relays: readonly Multiaddr[];
   readonly networkKey: Uint8Array | undefined;
   readonly security: Security;
+  readonly refusals: Refusals;
 }
 
 /** All that lives from start to stop. */
@@ -106,18 +133,31 @@ interface Running {
   readonly node: Libp2p<Services>;
   readonly admission: Admission;
   readonly channels: PeerChannels;
+  readonly relays: Relays;
   readonly supervisor: Supervisor;
   readonly gossip: Gossip;
   readonly discovery: Discovery;
+  readonly connections: Connections;
+}
+
+/** What is made with a node. */
+interface Base {
+  readonly self: string;
+  readonly privateKey: PrivateKey;
+  readonly node: Libp2p<Services>;
+  readonly admission: Admission;
+  readonly channels: PeerChannels;
   readonly keepAlive: KeepAlive;
+  readonly isMember: (device: string) => boolean;
+  readonly isRelay: (device: string) => boolean;
+  readonly refusals: Refusals;
+  readonly logger: Logger;
 }
 
 class MeshTransport implements Libp2pTransport {
   readonly #options: Libp2pTransportOptions;
   readonly #settings: Settings;
-  readonly #connectedSince = new Map<string, number>();
-  /** Since when a connection is half working, on the clock of `performance.now()`. */
-  readonly #sickSince = new Map<string, number>();
+  readonly #carrier: CarrierChoice;
   #running: Running | undefined;
   #starting: Promise<void> | undefined;
   #handler: BroadcastHandler | undefined;
@@ -125,6 +165,7 @@ class MeshTransport implements Libp2pTransport {
   constructor(options: Libp2pTransportOptions, settings: Settings) {
     this.#options = options;
     this.#settings = settings;
+    this.#carrier = new CarrierChoice(options.gossipAbove);
   }
 
   start(onChannel: (channel: Channel) => void): Promise<void> {
@@ -171,15 +212,22 @@ class MeshTransport implements Libp2pTransport {
       return {
         device,
         address: connection.remoteAddr.toString(),
-        connectedSinceMs: this.#connectedSince.get(device) ?? 0,
+        connectedSinceMs: this.#running?.connections.since(device) ?? 0,
         ...(security === undefined ? {} : { security }),
       };
     });
   }
 
   usesGossip(): boolean {
-    const connected = this.#running?.admission.size ?? 0;
-    return connected > (this.#options.gossipAbove ?? LIMITS.directPeers);
+    return this.#carrier.gossips(this.#running?.admission.size ?? 0);
+  }
+
+  status(): TransportStatus {
+    const relays = this.#running?.relays.status();
+    return {
+      refusals: this.#settings.refusals.counts,
+      ...(relays === undefined || relays.length === 0 ? {} : { relays }),
+    };
   }
 
   async #start(onChannel: (channel: Channel) => void): Promise<void> {
@@ -199,152 +247,99 @@ class MeshTransport implements Libp2pTransport {
   }
 
   async #build(onChannel: (channel: Channel) => void): Promise<Running> {
-    const { isMember, logger, space } = this.#options;
-    const { peers, security } = this.#settings;
-    // libp2p takes about as long to load as all the rest of a node: who starts a transport waits for it, nobody else.
-    const { Discovery } = await import("./discovery.ts");
-    const { Gossip, topicOf } = await import("./gossip.ts");
+    const { isMember, isRelay = () => false, logger } = this.#options;
+    const { security, refusals, networkKey } = this.#settings;
     const privateKey = await generateKeyPairFromSeed("Ed25519", this.#options.seed);
     const self = toHex(privateKey.publicKey.raw);
     const admission = new Admission({
       self,
       isMember,
-      logger,
+      isRelay,
+      refusals,
+      handshakes: new HandshakeWatch(refusals, networkKey !== undefined),
       onIdentified: (socket, device) => {
-        supervisor.identified(socket, device);
+        this.#running?.supervisor.identified(socket, device);
       },
     });
-    const isConnected = (device: string): boolean => admission.connection(device) !== undefined;
     const isSettled = (connection: Connection): boolean => security.isSettled(connection);
-    const channels = new PeerChannels({ self, isMember, isSettled, logger, onChannel });
-    const topic = topicOf(space);
-    const onHint = (peer: PeerInfo): void => {
-      discovery.hint(peer);
-    };
+    const known = { self, isMember, refusals, logger };
+    const channels = new PeerChannels({ ...known, isSettled, onChannel });
     const keepAlive = new KeepAlive(logger);
-    const parts = { privateKey, gater: admission.gater, topic, keepAlive };
-    const node = await this.#createNode(parts, onHint);
-    const dial = (address: Multiaddr, signal: AbortSignal): Promise<Connection> =>
-      node.dial(address, { signal });
-    const onTick = (): void => {
-      this.#lookAfterConnections(running);
+    const node = await this.#createNode({ privateKey, gater: admission.gater, keepAlive });
+    const base = { ...known, privateKey, isRelay, admission, channels, keepAlive, node };
+    return await this.#wire(base);
+  }
+
+  /** Makes the parts that act over a node, and has them follow it. */
+  async #wire(base: Base): Promise<Running> {
+    const { node, admission, channels, isMember, isRelay, refusals, logger, keepAlive } = base;
+    const { peers, relays: configured, security } = this.#settings;
+    const { Discovery } = await import("./discovery.ts");
+    const { Gossip, topicOf } = await import("./gossip.ts");
+    const { Relays } = await import("./relays.ts");
+    const onReserved = (): void => {
+      discovery.moved([...relays.connections, ...admission.open]);
+      supervisor.nudgeRelayed();
     };
-    const known = { self, isMember, isConnected, logger };
-    // Beyond that a mesh is sparse, and gossip and sync carry on what comes.
-    const hasEnough = (): boolean => admission.size >= LIMITS.directPeers;
-    const supervisor = new Supervisor({ ...known, hasEnough, dial, onTick }, peers);
+    const relays = new Relays(node, { configured, isRelay, onReserved, logger });
+    const link = (device: string): Link | undefined =>
+      relays.has(device) ? "direct" : admission.link(device);
+    const supervised = {
+      ...base,
+      link,
+      isMember: (device: string) => isMember(device) || isRelay(device),
+      // Beyond that a mesh is sparse, and gossip and sync carry on what comes.
+      hasEnough: () => admission.size >= LIMITS.directPeers,
+      dial: async (address: Multiaddr, signal: AbortSignal) =>
+        // Forced, since the device may be connected through a relay.
+        isRelayed(address)
+          ? relays.dial(address, signal)
+          : node.dial(address, { signal, force: true }),
+      onTick: () => {
+        connections.tick();
+      },
+    };
+    const supervisor = new Supervisor(supervised, peers, configured);
+    const topic = topicOf(this.#options.space);
     const gossip = new Gossip(node.services.pubsub, topic, () => this.#handler, logger);
-    const { memory } = this.#options;
-    const onLinks = (): void => {
-      keepAlive.probe();
-    };
-    const discovery = new Discovery(node, { ...known, supervisor, memory, onLinks });
-    const running: Running = {
-      node,
-      admission,
-      channels,
+    const discovery = new Discovery(node, {
+      ...base,
+      isConnected: (device) => link(device) !== undefined,
       supervisor,
-      gossip,
-      discovery,
-      keepAlive,
-    };
-    await this.#listenToNode(running);
-    return running;
+      memory: this.#options.memory,
+      onLinks: () => {
+        keepAlive.probe();
+      },
+    });
+    const parts = { admission, channels, relays, supervisor, discovery };
+    const { clock } = this.#options;
+    const followed = { ...parts, keepAlive, security, refusals, isMember, clock, logger };
+    const connections = new Connections(followed);
+    await connections.listen(node);
+    return { ...parts, node, gossip, connections };
   }
 
   async #createNode(
-    parts: Pick<NodeOptions, "privateKey" | "gater" | "topic" | "keepAlive">,
-    onHint: (peer: PeerInfo) => void,
+    parts: Pick<NodeOptions, "privateKey" | "gater" | "keepAlive">,
   ): Promise<Libp2p<Services>> {
-    const { logger, mdns = false } = this.#options;
-    const { listen, networkKey, security } = this.#settings;
+    const { logger, space, mdns = false } = this.#options;
+    const { listen, announce, networkKey, security, refusals } = this.#settings;
+    // libp2p takes about as long to load as all the rest of a node: who starts a transport waits for it, nobody else.
     const { createNode } = await import("./node.ts");
     const { createHandshakes } = await import("./handshakes.ts");
+    const { topicOf } = await import("./gossip.ts");
+    const onHint = (peer: PeerInfo): void => {
+      this.#running?.discovery.hint(peer);
+    };
     return createNode({
       ...parts,
+      topic: topicOf(space),
       listen,
-      handshakes: await createHandshakes(security, parts.privateKey, logger),
+      announce,
+      handshakes: await createHandshakes(security, parts.privateKey, refusals),
       networkKey,
       onHint: mdns ? onHint : undefined,
       logger,
     });
   }
-
-  async #listenToNode({
-    node,
-    admission,
-    channels,
-    supervisor,
-    discovery,
-  }: Running): Promise<void> {
-    const { clock, logger } = this.#options;
-    const { security } = this.#settings;
-    node.addEventListener("connection:open", ({ detail: connection }) => {
-      const device = admission.opened(connection);
-      if (device === undefined) return;
-      this.#connectedSince.set(device, clock.now());
-      const { direction } = connection;
-      logger.info("peer.connected", {
-        device,
-        address: connection.remoteAddr.toString(),
-        direction,
-      });
-      void channels.open(device, connection);
-    });
-    node.addEventListener("connection:close", ({ detail: connection }) => {
-      const device = admission.closed(connection);
-      if (device === undefined) return;
-      this.#connectedSince.delete(device);
-      this.#sickSince.delete(device);
-      logger.info("peer.disconnected", { device });
-      supervisor.lost(device);
-    });
-    node.addEventListener("peer:identify", ({ detail }) => {
-      const device = deviceOf(detail.peerId);
-      if (!security.settle(detail) || device === undefined) return;
-      void channels.open(device, detail.connection);
-      void discovery.met(detail.connection);
-    });
-    await discovery.listen();
-    for (const mark of security.marks) {
-      await node.handle(mark, (stream) => {
-        stream.abort(new Error("nothing is spoken here"));
-      });
-    }
-    await node.handle(SYNC_PROTOCOL, (stream, connection) => {
-      channels.accept(stream, connection);
-    });
-  }
-
-  /** Cuts connections of former members, and those that work only half: the supervisor dials them anew. */
-  #lookAfterConnections({ admission, channels, discovery, keepAlive }: Running): void {
-    keepAlive.tick();
-    discovery.tick(Array.from(admission.connections(), ([, connection]) => connection));
-    for (const [device, connection] of admission.connections()) {
-      if (!this.#options.isMember(device)) {
-        void channels.close(device, "no longer a member").finally(() => {
-          connection.abort(new Error("no longer a member"));
-        });
-        continue;
-      }
-      void channels.open(device, connection);
-      const healthy = channels.has(device) && hasGossipStream(connection);
-      if (healthy) {
-        this.#sickSince.delete(device);
-        continue;
-      }
-      const since = this.#sickSince.get(device) ?? performance.now();
-      this.#sickSince.set(device, since);
-      if (performance.now() - since < SICK_MS) continue;
-      this.#options.logger.warn("peer.half-connected", { device, channel: channels.has(device) });
-      connection.abort(new Error("no channel or no gossip stream"));
-    }
-  }
-}
-
-/** Whether we can gossip over a connection. The library never reopens this stream by itself. */
-function hasGossipStream(connection: Connection): boolean {
-  return connection.streams.some(
-    (stream) => stream.direction === "outbound" && stream.protocol.startsWith("/meshsub/"),
-  );
 }

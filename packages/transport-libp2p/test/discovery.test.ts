@@ -68,6 +68,38 @@ describe("a node that knows one member", () => {
   });
 });
 
+describe("a member", () => {
+  test("that comes back somewhere else is found there, as others have heard of it", async () => {
+    const [device, seeker] = [newDevice(), newDevice()];
+    await using known = await startNode({ device: newDevice() });
+    const peers = [addressOf(known)];
+    // Nobody can dial it, so that it has to find the other one.
+    await using c = await startNode({ device: seeker, listen: [], peers });
+    const addresses: string[] = [];
+    for (let life = 0; life < 2; life++) {
+      await using b = await startNode({ device, peers });
+      addresses.push(addressOf(b));
+      await until("all three", () => peersOf(c).length === 2 && peersOf(b).length === 2);
+      expect(c.transport.peers().map(({ address }) => address)).toContain(addressOf(b));
+    }
+    expect(new Set(addresses).size).toBe(2);
+  });
+
+  test("that claims the address of another one is not taken for it, and disturbs nobody", async () => {
+    await using a = await startNode({ device: newDevice() });
+    const own = addressOf(a).replace(/\/p2p\/.*$/u, "");
+    await using liar = await startNode({ device: newDevice(), announce: [own, own], peers: [own] });
+    await until("a", () => peersOf(a).length === 1);
+    await using c = await startNode({ device: newDevice(), peers: [own] });
+    // The liar finds c, and c, until then, tries where it says that it is.
+    await until("all three", () => [a, liar, c].every((node) => peersOf(node).length === 2));
+    expect(new Set(peersOf(c))).toEqual(new Set([a.device.key, liar.device.key]));
+    expect(c.transport.peers().filter(({ address }) => address.startsWith(own)).length).toBe(1);
+    await until("their channels", () => [a, liar, c].every(({ open }) => open.size === 2));
+    expect([a, c].map(({ channels }) => channels.length)).toEqual([2, 2]);
+  });
+});
+
 describe("a node that starts again", () => {
   test("finds those it met last, without a configured peer", async () => {
     const [lower, higher] = newDevices();

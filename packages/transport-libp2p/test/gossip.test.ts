@@ -92,7 +92,7 @@ describe("gossip", () => {
     await using node = await startNode({ device: newDevice() });
     expect(await node.transport.broadcast(bytes("alone"))).toBe(0);
     expect(await node.transport.broadcast(bytes("alone"))).toBe(0);
-    const over = node.transport.broadcast(new Uint8Array(LIMITS.syncMessageBytes + 1));
+    const over = node.transport.broadcast(new Uint8Array(LIMITS.gossipBytes + 1));
     await expect(over).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
   });
 

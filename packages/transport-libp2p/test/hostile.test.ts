@@ -13,7 +13,7 @@ import { addressOf, newDevice, startNode, until } from "./mesh.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
-const PROTOCOL = "/ctxmesh/sync/2.0.0";
+const PROTOCOL = "/ctxmesh/sync/3.0.0";
 
 /** A bare node whose device key is lower or higher than the given one. */
 async function bareNode(side: "lower" | "higher", than: string): Promise<Libp2p & AsyncDisposable> {

@@ -22,7 +22,7 @@ import { startProxy } from "./proxy.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
-const SYNC = "/ctxmesh/sync/2.0.0";
+const SYNC = "/ctxmesh/sync/3.0.0";
 const HYBRID = { protocol: "TLS 1.3", keyExchange: "X25519MLKEM768" };
 const NOISE = { protocol: "Noise", keyExchange: "X25519" };
 /** The extension key_share of a ServerHello (RFC 8446, 4.2.8): group 0x11EC, 1,088 + 32 bytes. */

@@ -7,7 +7,8 @@ import { peerIdFromPrivateKey } from "@libp2p/peer-id";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { multiaddr } from "@multiformats/multiaddr";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { deviceOf, deviceOfAddress } from "../src/identity.ts";
+import { deviceOf, deviceOfAddress, isRelayed } from "../src/identity.ts";
+import { Refusals } from "../src/refusals.ts";
 import { Supervisor } from "../src/supervisor.ts";
 import { recordingLogger } from "./mesh.ts";
 
@@ -38,6 +39,7 @@ async function newPeer(): Promise<Peer> {
 /** A network in which nobody says that somebody is away: a dial takes `timeoutMs` to fail. */
 class Network {
   readonly connected = new Set<string>();
+  readonly relayed = new Set<string>();
   readonly dials: { readonly at: number; readonly address: string }[] = [];
   readonly up = new Map<string, PeerId>();
   timeoutMs = 2_500;
@@ -50,10 +52,14 @@ class Network {
     return new Supervisor(
       {
         self: toHex(new Uint8Array(32)),
-        isConnected: (device) => this.connected.has(device),
+        link: (device) => {
+          if (this.connected.has(device)) return "direct";
+          return this.relayed.has(device) ? "relayed" : undefined;
+        },
         isMember: (device) => members?.has(device) ?? true,
         hasEnough: () => this.connected.size >= this.enough,
         dial: async (address, signal) => this.#dial(address, signal),
+        refusals: new Refusals(recordingLogger()),
         onTick: () => undefined,
         logger: recordingLogger(),
       },
@@ -86,7 +92,8 @@ class Network {
     for (const waitMs of [1_000, this.timeoutMs - 1_000]) {
       const answering = this.up.get(address.toString());
       if (answering !== undefined) {
-        this.connected.add(deviceOf(answering) ?? "");
+        const link = isRelayed(address) ? this.relayed : this.connected;
+        link.add(deviceOf(answering) ?? "");
         return { remotePeer: answering } as Connection;
       }
       await new Promise((resolve) => {
@@ -211,6 +218,55 @@ describe("addresses", () => {
     expect(new Set(network.dials.map(({ address }) => address))).toEqual(
       new Set([from(1).toString(), from(3).toString()]),
     );
+    await supervisor.stop();
+  });
+
+  test("that are listed twice, or by two devices, are dialled once for each device", async () => {
+    const network = new Network();
+    network.timeoutMs = 0;
+    const [peer, other] = [await newPeer(), await newPeer()];
+    const claimed = multiaddr(
+      peer.address.toString().replace(peer.id.toString(), other.id.toString()),
+    );
+    const supervisor = network.supervise([]);
+    supervisor.start();
+    supervisor.learn(peer.device, [peer.address, peer.address], "signed");
+    supervisor.learn(peer.device, [peer.address], "hint");
+    supervisor.learn(other.device, [claimed], "signed");
+    network.up.set(peer.address.toString(), peer.id);
+    await vi.advanceTimersByTimeAsync(MINUTE);
+    expect(network.dialled(peer).length).toBe(1);
+    expect(
+      network.dials.filter(({ address }) => address === claimed.toString()).length,
+    ).toBeGreaterThan(1);
+    expect([network.connected.has(peer.device), network.connected.has(other.device)]).toEqual([
+      true,
+      false,
+    ]);
+    expect(network.mostAtOnce).toBe(1);
+    await supervisor.stop();
+  });
+
+  test("through a relay come after those that need none, and those are tried on, now and then, once it is connected", async () => {
+    const network = new Network();
+    network.timeoutMs = 0;
+    const [peer, relay] = [await newPeer(), await newPeer()];
+    const circuit = multiaddr(`${relay.address.toString()}/p2p-circuit/p2p/${peer.id.toString()}`);
+    network.up.set(circuit.toString(), peer.id);
+    const supervisor = network.supervise([]);
+    supervisor.start();
+    supervisor.learn(peer.device, [circuit, peer.address], "signed");
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(network.dials[0]?.address).toBe(peer.address.toString());
+    expect(network.relayed.has(peer.device)).toBe(true);
+    await vi.advanceTimersByTimeAsync(30 * MINUTE);
+    expect(network.dials.filter(({ address }) => address === circuit.toString()).length).toBe(1);
+    const waits = gaps(network.dialled(peer, performance.now() - 20 * MINUTE));
+    expect(waits.length).toBeGreaterThan(30);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(33_000);
+    network.up.set(peer.address.toString(), peer.id);
+    await vi.advanceTimersByTimeAsync(33_000);
+    expect(network.connected.has(peer.device)).toBe(true);
     await supervisor.stop();
   });
 

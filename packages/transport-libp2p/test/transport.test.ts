@@ -225,7 +225,8 @@ describe("bad input", () => {
     "/ip4/127.0.0.1",
     "/ip4/300.0.0.1/tcp/1",
     "/ip4/127.0.0.1/udp/4001/quic-v1",
-    "/ip4/127.0.0.1/tcp/4001/ws",
+    "/ip4/127.0.0.1/tcp/4001/http",
+    "/ip4/127.0.0.1/ws",
     "/ip4/127.0.0.1/tcp/4001/p2p/nonsense",
   ])("the address %j is refused by name", (address) => {
     for (const use of ["listen", "peers"]) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The agent's end: one channel to each configured hub, for ever. */
+/** The agent's end, or that of a hub below others: one channel to each configured hub, for ever. */
 import type { Duplex } from "node:stream";
 import type {
   Channel,
@@ -111,7 +111,7 @@ class HubLink {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#retry);
-    const reason = "the agent stops";
+    const reason = "the node stops";
     if (this.#channel !== undefined) await this.#channel.close(reason);
     else if (this.#socket !== undefined) {
       await closeSocket(this.#socket, CLOSE_CODES.goingAway, reason);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The hub's end: channels from agents, on an HTTP server that is someone else's. */
+/** The hub's end: channels from agents and other hubs, on an HTTP server that is someone else's. */
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import type {
@@ -35,6 +35,8 @@ export interface WsServerOptions {
   readonly space: SpaceId;
   /** Whether a device, hex, may connect. */
   readonly isMember: (device: string) => boolean;
+  /** Whether a device, hex, is a hub, which connects as agents do. */
+  readonly isHub: (device: string) => boolean;
   readonly verifier: SignatureVerifier;
   readonly random: RandomSource;
   readonly logger: Logger;
@@ -132,13 +134,13 @@ class WsServer implements Transport {
   }
 
   #add(socket: WebSocket, device: string, address: string): void {
-    const { logger } = this.#options;
+    const { logger, isHub } = this.#options;
     const old = this.#newest.get(device);
     const channel = new SocketChannel(socket, {
       device,
       address,
       direction: "inbound",
-      role: "agent",
+      role: isHub(device) ? "hub" : "agent",
     });
     this.#channels.add(channel);
     this.#newest.set(device, channel);

@@ -130,7 +130,7 @@ export async function startHub(
   const logger = recordingLogger();
   const device = options.device ?? newDevice();
   const base = { server, space: SPACE, isMember: anyone, verifier, random };
-  const transport = createWsServer({ ...base, ...options, device, logger });
+  const transport = createWsServer({ isHub: () => false, ...base, ...options, device, logger });
   const party = await startParty(transport, device, logger, options.read ?? true);
   return Object.assign(party, {
     server,
