@@ -228,7 +228,7 @@ export class Cluster implements World, NodeHost {
         this.scheduler.after(dice.between(1, GOSSIP.mostMs), () => {
           to.deliver(() => {
             if (!to.welcomes(from.device, "agent")) return;
-            to.process?.sync.receiveBroadcast(batch.slice()).catch(ignore);
+            to.process?.sync.receiveBroadcast(batch.slice(), from.device).catch(ignore);
           });
         });
       }

@@ -75,6 +75,8 @@ export class SimNode implements NodeView, Endpoint {
   readonly dials: readonly string[];
   readonly #host: NodeHost;
   readonly #dice: Dice;
+  readonly #subscription: PlannedNode["subscription"];
+  readonly #linkBudget: number | undefined;
   readonly #asides: DiskImage[] = [];
   readonly #channels = new Set<ChannelEnd>();
   /** What the machine was given to do while it stood still. */
@@ -99,6 +101,8 @@ export class SimNode implements NodeView, Endpoint {
   constructor(host: NodeHost, { planned, identity, dice, dials, cloneOf }: NodeParts) {
     this.#host = host;
     this.#dice = dice;
+    this.#subscription = planned.subscription;
+    this.#linkBudget = planned.linkBudget;
     this.id = planned.id;
     this.kind = planned.service;
     this.identity = identity;
@@ -205,6 +209,8 @@ export class SimNode implements NodeView, Endpoint {
       scratch: () => this.#createDisk("scratch"),
       asides: this.#asides,
       ...(broadcast === undefined ? {} : { broadcast }),
+      ...(this.#subscription === undefined ? {} : { subscription: this.#subscription }),
+      linkBudget: this.#linkBudget,
       sealKeys: () => this.#host.sealKeys(this.cloneOf ?? this.id),
       wrap,
     });
@@ -350,6 +356,10 @@ export class SimNode implements NodeView, Endpoint {
     if (process === undefined) return;
     const { nowMs } = this.#host.scheduler;
     process.sync.tick();
+    const gathering = process.sync.gathering();
+    process.replica.gather(gathering);
+    // What waits for its budget is sent as time passes.
+    if (gathering.lowMs > 0) this.#quietTicks = 0;
     if (nowMs - this.#retriedMs >= RETRY_MS) {
       this.#retriedMs = nowMs;
       process.replica.retryTimed();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a run is going to do, as plain data: steps can be left out of it, and what is left still is a plan. */
 import type { PolicyRule } from "@ctxmesh/facts";
-import type { AckLevel, FactSource, JsonValue } from "@ctxmesh/model";
+import type { AckLevel, Priority, FactSource, JsonValue, Subscription } from "@ctxmesh/model";
 import type { Tail } from "./virtual-disk.ts";
 import type { LineQuality } from "./virtual-network.ts";
 
@@ -16,6 +16,10 @@ export interface PlannedNode {
   /** How far its clock is off at the beginning, in milliseconds, and how much faster it goes, in parts per million. */
   readonly clockOffMs: number;
   readonly driftPpm: number;
+  /** What of others' batches it keeps; everything without it. Of document names alone, so that what it shows can be compared. */
+  readonly subscription?: Pick<Subscription, "docs">;
+  /** Bytes per second that it sends to each other node; without a limit by default. */
+  readonly linkBudget?: number;
 }
 
 /** A line in both directions; `from` dials. */
@@ -39,6 +43,7 @@ export type WorkStep =
       readonly increment?: boolean;
       /** What the client waits for, ten minutes at most; default: `local`. */
       readonly ack?: AckLevel;
+      readonly priority?: Priority;
     }
   | { readonly do: "delete"; readonly node: string; readonly doc: string; readonly key: string }
   /** Retracts what another node's device said. */

@@ -15,6 +15,7 @@ import type {
   SealingService,
   SignatureVerifier,
   Store,
+  Subscription,
 } from "@ctxmesh/model";
 import { Replica, salvageBatches, salvageRecords } from "@ctxmesh/replica";
 import { LiveMembership, NodeService, SEALS_UNCERTAIN } from "@ctxmesh/service";
@@ -34,6 +35,9 @@ export interface ProcessOptions {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly logger: Logger;
+  readonly subscription?: Subscription;
+  /** Bytes per second that go to each remote. */
+  readonly linkBudget?: number | undefined;
   readonly disk: VirtualDisk;
   /** A disk of its own, to make a new store on. */
   readonly scratch: () => VirtualDisk;
@@ -75,8 +79,10 @@ async function attempt(options: ProcessOptions): Promise<Opened> {
   const { id, wrap, disk } = options;
   const own = disk.open();
   const store = wrap.store?.(id, own) ?? own;
-  const { signer, verifier, clock, random, logger, space } = options;
-  const opened = await Replica.open({ store, space, signer, verifier, clock, random, logger });
+  const { signer, verifier, clock, random, logger, space, subscription } = options;
+  const parts = { store, space, signer, verifier, clock, random, logger };
+  const kept = subscription === undefined ? {} : { subscription };
+  const opened = await Replica.open({ ...parts, ...kept });
   return { store, replica: wrap.replica?.(id, opened) ?? opened };
 }
 
@@ -132,8 +138,10 @@ export async function startProcess(given: ProcessOptions): Promise<Process> {
     replica: wrap.syncReplica?.(id, replica) ?? replica,
     clock,
     logger,
+    random: options.random,
     relay: kind === "hub" ? "push" : "tell",
     admits: (device) => membership.welcomes(device),
+    budgetOf: () => options.linkBudget,
     ...(broadcast === undefined ? {} : { broadcast }),
   });
   membership.follow(replica, sync);

@@ -42,11 +42,16 @@ const RESOLVERS: readonly PolicyRule[] = [
   { prefix: "a", resolver: "all" },
 ];
 
+/** 128 and 512 kbit/s, in bytes. */
+const THIN_LINKS = [16_000, 64_000] as const;
+
 /** The plan of a seed. The same options give the same plan. */
 export function randomPlan(options: PlanOptions): Plan {
   const { seed, hours = 1, agents = 5, hubs = 2, faults = FAULT_KINDS, calm = 1 } = options;
   const dice = new Dice(`plan ${String(seed)}`);
-  const nodes = drawNodes(dice.fork("nodes"), agents, hubs);
+  const whole = drawNodes(dice.fork("nodes"), agents, hubs);
+  const subscribed = drawSubscriptions(dice.fork("subscriptions"), whole);
+  const nodes = drawBudgets(dice.fork("budgets"), subscribed);
   const links = drawLinks(dice.fork("links"), nodes);
   const safetyMs = Math.round(hours * HOUR_MS);
   const hostile = ["rogue-1", "rogue-2"];
@@ -88,6 +93,22 @@ function drawNodes(dice: Dice, agents: number, hubs: number): PlannedNode[] {
   }
   return nodes;
 }
+
+/** Some agents keep only the documents of one line; the first one everything. */
+const drawSubscriptions = (dice: Dice, nodes: readonly PlannedNode[]): PlannedNode[] =>
+  nodes.map((node, i) =>
+    node.service === "agent" && i > 0 && dice.chance(0.3)
+      ? { ...node, subscription: { docs: [dice.pick(["line-1/", "line-2/"])] } }
+      : node,
+  );
+
+/** Some agents send over thin links. */
+const drawBudgets = (dice: Dice, nodes: readonly PlannedNode[]): PlannedNode[] =>
+  nodes.map((node) =>
+    node.service === "agent" && dice.chance(0.3)
+      ? { ...node, linkBudget: dice.pick(THIN_LINKS) }
+      : node,
+  );
 
 /** Agents dial every hub over a wide area, and the next agents over a local one. */
 function drawLinks(dice: Dice, nodes: readonly PlannedNode[]): PlannedLink[] {
@@ -174,7 +195,8 @@ function drawWrite(dice: Dice, node: string, agents: readonly string[]): Step {
   }
   const value = dice.int(0, 1_000_000);
   const ack = dice.chance(0.2) ? dice.pick(["hub", "sealed"] as const) : "local";
-  const put = { do: "put", node, doc, key, value, ack } as const;
+  const priority = dice.chance(0.4) ? dice.pick(["high", "low"] as const) : "normal";
+  const put = { do: "put", node, doc, key, value, ack, priority } as const;
   if (key.startsWith("s")) return { ...put, value: dice.int(1, 9), increment: true };
   if (dice.chance(0.1)) return { ...put, ttlMs: dice.int(10_000, 1_200_000) };
   return dice.chance(0.3) ? { ...put, confidence: dice.int(0, 10) / 10 } : put;

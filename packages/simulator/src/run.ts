@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Carries out a plan: the phase with faults, then everything is healed, comes to rest, and is looked at once more. */
 import { toHex } from "@ctxmesh/model";
+import type { Replica } from "@ctxmesh/replica";
 import { Cluster } from "./cluster.ts";
 import { strike } from "./faults.ts";
 import type { SimNode } from "./node.ts";
@@ -255,17 +256,36 @@ const isMember = ({ nodes }: Cluster, node: SimNode): boolean =>
 
 /** In what the members of the space differ, or what has not come to rest; undefined when all is equal. */
 function differenceOf(cluster: Cluster): string | undefined {
-  let first: readonly [string, string] | undefined;
+  let first: readonly [string, Replica] | undefined;
+  const partial: (readonly [string, Replica])[] = [];
   for (const node of cluster.nodes) {
     const { id, process } = node;
     if (process === undefined) return `${id} is not up`;
     const { replica } = process;
     if (!isMember(cluster, node)) continue;
     if (replica.degraded().length > 0) return `${id} is degraded`;
+    if (replica.subscription !== undefined) {
+      partial.push([id, replica]);
+      continue;
+    }
     // Held batches may stay: of a hostile device's chain a part may have reached nobody.
-    const state = `${toHex(replica.recordsDigest())} ${toHex(replica.frontierDigest())}`;
-    first ??= [id, state];
-    if (first[1] !== state) return `${first[0]} and ${id} differ: ${first[1]} and ${state}`;
+    first ??= [id, replica];
+    if (stateOf(first[1]) !== stateOf(replica)) {
+      return `${first[0]} and ${id} differ: ${stateOf(first[1])} and ${stateOf(replica)}`;
+    }
   }
-  return undefined;
+  const [one = "", whole] = first ?? [];
+  const behind = partial.find(([, replica]) => whole !== undefined && !hasAllOf(replica, whole));
+  return behind === undefined ? undefined : `${behind[0]} lacks something of ${one}`;
 }
+
+const stateOf = (replica: Replica): string =>
+  `${toHex(replica.recordsDigest())} ${toHex(replica.frontierDigest())}`;
+
+/**
+ * Whether a node that keeps a part knows of all that one has which keeps everything. It may know of more: of batches that reached
+ * it first, or it alone, and which it does not keep.
+ */
+const hasAllOf = (part: Replica, whole: Replica): boolean =>
+  toHex(part.recordsDigest()) === toHex(whole.recordsDigest()) &&
+  whole.heads().every(({ replica, incarnation, seq }) => part.seqOf(replica, incarnation) >= seq);

@@ -90,11 +90,10 @@ async function carryOut(
 ): Promise<WriteReceipt> {
   switch (step.do) {
     case "put":
-      return service.put(
-        step.doc,
-        [factOf(step)],
-        step.ack === undefined ? {} : { ack: step.ack, timeoutMs: ACK_MS },
-      );
+      return service.put(step.doc, [factOf(step)], {
+        ...(step.ack === undefined ? {} : { ack: step.ack, timeoutMs: ACK_MS }),
+        ...(step.priority === undefined ? {} : { priority: step.priority }),
+      });
     case "delete":
       return service.delete(step.doc, [step.key]);
     case "retract":

@@ -11,6 +11,25 @@ export {
   silentLogger,
 } from "./deterministic.ts";
 export type { LogEntry, RecordingLogger, VirtualClock } from "./deterministic.ts";
+export { runEngineTests } from "./engine-suite.ts";
+export type { EngineUnderTest } from "./engine-suite.ts";
+export { MemoryEngineData, createMemoryEngine } from "./memory-engine.ts";
+export { createLinkEmulator } from "./link-emulator.ts";
+export type {
+  FlapSchedule,
+  LinkEmulator,
+  LinkForward,
+  LinkOptions,
+  LinkSocket,
+  LinkWay,
+} from "./link-emulator.ts";
+export { LinkDirection, PERFECT_LINK, SEGMENT_BYTES } from "./link-emulator-direction.ts";
+export type {
+  DirectionCounters,
+  LinkSettings,
+  Segment,
+  SegmentKind,
+} from "./link-emulator-direction.ts";
 export { createMemoryStore } from "./memory-store.ts";
 export type { MemoryStore, MemoryStoreFaults } from "./memory-store.ts";
 export { runStoreTests } from "./store-suite.ts";

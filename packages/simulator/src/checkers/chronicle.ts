@@ -138,6 +138,12 @@ export const upOf = ({ nodes }: World): readonly UpNode[] =>
     return replica === undefined ? [] : [{ node, replica }];
   });
 
+/** Whether a replica keeps everything of a document, or of all. */
+export function keepsAll({ subscription }: Replica, doc?: string): boolean {
+  const docs = subscription?.docs;
+  return docs === undefined || docs.some((prefix) => doc?.startsWith(prefix) === true);
+}
+
 /** Those of them that belong to the space, as all of them see it. */
 export function membersOf(world: World): readonly UpNode[] {
   const up = upOf(world);

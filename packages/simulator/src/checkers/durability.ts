@@ -7,7 +7,7 @@ import type { DeviceKey, IncarnationId } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import type { DiskImage } from "../disk-image.ts";
 import type { Acknowledged, Checker, NodeView, World } from "../world.ts";
-import { chainOf, membersOf, placeOf } from "./chronicle.ts";
+import { chainOf, keepsAll, membersOf, placeOf } from "./chronicle.ts";
 import { readSeal, sealsOf } from "./seals.ts";
 import type { ReadSeal } from "./seals.ts";
 
@@ -30,6 +30,10 @@ const isStated = (replica: Replica, { device, doc, key, receipt }: Acknowledged)
     : replica
         .candidates(doc as Parameters<Replica["candidates"]>[0], key)
         .some(({ writer, hlc }) => writer === device && hlc >= receipt.hlc);
+
+/** A node that keeps a part is asked only for what it wants; what it has at least is the header. */
+const leavesOut = (replica: Replica, { device, doc, key }: Acknowledged): boolean =>
+  key !== undefined && device !== replica.device && !keepsAll(replica, doc);
 
 const isCut = (replica: Replica, { device, receipt }: Acknowledged): boolean =>
   replica.limitOf(device, receipt.incarnation) < receipt.seq;
@@ -122,6 +126,7 @@ export function createDurabilityChecker(): Checker {
           if (!mustBeThere(write, world) || replica.space.revocations.has(write.device)) continue;
           // A fork takes edits with it.
           if (write.key === undefined && isCut(replica, write)) continue;
+          if (leavesOut(replica, write)) continue;
           if (!isStated(replica, write)) throw new Error(`${nameOf(write)} is not at ${node.id}`);
         }
       }

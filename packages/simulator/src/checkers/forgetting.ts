@@ -6,7 +6,7 @@
 import type { Candidate, DeviceKey } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import type { Acknowledged, Checker, World } from "../world.ts";
-import { membersOf, placeOf } from "./chronicle.ts";
+import { keepsAll, membersOf, placeOf } from "./chronicle.ts";
 import type { Chronicle, Ruling } from "./chronicle.ts";
 
 /** A delete that a client was told of, and when it was asked for at the latest. */
@@ -79,6 +79,8 @@ export function createForgettingChecker(chronicle: Chronicle): Checker {
   };
   const look = (at: string, replica: Replica, place: Place): void => {
     const [doc, key] = place;
+    // What takes a value back may be left out there, and the answer says so.
+    if (!keepsAll(replica, doc)) return;
     const name = doc as Parameters<Replica["candidates"]>[0];
     for (const candidate of replica.candidates(name, key)) {
       if (!isShown(candidate)) continue;

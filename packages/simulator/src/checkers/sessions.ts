@@ -6,7 +6,7 @@
 import type { DeviceKey, Hlc } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import type { Acknowledged, Checker, SimEvent, World } from "../world.ts";
-import { chainOf, placeOf } from "./chronicle.ts";
+import { chainOf, keepsAll, placeOf } from "./chronicle.ts";
 
 /** Writes to a key that are remembered for each device. */
 const LAST_WRITES = 8;
@@ -75,8 +75,9 @@ export function createSessionChecker(): Checker {
   };
   const read = (event: ReadEvent, world: World): void => {
     const replica = world.node(event.node)?.process?.replica;
-    if (replica === undefined) return;
     const { doc, key, fact } = event;
+    // Where something is left out, the answer says that there may be more.
+    if (replica === undefined || !keepsAll(replica, doc)) return;
     const candidates = replica.candidates(doc as Parameters<Replica["candidates"]>[0], key);
     const shown = new Map(candidates.map(({ writer, hlc }) => [writer, hlc]));
     // What the client was told is what counts, and it is one of them.
