@@ -38,8 +38,10 @@ const nativeAddons: Plugin = {
   },
 };
 
-/** Makes the bundle in `folder`, which is emptied first; its entry is `main.mjs`. */
-export async function bundle(folder: string): Promise<void> {
+const COMMAND = `${ROOT}packages/cli/src/main.ts`;
+
+/** Makes the bundle of the command, or of another program, in `folder`, which is emptied first; its entry is `main.mjs`. */
+export async function bundle(folder: string, program: string = COMMAND): Promise<void> {
   await build({
     root: ROOT,
     configFile: false,
@@ -50,7 +52,7 @@ export async function bundle(folder: string): Promise<void> {
       resolve: { conditions: ["@ctxmesh/source", ...defaultServerConditions] },
     },
     build: {
-      ssr: `${ROOT}packages/cli/src/main.ts`,
+      ssr: program,
       outDir: folder,
       emptyOutDir: true,
       target: "node24",

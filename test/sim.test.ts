@@ -84,8 +84,13 @@ describe("a planted bug is found by the checker of its invariant, and nothing wh
 });
 
 test("of a plan that fails, the steps that are needed are left", { timeout: MINUTES }, async () => {
-  const options = { ...optionsOf("--plant", "I5"), seed: 1 };
-  const { violation } = await runSeed(options);
+  // Which seed is the first that fails depends on every message that is sent.
+  let options = { ...optionsOf("--plant", "I5"), seed: 1 };
+  let { violation } = await runSeed(options);
+  while (violation === undefined && options.seed < 20) {
+    options = { ...options, seed: options.seed + 1 };
+    ({ violation } = await runSeed(options));
+  }
   expect(violation).toBeDefined();
   if (violation === undefined) return;
   const { plan, isMinimal, runs } = await minimiseSeed(options, violation, 200);

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Channel, ContextService, MembershipService } from "@ctxmesh/model";
-import { LiveMembership, keepConfirmations, openReplica, serve, startSync } from "@ctxmesh/service";
-import type { NodeDeps, NodeOptions, OpenReplica } from "@ctxmesh/service";
+import {
+  CatchUp,
+  LiveMembership,
+  keepConfirmations,
+  openReplica,
+  serve,
+  startSync,
+} from "@ctxmesh/service";
+import type { CatchUpContext, NodeDeps, NodeOptions, OpenReplica } from "@ctxmesh/service";
 import type { SyncNode } from "@ctxmesh/sync";
 import { createLibp2pTransport } from "@ctxmesh/transport-libp2p";
 import type { Libp2pTransport, Libp2pTransportOptions } from "@ctxmesh/transport-libp2p";
@@ -14,7 +21,7 @@ import type { Source } from "./sources/index.ts";
 export interface AgentOptions extends NodeOptions {
   readonly mesh: Pick<
     Libp2pTransportOptions,
-    "listen" | "peers" | "security" | "networkKey" | "mdns"
+    "listen" | "announce" | "peers" | "relays" | "security" | "networkKey" | "mdns"
   >;
   /** WebSocket URLs of hubs. */
   readonly hubs: readonly string[];
@@ -53,6 +60,7 @@ const createMesh = (
     seed: deviceSeed,
     space: space.id,
     isMember: (device) => membership.welcomes(device, "agent"),
+    isRelay: (device) => membership.welcomes(device, "hub"),
   });
 
 /** Connects to the hubs. */
@@ -74,6 +82,12 @@ async function connectHubs(
   });
   stack.defer(async () => uplink.stop());
   await uplink.start(onChannel);
+}
+
+async function startCatchUp(context: CatchUpContext, stack: AsyncDisposableStack): Promise<void> {
+  const catchUp = new CatchUp(context);
+  stack.defer(async () => catchUp.stop());
+  await catchUp.start();
 }
 
 /**
@@ -101,6 +115,7 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
     relay: "tell",
     broadcast,
     admits: (device) => membership.welcomes(device),
+    ...(options.links === undefined ? {} : { links: options.links }),
   });
   membership.follow(replica, sync);
   const kept = await keepConfirmations(parts.store, sync.confirmations, deps.logger);
@@ -116,7 +131,10 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
     parts,
     confirmations: sync.confirmations,
     peers: () => sync.peers(),
+    links: () => sync.links(),
+    sync,
     addresses: () => mesh.addresses(),
+    transport: () => mesh.status(),
   });
   if (options.retainSealedMs !== undefined) {
     const { confirmations } = sync;
@@ -125,7 +143,8 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
     starting.defer(async () => retainer.stop());
     retainer.start();
   }
-  mesh.onBroadcast(async (bytes) => sync.receiveBroadcast(bytes));
+  await startCatchUp({ ...deps, store: parts.store, replica, sync }, starting);
+  mesh.onBroadcast(async (bytes, from) => sync.receiveBroadcast(bytes, from));
   await mesh.start(onChannel);
   for (const source of options.sources) {
     starting.defer(async () => source.stop());

@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHealthServer } from "@ctxmesh/api";
-import type { Channel, ContextService, MembershipService, SealingService } from "@ctxmesh/model";
+import type {
+  Channel,
+  ContextService,
+  Engine,
+  MembershipService,
+  SealingService,
+} from "@ctxmesh/model";
 import { LiveMembership, openReplica, serve, startSync } from "@ctxmesh/service";
 import type { NodeDeps, NodeOptions, NodeService } from "@ctxmesh/service";
-import { createWsServer } from "@ctxmesh/transport-ws";
+import { createDoors, createHubRelay } from "./doors.ts";
+import type { HubRelayOptions } from "./doors.ts";
+import { forgetPosition } from "./log-position.ts";
 import { Sealer } from "./sealer.ts";
+import { shareEngine } from "./sharing.ts";
 import type { SealKeys } from "./sealer.ts";
 
 /** A hub's settings. */
@@ -12,6 +21,12 @@ export interface HubOptions extends NodeOptions {
   /** TCP address for agents and health probes; port 0 takes any free one. */
   readonly listen: { readonly host: string; readonly port: number };
   readonly seal: SealKeys;
+  /** WebSocket URLs of other hubs to keep a connection to. */
+  readonly hubs?: readonly string[];
+  /** Makes the hub a relay between agents that can't dial each other. */
+  readonly relay?: HubRelayOptions;
+  /** What this hub shares with others of the same space, which it closes in the end; without it the store alone is the log of record. */
+  readonly engine?: Engine;
 }
 
 /** A running hub. */
@@ -20,50 +35,56 @@ export interface Hub {
   readonly sealing: SealingService;
   /** WebSocket URLs that agents can use. */
   addresses(): readonly string[];
+  /** Multiaddrs that agents can name as their relay. */
+  relayAddresses(): readonly string[];
   /** Settles what is under way, tells the peers, closes everything. Idempotent. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts a hub: port, store, replica, sealer, local API, then the door for agents. When a step fails, what
+ * Starts a hub: port, store, replica, sealer, local API, relay, then the door for agents, and other hubs. When a step fails, what
  * was started before it is closed again. Throws `STORE_LOCKED`, `STORE_CORRUPT`, `STORE_FORMAT`, `FILE_UNAVAILABLE`,
- * `ADDRESS_UNAVAILABLE`.
+ * `ADDRESS_UNAVAILABLE`, `CONFIG_INVALID`.
  */
 export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hub> {
   await using starting = new AsyncDisposableStack();
-  const { space } = options;
+  const { space, hubs = [] } = options;
+  const membership = new LiveMembership(space, deps.clock);
+  const relay = createHubRelay(options.relay, options.deviceSeed, deps, membership);
   // The port first, so that a busy one leaves no store behind; until the hub is
   // complete, probes say so and agents try again.
   let complete: NodeService | undefined;
-  const ready = (): boolean => complete?.ready === true;
+  const ready = (): boolean => complete?.ready === true && sharing?.isReachable !== false;
   const health = createHealthServer({ ...deps, ready });
   starting.defer(async () => health.close());
   await health.listen(options.listen.host, options.listen.port);
 
-  const parts = await openReplica(options, deps, starting);
-  const { store, vault, replica, device, verifier } = parts;
-  const sealer = await Sealer.open({ ...options.seal, ...deps, store, vault, replica });
+  const sharing = shareEngine(options, deps, starting);
+  const journal = sharing === undefined ? {} : { journal: sharing.log };
+  const parts = await openReplica({ ...options, ...journal }, deps, starting);
+  const { store, vault, replica } = parts;
+  if (sharing === undefined) await forgetPosition(store);
+  const sealing = { ...options.seal, ...deps, replica };
+  const sealer =
+    sharing === undefined
+      ? await Sealer.open({ ...sealing, store, vault })
+      : sharing.sealer({ ...sealing, own: { store, vault } });
   starting.defer(async () => sealer.close());
-  const membership = new LiveMembership(space, deps.clock);
-  const door = createWsServer({
-    ...deps,
-    server: health.server,
-    device,
-    space: space.id,
-    isMember: (remote) => membership.welcomes(remote),
-    verifier,
-  });
+  // Whatever waits for the engine must not hold up what is closed after it.
+  starting.defer(async () => sharing?.stop());
+  const doors = createDoors({ ...health, hubs, relay, membership, parts }, deps);
   const { sync, stop } = startSync(replica, deps, {
     relay: "push",
     admits: (remote) => membership.welcomes(remote),
+    ...(options.links === undefined ? {} : { links: options.links }),
   });
   membership.follow(replica, sync);
   sealer.onSealed((frontier) => {
     sync.sealed(frontier);
   });
-  starting.defer(async () => door.stop());
+  starting.defer(async () => doors.stop());
   starting.defer(stop);
-  const addresses = (): readonly string[] => door.addresses();
+  const { addresses, relayAddresses, transport } = doors;
   const service = await serve(
     options,
     deps,
@@ -73,21 +94,23 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
       parts,
       confirmations: sync.confirmations,
       peers: () => sync.peers(),
+      links: () => sync.links(),
       addresses,
+      ...(transport === undefined ? {} : { transport }),
       seals: () => sealer.count,
+      ...(sharing === undefined ? {} : { engine: () => sharing.report(sealer) }),
     },
     sealer,
   );
+  await sharing?.begin(replica, store, sealer);
   // Last, so that nobody syncs with a hub that is not complete.
-  await door.start((channel: Channel) => void sync.run(channel));
+  await doors.start((channel: Channel) => void sync.run(channel));
   complete = service;
-  const running = starting.move();
+  return hubOf({ service, sealing: sealer, addresses, relayAddresses }, starting.move());
+}
+
+/** A hub whose stop closes what was started; whoever calls it again waits for the same end. */
+function hubOf(hub: Omit<Hub, "stop">, running: AsyncDisposableStack): Hub {
   let stopping: Promise<void> | undefined;
-  return {
-    service,
-    sealing: sealer,
-    addresses,
-    // Whoever calls it again waits for the same end.
-    stop: async () => (stopping ??= running.disposeAsync()),
-  };
+  return { ...hub, stop: async () => (stopping ??= running.disposeAsync()) };
 }

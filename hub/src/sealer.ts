@@ -3,7 +3,7 @@
  * Seals the hub's state and keeps the bundles.
  *
  * Store keys of the hub beside the replica's: 0x20 the log, 0x21 the bundles (bundle-store.ts), 0x22 there while
- * seals may be missing. A seal's log entry, checkpoint and bundle are one atomic write, so there is never
+ * seals may be missing, 0x26 the envelope of the newest seal. A seal's log entry, checkpoint and bundle are one atomic write, so there is never
  * one without the others, and nobody hears of a seal that a crash could take back.
  */
 import { decodeBatch } from "@ctxmesh/codec";
@@ -11,15 +11,21 @@ import type { Signer } from "@ctxmesh/crypto";
 import {
   buildSnapshot,
   encodeBundle,
-  envelopeFrontier,
   envelopeHash,
+  envelopeStatement,
   openLog,
   parseBundle,
   sealSnapshot,
   sealedEnvelopeHash,
   snapshotEntry,
 } from "@ctxmesh/ledger";
-import type { FrontierHead, Log, LogSigners, SignedHeader } from "@ctxmesh/ledger";
+import type {
+  FrontierHead,
+  Log,
+  LogSigners,
+  SignedHeader,
+  SnapshotStatement,
+} from "@ctxmesh/ledger";
 import { MeshError, toHex, toMeshError } from "@ctxmesh/model";
 import type {
   Clock,
@@ -34,6 +40,8 @@ import { SEALS_UNCERTAIN } from "@ctxmesh/service";
 import { bundleChanges, readBundle } from "./bundle-store.ts";
 
 const LOG_PREFIX = new Uint8Array([0x20]);
+/** Where the envelope of the newest seal is. */
+export const NEWEST_KEY: Uint8Array = Uint8Array.of(0x26);
 
 /** The keys of a hub besides its device key. */
 export interface SealKeys {
@@ -58,6 +66,26 @@ const seals = (count: number): string => `${String(count)} ${count === 1 ? "seal
 /** A healed store whose key was lost has bundles that nobody can open any more; sealing can go on. */
 function unlessKeyIsLost(error: unknown): undefined {
   if (toMeshError(error).code !== "KEY_INVALID") throw error;
+}
+
+/** The frontier of the newest seal; its envelope stands by itself, where it was not made by an older version. */
+async function newestFrontier(
+  store: Store,
+  count: number,
+  vault: Vault | undefined,
+): Promise<readonly FrontierHead[] | undefined> {
+  const newest = await readNewestSeal(store);
+  if (newest?.sequence === count) return newest.frontier;
+  const bundle = await readBundle(store, count, vault).catch(unlessKeyIsLost);
+  return bundle && envelopeStatement(parseBundle(bundle).envelope).frontier;
+}
+
+/** What the newest seal in a store states; undefined where there is none, or it was made by an older version. Throws `STORE_CORRUPT`, `FORMAT_INVALID`. */
+export async function readNewestSeal(
+  store: Pick<Store, "get">,
+): Promise<SnapshotStatement | undefined> {
+  const envelope = await store.get(NEWEST_KEY);
+  return envelope && envelopeStatement(envelope);
 }
 
 /** The sealing service of a hub. */
@@ -89,8 +117,9 @@ export class Sealer implements SealingService {
     const entry = await opened.entry(opened.size - 1);
     sealer.#count = opened.size;
     sealer.#previous = (entry && sealedEnvelopeHash(entry)) ?? null;
-    const bundle = await readBundle(store, sealer.#count, vault).catch(unlessKeyIsLost);
-    if (bundle !== undefined) sealer.#frontier = envelopeFrontier(parseBundle(bundle).envelope);
+    // Those that hubs made in a log that they share are not here.
+    sealer.#isUncertain ||= ((await readNewestSeal(store))?.sequence ?? 0) > opened.size;
+    sealer.#frontier = (await newestFrontier(store, sealer.#count, vault)) ?? [];
     return sealer;
   }
 
@@ -178,7 +207,10 @@ export class Sealer implements SealingService {
     const headers = await this.#headersOf(heads);
     const { index } = await this.#log.append(snapshotEntry(envelope), ({ proof }) => {
       const bundle = encodeBundle({ leaves: snapshot.leaves, envelope, proof, headers });
-      const changes = bundleChanges(sequence, bundle, this.#options.vault);
+      const changes = [
+        ...bundleChanges(sequence, bundle, this.#options.vault),
+        { key: NEWEST_KEY, value: envelope },
+      ];
       return this.#isUncertain ? [...changes, { key: SEALS_UNCERTAIN.key }] : changes;
     });
     this.#isUncertain = false;

@@ -27,7 +27,7 @@ export interface Report {
 
 /** What a benchmark is given. */
 export interface BenchOptions {
-  /** 20 seconds at most instead of 90; `facts` and `store`: a minute instead of five. */
+  /** 20 seconds at most instead of 90; `facts` and `store`: a minute instead of five; `mesh`: three instead of ten. */
   readonly quick: boolean;
   /** Writes per second of the open-loop benchmarks. */
   readonly rates: readonly number[];

@@ -16,8 +16,26 @@ export async function installCommand(folder: string): Promise<string> {
   for (const name of ["bin", "package.json"]) {
     await cp(join(ROOT, "packages/cli", name), join(command, name), { recursive: true });
   }
-  // The addon, and the package through which the bundle finds it.
+  await linkAddon(modules);
+  return join(command, "bin/ctxmesh.js");
+}
+
+/** The addon, and the package through which a bundle finds it. */
+async function linkAddon(modules: string): Promise<void> {
+  await mkdir(join(modules, "@ctxmesh"), { recursive: true });
   await symlink(join(ROOT, "packages/store-level"), join(modules, "@ctxmesh/store-level"));
   await symlink(join(ROOT, "node_modules/classic-level"), join(modules, "classic-level"));
-  return join(command, "bin/ctxmesh.js");
+}
+
+/**
+ * Bundles a worker as the command is, so that it starts as fast and is as small, under `folder`, where there may be
+ * others; returns the path of its program.
+ */
+export async function installWorker(name: string, folder: string): Promise<string> {
+  const place = join(folder, "workers", name);
+  await mkdir(place, { recursive: true });
+  await linkAddon(join(place, "node_modules"));
+  const program = join(place, "program");
+  await bundle(program, fileURLToPath(new URL(`workers/${name}.ts`, import.meta.url)));
+  return join(program, "main.mjs");
 }

@@ -29,7 +29,7 @@ ${NAMES.map((name) => `  ${name.padEnd(8)} ${BENCHES[name]?.summary ?? ""}`).joi
 
 Options:
   --json        one JSON object per line: {figure, value, unit, baseline, ratio, target, better, holds}
-  --quick       20 seconds each at most (else 90); facts and store 60 seconds (else 5 minutes)
+  --quick       20 seconds each at most (else 90); facts and store 60 seconds (else 5 minutes), mesh 3 minutes (else 10)
   --rate N,...  writes per second for mesh (default: ${DEFAULT_RATES.join(",")})
   --list        names only
   --help        this text

@@ -38,16 +38,26 @@ export class Daemon {
   readonly socketPath: string;
   readonly logPath: string;
   readonly #folder: string;
-  readonly #args: readonly string[];
+  readonly #command: readonly [program: string, ...args: string[]];
   #child: ChildProcess | undefined;
 
-  /** `args` such as `["agent", "agent-1.yaml"]`; the socket's path is relative to the folder. */
-  constructor(name: string, folder: string, args: readonly string[], socket: string) {
+  /**
+   * `args` such as `["agent", "agent-1.yaml"]`; the socket's path is relative to the folder. `within` is a command that
+   * runs another one, such as `["ip", "netns", "exec", "lan"]`.
+   */
+  constructor(
+    name: string,
+    folder: string,
+    args: readonly string[],
+    socket: string,
+    within: readonly string[] = [],
+  ) {
     this.name = name;
     this.socketPath = join(folder, socket);
     this.logPath = join(folder, `${name}.log`);
     this.#folder = folder;
-    this.#args = args;
+    const [program = process.execPath, ...rest] = [...within, process.execPath, CLI, ...args];
+    this.#command = [program, ...rest];
   }
 
   /** Whether the process runs. */
@@ -59,7 +69,8 @@ export class Daemon {
   /** Starts the process. */
   start(): void {
     const log = openSync(this.logPath, "a");
-    this.#child = spawn(process.execPath, [CLI, ...this.#args], {
+    const [program, ...args] = this.#command;
+    this.#child = spawn(program, args, {
       cwd: this.#folder,
       stdio: ["ignore", log, log],
     });

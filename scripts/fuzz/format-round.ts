@@ -23,12 +23,11 @@ function message(dice: Dice, { space, everybody }: Party): SyncMessage {
   const hashes = chains.map(() => toHex(dice.bytes(32)));
   const all: readonly SyncMessage[] = [
     { type: "hello", space: space.id, digest, records },
-    { type: "heads", heads },
     { type: "have", heads },
     { type: "pull", spans: chains.map(({ seq, ...of }) => ({ ...of, from: seq, to: seq + 9 })) },
     { type: "batches", batches: some() },
     { type: "push", batch: fromHex(replica) },
-    { type: "digest", digest, records },
+    { type: "digest", digest, records, asks: dice.chance(50) },
     {
       type: "records",
       acts: dice.chance(70) ? hashes.toSorted() : undefined,

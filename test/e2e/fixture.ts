@@ -3,7 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createAgent } from "@ctxmesh/edge-agent";
-import type { Agent } from "@ctxmesh/edge-agent";
+import type { Agent, AgentOptions } from "@ctxmesh/edge-agent";
 import {
   createDeviceSigner,
   createSigner,
@@ -29,7 +29,9 @@ export interface Fixture {
   readonly root: TrustRoot;
   startAgent(
     index: number,
-    options?: { readonly peers?: readonly string[]; readonly hubs?: readonly string[] },
+    options?: Partial<Pick<AgentOptions["mesh"], "listen" | "announce" | "peers">> & {
+      readonly hubs?: readonly string[];
+    },
   ): Promise<Agent>;
   startHub(port?: number): Promise<Hub>;
 }
@@ -78,12 +80,15 @@ export function createFixture(folder: string, agents: number): Fixture {
   return {
     space,
     root,
-    startAgent: async (index, { peers = [], hubs = [] } = {}) => {
+    startAgent: async (
+      index,
+      { listen = ["/ip4/127.0.0.1/tcp/0"], peers = [], hubs = [], announce } = {},
+    ) => {
       mkdirSync(join(folder, `agent-${String(index)}`), { recursive: true });
       return createAgent(
         {
           ...common(`agent-${String(index)}`, index),
-          mesh: { listen: ["/ip4/127.0.0.1/tcp/0"], peers },
+          mesh: { listen, peers, ...(announce === undefined ? {} : { announce }) },
           hubs,
           sources: [],
         },

@@ -24,6 +24,8 @@
  * POST /v1/keys/rotate         {}                            -> {ended: number}
  * POST /v1/keys/rewrap         {to}                          -> RewrapReport
  * POST /v1/scrub               {}                            -> ScrubReport, as the check begins
+ * GET  /v1/omissions           ?doc &before &proof=1         -> OmissionReport: what is left out here
+ * POST /v1/fetches             {doc, key?, before?}          -> FetchReport: some of that was asked for; go on with its next
  * POST /v1/seals               {after?} (hub)                -> SealReceipt
  * GET  /v1/bundles/:sequence   (hub; a number, or latest)    -> the bundle's bytes
  * ```
@@ -47,6 +49,7 @@ import type {
   Logger,
   MembershipService,
   MeshErrorCode,
+  PartialService,
   SealingService,
 } from "@ctxmesh/model";
 import { fastify } from "fastify";
@@ -59,10 +62,12 @@ import {
   parseBundleSequence,
   parseDeleteRequest,
   parseEmptyRequest,
+  parseFetchRequest,
   parseGetRequest,
   parseHistoryRequest,
   parseListQuery,
   parseNoQuery,
+  parseOmissionQuery,
   parsePutRequest,
   parseRetractRequest,
   parseRewrapRequest,
@@ -80,6 +85,8 @@ export interface ControlServerOptions {
   readonly sealing?: SealingService;
   /** Of a node with a store of its own. */
   readonly care?: CareService;
+  /** Of a node that can fetch what it leaves out. */
+  readonly partial?: PartialService;
   /** The bytes of a backup of the node's store as it is at the first of them; leaving the iteration ends it. */
   readonly backup?: () => AsyncGenerator<Uint8Array, void, undefined>;
   /** Of the program; sent in the `server` response header. */
@@ -125,6 +132,7 @@ export function createControlServer(options: ControlServerOptions): ControlServe
   installWatchRoute(app, service, watchers);
   installSealRoutes(app, sealing);
   installCareRoutes(app, options.care);
+  installPartialRoutes(app, options.partial);
   const backupEnd = installBackupRoute(app, backup, logger, closing.signal);
   return {
     async listenUnix(path) {
@@ -193,6 +201,10 @@ function installFactRoutes(app: FastifyInstance, service: ContextService): void 
     return service.retract(doc, key, writer, reason, options);
   });
   app.get("/v1/status", (request) => service.status(parseStatusQuery(request.query)));
+  app.get("/v1/links", (request) => {
+    parseNoQuery(request.query);
+    return { links: service.links() };
+  });
 }
 
 /** What ends a read of the past: its caller has gone, or the server closes. */
@@ -303,6 +315,12 @@ function installCareRoutes(app: FastifyInstance, care: CareService | undefined):
     parseEmptyRequest(request.body);
     return care.scrub();
   });
+}
+
+function installPartialRoutes(app: FastifyInstance, partial: PartialService | undefined): void {
+  if (partial === undefined) return;
+  app.get("/v1/omissions", (request) => partial.omissions(parseOmissionQuery(request.query)));
+  app.post("/v1/fetches", (request) => partial.fetch(parseFetchRequest(request.body)));
 }
 
 /** Returns what waits for the end of a backup under way. */

@@ -8,9 +8,12 @@ import type {
   AckLevel,
   FactInput,
   FactSource,
+  FetchQuery,
   HistoryQuery,
   JsonValue,
   ListQuery,
+  OmissionQuery,
+  Priority,
   WatchQuery,
   WriteOptions,
 } from "@ctxmesh/model";
@@ -28,7 +31,7 @@ export interface DeleteRequest extends WriteOptions {
 }
 
 /** Body of `POST /v1/retractions`. */
-export interface RetractRequest extends WriteOptions {
+export interface RetractRequest extends Omit<WriteOptions, "priority"> {
   readonly doc: string;
   readonly key: string;
   /** Device key, hex. */
@@ -143,10 +146,12 @@ function readFact(input: unknown, at: string): FactInput {
 }
 
 const ACK_FIELDS = ["ack", "timeoutMs"] as const satisfies readonly (keyof WriteOptions)[];
+const WRITE_FIELDS = [...ACK_FIELDS, "priority"] as const;
 
-/** Which levels there are, the service knows. */
-function readWriteOptions({ ack, timeoutMs }: Fields): WriteOptions {
+/** Which levels and priorities there are, the service knows. */
+function readWriteOptions({ ack, timeoutMs, priority }: Fields): WriteOptions {
   return {
+    ...(priority === undefined ? {} : { priority: readString(priority, "priority") as Priority }),
     ...(ack === undefined ? {} : { ack: readString(ack, "ack") as AckLevel }),
     ...(timeoutMs === undefined ? {} : { timeoutMs: readNumber(timeoutMs, "timeoutMs") }),
   };
@@ -154,7 +159,7 @@ function readWriteOptions({ ack, timeoutMs }: Fields): WriteOptions {
 
 /** Parses the JSON body of a write. Also throws `LIMIT_EXCEEDED`. */
 export function parsePutRequest(body: unknown): PutRequest {
-  const fields = readObject(body, "body", ["doc", "facts", ...ACK_FIELDS]);
+  const fields = readObject(body, "body", ["doc", "facts", ...WRITE_FIELDS]);
   const facts = readArray(fields["facts"], "facts", LIMITS.factsPerWrite);
   return {
     doc: readString(fields["doc"], "doc"),
@@ -165,7 +170,7 @@ export function parsePutRequest(body: unknown): PutRequest {
 
 /** Parses the JSON body of a deletion. Also throws `LIMIT_EXCEEDED`. */
 export function parseDeleteRequest(body: unknown): DeleteRequest {
-  const fields = readObject(body, "body", ["doc", "keys", ...ACK_FIELDS]);
+  const fields = readObject(body, "body", ["doc", "keys", ...WRITE_FIELDS]);
   return {
     doc: readString(fields["doc"], "doc"),
     keys: readStrings(fields["keys"], "keys", LIMITS.factsPerWrite),
@@ -267,6 +272,22 @@ export function parseHistoryRequest(query: unknown): HistoryRequest {
     key: readString(key, "key"),
     ...readLimit(limit),
     ...(before === undefined ? {} : { before }),
+  };
+}
+
+/** Parses the query of `GET /v1/omissions`. */
+export function parseOmissionQuery(query: unknown): OmissionQuery {
+  const { proof, ...texts } = readQuery(query, ["doc", "before", "proof"]);
+  return { ...texts, proof: readFlag(proof, "proof") };
+}
+
+/** Parses the body of `POST /v1/fetches`. */
+export function parseFetchRequest(body: unknown): FetchQuery {
+  const { doc, key, before } = readObject(body, "body", ["doc", "key", "before"]);
+  return {
+    doc: readString(doc, "doc"),
+    ...(key === undefined ? {} : { key: readString(key, "key") }),
+    ...(before === undefined ? {} : { before: readString(before, "before") }),
   };
 }
 

@@ -102,6 +102,10 @@ export class RecordingService implements ContextService, HistoryService, Members
     return [];
   }
 
+  links(): readonly never[] {
+    return [];
+  }
+
   list(query: ListQuery): readonly VisibleFact[] {
     this.queries.push(query);
     return [];

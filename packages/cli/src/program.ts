@@ -13,6 +13,8 @@ import type { StatusOptions } from "./commands/status.ts";
 import type { VerifyOptions } from "./commands/verify.ts";
 import type { WatchOptions } from "./commands/watch.ts";
 import { addCareCommands } from "./program-care.ts";
+import { addLinksCommand } from "./program-links.ts";
+import { addPartialCommands, subscribeOption } from "./program-partial.ts";
 import {
   ACK_HELP,
   addAckOptions,
@@ -30,7 +32,27 @@ interface DaemonOptions {
   readonly checkConfig?: boolean;
   readonly acceptLoss?: boolean;
   readonly acceptPlain?: boolean;
+  readonly linkBudget?: string;
+  readonly engine?: string;
+  readonly relay?: readonly string[];
+  readonly subscribe?: readonly string[];
+  readonly hub?: readonly string[];
   readonly json?: boolean;
+}
+
+/** What a start is told on its command line. */
+function acceptanceOf(options: DaemonOptions): Acceptance {
+  const { acceptLoss = false, acceptPlain = false, linkBudget, engine } = options;
+  const { relay: relays, hub: hubs, subscribe } = options;
+  return {
+    acceptLoss,
+    acceptPlain,
+    ...(linkBudget && { linkBudget }),
+    ...(engine && { engine }),
+    ...(relays && { relays }),
+    ...(hubs && { hubs }),
+    ...(subscribe && { subscribe }),
+  };
 }
 
 function addDaemons(program: Command): void {
@@ -38,13 +60,14 @@ function addDaemons(program: Command): void {
     kind: ConfigKind,
     description: string,
     run: (file: string, accept: Acceptance) => Promise<void>,
-  ): void => {
+  ): Command =>
     program
       .command(`${kind} <config>`)
       .description(description)
       .option("--check-config", "print the effective configuration and exit")
       .option("--accept-loss", "give up what a damaged store had and no peer has")
       .option("--accept-plain", "encrypt from now on a store that was made without encryption")
+      .option("--link-budget <rate>", "most that may go over each link: 256kbit, 2mbit, unlimited")
       .addOption(new Option("--json", "with --check-config: print JSON"))
       .addHelpText(
         "after",
@@ -56,19 +79,37 @@ function addDaemons(program: Command): void {
       )
       .action(async (file: string, options: DaemonOptions) => {
         if (options.checkConfig !== true) {
-          const { acceptLoss = false, acceptPlain = false } = options;
-          return run(file, { acceptLoss, acceptPlain });
+          return run(file, acceptanceOf(options));
         }
         const { checkConfig } = await import("./commands/check-config.ts");
         return checkConfig(kind, file, options);
       });
-  };
   add("agent", "run an edge agent", async (file, accept) =>
     (await import("./commands/agent.ts")).runAgent(file, accept),
-  );
+  )
+    .addOption(subscribeOption())
+    .addOption(
+      new Option(
+        "--relay <address>",
+        "a hub's relay, with its /p2p/ id, to be reached through; may be repeated",
+      ).argParser(collect),
+    );
   add("hub", "run a hub", async (file, accept) =>
     (await import("./commands/hub.ts")).runHub(file, accept),
-  );
+  )
+    .option("--engine <url>", "PostgreSQL that several hubs share: postgres://user@host/database")
+    .addOption(
+      new Option(
+        "--relay <address>",
+        "relay between agents, on /ip4/0.0.0.0/tcp/4002; may be repeated",
+      ).argParser(collect),
+    )
+    .addOption(
+      new Option(
+        "--hub <url>",
+        "another hub, such as ws://192.0.2.7:4400; may be repeated",
+      ).argParser(collect),
+    );
 }
 
 function addInit(program: Command): void {
@@ -114,6 +155,11 @@ function addWriteCommands(program: Command): void {
     .option("--ttl <duration>", "stops counting after this time: 30s, 10m, 2h, 7d")
     .addOption(new Option("--tag <tag>", "a tag; may be repeated").argParser(collect))
     .option("--increment", "add VALUE, a number, to this agent's own number (resolver sum)")
+    .addOption(
+      new Option("--priority <class>", "what goes first over a link with a backlog, or last")
+        .choices(["high", "normal", "low"])
+        .default("normal"),
+    )
     .addHelpText(
       "after",
       examples(
@@ -122,6 +168,7 @@ function addWriteCommands(program: Command): void {
         "ctxmesh put line-2/press-7 count/parts 1 --increment",
         "ctxmesh put line-2/press-7 - < facts.ndjson",
         "ctxmesh put line-2/press-7 verdict scrap --ack hub --ack-timeout 30s",
+        "ctxmesh put line-2/press-7 alarm/pressure 9.7 --priority high",
       ) + `\n\nVALUE is JSON; what is not JSON is taken as a string.${ACK_HELP}`,
     )
     .action(async (doc: string, key: string, value: string | undefined, options: PutOptions) =>
@@ -279,6 +326,8 @@ export function createProgram(version: string): Command {
   addKeyCommands(program);
   addListCommands(program);
   addSealCommands(program);
+  addLinksCommand(program);
+  addPartialCommands(program);
   addSpaceCommands(program);
   addPolicyCommands(program);
   addEvidenceCommands(program);

@@ -42,10 +42,12 @@ describe("what is good", () => {
       key: "/etc/ctxmesh/k.jwk",
       store: "/etc/ctxmesh/store",
       socket: "/etc/ctxmesh/a.sock",
-      mesh: { listen: [], peers: [], security: "prefer-pq", mdns: false },
+      mesh: { listen: [], peers: [], relays: [], security: "prefer-pq", mdns: false },
       hubs: [],
       retain: "all",
+      subscribe: [],
       sources: [],
+      links: {},
       log: { level: "info" },
     });
   });
@@ -56,6 +58,32 @@ describe("what is good", () => {
       { type: "csv", path: "/etc/data.csv", doc: "telemetry", rate: 1, loop: false },
       { type: "host", doc: "telemetry", intervalMs: 1_000, disk: "/" },
     ]);
+  });
+
+  test("addresses may be of WebSockets and through relays, and a hub may relay and have hubs", () => {
+    const relay = "/ip4/192.0.2.7/tcp/4002/p2p/12D3KooW";
+    const peers = [
+      "/dns4/x/tcp/443/tls/ws",
+      "/dns4/x/tcp/443/wss",
+      `${relay}/p2p-circuit/p2p/12D3`,
+    ];
+    const mesh = { listen: ["/ip4/0.0.0.0/tcp/4001/ws"], peers, relays: [relay] };
+    const text = `${MINIMAL}mesh: ${JSON.stringify(mesh)}\n`;
+    expect(parseConfig("agent", text, "/etc/a.yaml").mesh).toMatchObject(mesh);
+    const more = { relay: { listen: ["/ip4/0.0.0.0/tcp/4002"] }, hubs: ["wss://hub.example"] };
+    const lines = Object.entries(more).map(([key, value]) => `${key}: ${JSON.stringify(value)}`);
+    const hub = `${hubYaml(4_400, "log.example/x")}\n${lines.join("\n")}\n`;
+    expect(parseConfig("hub", hub, "/etc/h.yaml")).toMatchObject({
+      hubs: more.hubs,
+      relay: { ...more.relay, security: "prefer-pq" },
+    });
+  });
+
+  test("an empty list of what to announce stays one, and is not the same as none", () => {
+    const none = parseConfig("agent", `${MINIMAL}mesh: { announce: [] }\n`, "/etc/a.yaml");
+    expect(none.mesh.announce).toEqual([]);
+    expect(parseConfig("agent", renderConfig(none), "/b.yaml").mesh.announce).toEqual([]);
+    expect(parseConfig("agent", MINIMAL, "/etc/a.yaml").mesh.announce).toBeUndefined();
   });
 
   test("an absolute path stays as it is", () => {
@@ -301,10 +329,12 @@ function mappings(schema: unknown): Schema[] {
 }
 
 describe("schema", () => {
-  test("every mapping is closed, and every key is explained", () => {
+  test("every mapping is closed, or says what its values are, and every key is explained", () => {
     for (const schema of Object.values(CONFIG_SCHEMAS)) {
       for (const { additionalProperties, properties = {} } of mappings(schema)) {
-        expect(additionalProperties).toBe(false);
+        expect(additionalProperties).toSatisfy(
+          (more) => more === false || typeof (more as Schema).title === "string",
+        );
         for (const [key, property] of Object.entries(properties)) {
           expect(property["description"] ?? property["const"], key).toBeDefined();
         }

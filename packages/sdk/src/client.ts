@@ -5,10 +5,15 @@ import type {
   Candidate,
   EvidenceReport,
   FactInput,
+  FetchQuery,
+  FetchReport,
   KeyHistory,
   KeysReport,
+  LinkReport,
   MembershipReport,
   NodeStatus,
+  OmissionQuery,
+  OmissionReport,
   RewrapReport,
   ScrubReport,
   SealReceipt,
@@ -51,7 +56,7 @@ export interface ContextClient {
    * Writes one fact, or several as one unit. Resolves when they are on the node's disk, or, with `ack`, when a hub has
    * them (`hub`), or a hub's seal covers them (`sealed`). After `timeoutMs` without that it rejects with `ACK_TIMEOUT`:
    * the write is on the node's disk and goes on by itself, so don't make it again. With `increment` the value is added to
-   * this node's own number under the key.
+   * this node's own number under the key. `priority` says what goes first, and last, over a link with a backlog.
    */
   put(
     doc: string,
@@ -69,7 +74,7 @@ export interface ContextClient {
   list(query?: ListOptions): Promise<readonly VisibleFact[]>;
   /** What was said about a key, whether it counts or not, newest first, page by page. */
   history(doc: string, key: string, query?: HistoryOptions): Promise<KeyHistory>;
-  /** Deletes this node's own statements about the keys. `ack` as in {@link put}. */
+  /** Deletes this node's own statements about the keys. `options` as in {@link put}. */
   delete(doc: string, keys: readonly string[], options?: WriteOptions): Promise<WriteReceipt>;
   /**
    * Rules that what a writer (device key, 64 hex digits) has said about a key so far does not count; it stays
@@ -81,11 +86,13 @@ export interface ContextClient {
     key: string,
     writer: string,
     reason: string,
-    options?: WriteOptions,
+    options?: Omit<WriteOptions, "priority">,
   ): Promise<WriteReceipt>;
   /** Changes from now on; starts at once. */
   watch(query?: WatchQuery, options?: { readonly signal?: AbortSignal }): Watch;
   status(options?: { readonly digest?: boolean }): Promise<NodeStatus>;
+  /** The node's links to its peers, and how busy they are. */
+  links(): Promise<readonly LinkReport[]>;
   /** Who belongs to the space, as the node knows it. */
   membership(): Promise<MembershipReport>;
   /**
@@ -108,6 +115,10 @@ export interface ContextClient {
   rewrapKeys(to: string): Promise<RewrapReport>;
   /** Begins a check of the node's whole store, unless one is under way; the status tells how it goes. */
   scrub(): Promise<ScrubReport>;
+  /** What is left out on the node; the sections of one document, page by page. */
+  omissions(query?: OmissionQuery): Promise<OmissionReport>;
+  /** Has the node ask its peers for some of what is left out of a document; to be called again with the `next` of the answer. */
+  fetch(query: FetchQuery): Promise<FetchReport>;
   /** Seals the space; hub only. `after` is the number of the newest seal that anybody has, for a hub that was restored or healed. */
   seal(options?: { readonly after?: number }): Promise<SealReceipt>;
   /** The file bytes of a seal's bundle, the newest without a number; hub only. */
@@ -125,6 +136,8 @@ export interface ContextClient {
 
 const CALL_TIMEOUT_MS = 30_000;
 const SEAL_TIMEOUT_MS = 300_000;
+/** Each of a few peers may take half a minute not to answer. */
+const FETCH_TIMEOUT_MS = 300_000;
 /** A million data keys take a minute. */
 const KEYS_TIMEOUT_MS = 600_000;
 
@@ -134,24 +147,25 @@ export function connect(options: ConnectOptions): ContextClient {
   const connection = createConnection(socketPath);
   const json = createJsonCaller(connection, timeoutMs);
   const write = (path: string, body: object, how: WriteOptions = {}): Promise<WriteReceipt> => {
-    const { ack, timeoutMs: ackMs } = how;
+    const { ack, timeoutMs: ackMs, priority } = how;
     // The node gives up first, since it knows how far the write has got.
     const waitMs = ack === undefined || ack === "local" ? 0 : (ackMs ?? LIMITS.ackDefaultMs);
     return json("POST", path, {
-      body: { ...body, ack, timeoutMs: ackMs },
+      body: { ...body, ack, timeoutMs: ackMs, priority },
       timeoutMs: timeoutMs + waitMs,
     });
   };
   return {
-    put: (doc, facts, ack) => write("/v1/facts", { doc, facts: [facts].flat() }, ack),
+    put: (doc, facts, how) => write("/v1/facts", { doc, facts: [facts].flat() }, how),
     ...createReads(json),
     candidates: (doc, key) => json("GET", "/v1/fact", { query: { doc, key, all: 1 } }),
-    delete: (doc, keys, ack) => write("/v1/facts/delete", { doc, keys }, ack),
-    retract: (doc, key, writer, reason, ack) =>
-      write("/v1/retractions", { doc, key, writer, reason }, ack),
+    delete: (doc, keys, how) => write("/v1/facts/delete", { doc, keys }, how),
+    retract: (doc, key, writer, reason, how) =>
+      write("/v1/retractions", { doc, key, writer, reason }, how),
     watch: (query = {}, { signal } = {}) => createWatch(connection, socketPath, query, signal),
     status: ({ digest = false } = {}) =>
       json("GET", "/v1/status", { query: { digest: digest ? 1 : undefined } }),
+    links: async () => (await json<{ links: readonly LinkReport[] }>("GET", "/v1/links", {})).links,
     membership: () => json("GET", "/v1/membership", {}),
     addActs: (records) =>
       json("POST", "/v1/membership", {
@@ -175,6 +189,9 @@ export function connect(options: ConnectOptions): ContextClient {
     rewrapKeys: (to) =>
       json("POST", "/v1/keys/rewrap", { body: { to }, timeoutMs: KEYS_TIMEOUT_MS }),
     scrub: () => json("POST", "/v1/scrub", { body: {} }),
+    omissions: ({ proof = false, ...query } = {}) =>
+      json("GET", "/v1/omissions", { query: { ...query, proof: proof ? 1 : undefined } }),
+    fetch: (query) => json("POST", "/v1/fetches", { body: query, timeoutMs: FETCH_TIMEOUT_MS }),
     seal: (how = {}) => json("POST", "/v1/seals", { body: how, timeoutMs: SEAL_TIMEOUT_MS }),
     bundle: (sequence) =>
       connection.call("GET", `/v1/bundles/${String(sequence ?? "latest")}`, {

@@ -9,7 +9,7 @@ import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { connect } from "../src/index.ts";
 import type { ContextClient } from "../src/index.ts";
-import { startMemoryNode } from "./memory-node.ts";
+import { LINK, startMemoryNode } from "./memory-node.ts";
 import type { MemoryNode } from "./memory-node.ts";
 
 let node: MemoryNode;
@@ -148,6 +148,18 @@ describe("calls", () => {
   test("the status has a digest only when asked", async () => {
     expect(await client.status()).toEqual({ service: "hub", facts: 0 });
     expect(await client.status({ digest: true })).toMatchObject({ digest: "00" });
+  });
+
+  test("the links arrive as the node reports them", async () => {
+    expect(await client.links()).toEqual([LINK]);
+  });
+
+  test("a write says how urgent it is, unless nothing is said", async () => {
+    const options = { priority: "high" } as const;
+    await client.put("a", { key: "k", value: 1 }, options);
+    await client.delete("a", ["k"], { priority: "low" });
+    await client.put("a", { key: "k", value: 2 });
+    expect(node.service.options.slice(-3)).toEqual([options, { priority: "low" }, {}]);
   });
 
   test("a bundle arrives byte for byte", async () => {

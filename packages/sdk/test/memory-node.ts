@@ -13,6 +13,7 @@ import type {
   FactInput,
   HistoryService,
   KeyHistory,
+  LinkReport,
   ListQuery,
   MembershipReport,
   MembershipService,
@@ -27,6 +28,27 @@ import type {
 import { silentLogger, tempDir } from "@ctxmesh/testing";
 
 const WRITER = "ab".repeat(32);
+
+const NOTHING = { messages: 0, bytes: 0 };
+
+/** The node's one link. */
+export const LINK: LinkReport = {
+  device: WRITER,
+  address: "memory:1",
+  role: "agent",
+  connectedSinceMs: 1,
+  inSync: false,
+  pulling: true,
+  traffic: {
+    budget: 32_000,
+    in: { bytes: 10, perSecond: 1 },
+    out: { bytes: 20, perSecond: 2 },
+    queue: { control: NOTHING, high: NOTHING, normal: NOTHING, low: { messages: 3, bytes: 900 } },
+    deferred: { pushes: 1, bytes: 300 },
+    expiredBytes: 0,
+    drainMs: 38,
+  },
+};
 
 export class MemoryService implements ContextService, HistoryService, MembershipService {
   readonly acts: Uint8Array[] = [];
@@ -122,6 +144,10 @@ export class MemoryService implements ContextService, HistoryService, Membership
     };
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
+  }
+
+  links(): readonly LinkReport[] {
+    return [LINK];
   }
 
   async status(options: { digest?: boolean } = {}): Promise<NodeStatus> {

@@ -8,10 +8,8 @@ import { systemClock, systemRandom } from "@ctxmesh/service";
 import { silentLogger } from "@ctxmesh/testing";
 import { join } from "node:path";
 import { serveCalls } from "./calls.ts";
-import { Inbox, writeAll } from "./load.ts";
-import type { Load, Reading } from "./load.ts";
-
-const DOC = "bench/mesh";
+import { Inbox, docOf, flood, writeAll } from "./load.ts";
+import type { Entry, Flood, Load, Reading, Span } from "./load.ts";
 
 /** How an agent is started. */
 export interface AgentStart {
@@ -19,9 +17,24 @@ export interface AgentStart {
   readonly seed: Uint8Array;
   readonly folder: string;
   readonly peers: readonly string[];
+  /** What it tells others to dial; absent: where it listens. */
+  readonly announce?: readonly string[];
+  /** Where it listens; any port of loopback by default. */
+  readonly listen?: readonly string[];
+  /** What may go to each peer, such as `256kbit`. */
+  readonly budget?: string;
 }
 
 const inbox = new Inbox();
+const facts = (entries: readonly Entry[]) =>
+  entries.map(({ key, value }) => ({ key, value: { ...value } }));
+
+/** Writes what may be of several documents. */
+async function putAll(entries: readonly Entry[]): Promise<unknown> {
+  const byDoc = Map.groupBy(entries, ({ value }) => docOf(value.seq));
+  return Promise.all([...byDoc].map(async ([doc, of]) => service().put(doc, facts(of))));
+}
+
 let agent: Agent | undefined;
 
 const service = (): Agent["service"] => {
@@ -29,7 +42,9 @@ const service = (): Agent["service"] => {
   return agent.service;
 };
 
-async function start({ space, seed, folder, peers }: AgentStart): Promise<readonly string[]> {
+async function start(options: AgentStart): Promise<readonly string[]> {
+  const { space, seed, folder, peers, announce, budget } = options;
+  const { listen = ["/ip4/127.0.0.1/tcp/0"] } = options;
   agent = await createAgent(
     {
       version: "0.0.0",
@@ -37,13 +52,14 @@ async function start({ space, seed, folder, peers }: AgentStart): Promise<readon
       deviceSeed: seed,
       storePath: join(folder, "store"),
       socketPath: join(folder, "s.sock"),
-      mesh: { listen: ["/ip4/127.0.0.1/tcp/0"], peers },
+      mesh: { listen, peers, ...(announce === undefined ? {} : { announce }) },
+      ...(budget === undefined ? {} : { links: { default: budget } }),
       hubs: [],
       sources: [],
     },
     { clock: systemClock, random: systemRandom, logger: silentLogger },
   );
-  service().watch({ doc: DOC }, ({ origin, fact }) => {
+  service().watch({}, ({ origin, fact }) => {
     if (origin === "remote" && fact !== undefined) inbox.arrived(fact.value as unknown as Reading);
   });
   return agent.addresses();
@@ -54,11 +70,18 @@ serveCalls(
     start,
     peers: async () => (await service().status()).peers.length,
     write: async (load: Load) =>
-      writeAll(load, async (key, value) => service().put(DOC, [{ key, value: { ...value } }])),
-    expect: (load: Load) => {
-      inbox.expect(load);
+      writeAll(load, async (key, value) =>
+        service().put(docOf(value.seq), facts([{ key, value }]), {
+          priority: load.priority ?? "normal",
+        }),
+      ),
+    flood: async (load: Flood) => flood(load, async (entries) => putAll(entries)),
+    expect: ({ load, own }: { readonly load: Span; readonly own?: Span }) => {
+      inbox.expect(load, own);
     },
     collect: async (timeoutMs: number) => inbox.collect(timeoutMs),
+    lastMs: () => inbox.lastMs,
+    status: async () => service().status({ digest: true }),
   },
   async () => agent?.stop(),
 );

@@ -88,7 +88,7 @@ class SlotDocument implements EngineDocument {
 
   check(): Uint8Array {
     const digest = new Uint8Array(DIGEST_BYTES);
-    return encodeMessage({ type: "digest", digest, records: digest });
+    return encodeMessage({ type: "digest", digest, records: digest, asks: true });
   }
 }
 

@@ -5,7 +5,7 @@ import { WebSocket } from "ws";
 import type { RawData } from "ws";
 import { serveCalls } from "./calls.ts";
 import { Inbox, writeAll } from "./load.ts";
-import type { Load, Reading } from "./load.ts";
+import type { Load, Reading, Span } from "./load.ts";
 
 const inbox = new Inbox();
 let socket: WebSocket | undefined;
@@ -31,8 +31,8 @@ serveCalls(
   {
     start,
     write: async (load: Load) => writeAll(load, send),
-    expect: (load: Load) => {
-      inbox.expect(load);
+    expect: ({ load, own }: { readonly load: Span; readonly own?: Span }) => {
+      inbox.expect(load, own);
     },
     collect: async (timeoutMs: number) => inbox.collect(timeoutMs),
   },

@@ -2,15 +2,17 @@
 /** The composition root of `ctxmesh agent`. */
 import { createAgent, createCsvSource, createHostSource } from "@ctxmesh/edge-agent";
 import type { Source } from "@ctxmesh/edge-agent";
+import { parseSubscriptionRules } from "@ctxmesh/model";
 import type { NodeDeps } from "@ctxmesh/service";
-import { systemClock, systemRandom } from "@ctxmesh/service";
+import { budgetsOf, systemClock, systemRandom } from "@ctxmesh/service";
 import { loadConfig } from "../config/load.ts";
 import type { Acceptance, SourceConfig } from "../config/types.ts";
 import { runDaemon } from "../daemon.ts";
 import { retainedMs } from "../config/retain.ts";
-import { readKey, readSmallFile, readSpace } from "../files.ts";
+import { readKey, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
 import { createLogger } from "../logging.ts";
+import { readNetworkKey } from "../network-key.ts";
 import { readVersion } from "../version.ts";
 
 /** Runs an agent until a signal stops it. Throws what is wrong with the configuration, and what the start throws. */
@@ -28,22 +30,26 @@ export async function runAgent(configFile: string, accept: Acceptance): Promise<
       createSources(config.sources, deps),
       readNetworkKey(mesh.networkKey),
     ]);
-    const keeping = { space, deviceSeed, storePath, ...accept, ...protection };
-    const settings = { version, ...keeping, ...retainedMs(config.retain), socketPath };
+    const { linkBudget, relays = [], subscribe = config.subscribe, ...accepted } = accept;
+    const subscription = parseSubscriptionRules(subscribe);
+    const kept = subscription === undefined ? {} : { subscription };
+    const links = linkBudget === undefined ? config.links : { default: linkBudget };
+    // What is wrong with them is said before anything is opened.
+    budgetsOf(links);
+    const keeping = { space, deviceSeed, storePath, ...accepted, ...protection, links };
+    const settings = { version, ...keeping, ...kept, ...retainedMs(config.retain), socketPath };
     const agent = await createAgent(
-      { ...settings, mesh: { ...mesh, ...networkKey }, hubs, sources },
+      {
+        ...settings,
+        mesh: { ...mesh, relays: [...mesh.relays, ...relays], ...networkKey },
+        hubs,
+        sources,
+      },
       deps,
     );
     logger.info("agent.ready", { version, addresses: agent.addresses(), socket: socketPath });
     return agent;
   }, logger);
-}
-
-/** The text in place of the path. */
-async function readNetworkKey(path: string | undefined): Promise<{ readonly networkKey?: string }> {
-  return path === undefined
-    ? {}
-    : { networkKey: await readSmallFile(path, "network key", "KEY_INVALID") };
 }
 
 async function createSources(

@@ -2,14 +2,43 @@
 /** The composition root of `ctxmesh hub`. */
 import { createSigner } from "@ctxmesh/crypto";
 import { createHub } from "@ctxmesh/hub";
-import { systemClock, systemRandom } from "@ctxmesh/service";
+import type { HubOptions } from "@ctxmesh/hub";
+import type { Engine } from "@ctxmesh/model";
+import { budgetsOf, systemClock, systemRandom } from "@ctxmesh/service";
 import { loadConfig } from "../config/load.ts";
-import type { Acceptance } from "../config/types.ts";
+import type { Acceptance, HubConfig } from "../config/types.ts";
 import { runDaemon } from "../daemon.ts";
-import { readKey, readSpace } from "../files.ts";
+import { readKey, readSmallFile, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
 import { createLogger } from "../logging.ts";
+import { readNetworkKey } from "../network-key.ts";
 import { readVersion } from "../version.ts";
+
+/** The engine that the command line or the configuration names, connected. Throws `CONFIG_INVALID`, `FILE_UNAVAILABLE`, `ENGINE_UNAVAILABLE`, `STORE_FORMAT`. */
+async function engineOf(
+  { engine }: HubConfig,
+  named: string | undefined,
+): Promise<{ readonly engine?: Engine }> {
+  const url = named ?? engine?.url;
+  if (url === undefined) return {};
+  // Most hubs have none, and need not load what speaks to it.
+  const { openPostgresEngine } = await import("@ctxmesh/engine-postgres");
+  const file = named === undefined ? engine?.passwordFile : undefined;
+  if (file === undefined) return { engine: await openPostgresEngine({ url }) };
+  const password = (await readSmallFile(file, "password file", "FILE_UNAVAILABLE")).trim();
+  return { engine: await openPostgresEngine({ url, password }) };
+}
+
+/** The relay that the configuration names; `listen`, from the command line, makes one, or takes the place of its addresses. Throws `KEY_INVALID`. */
+async function relayOf(
+  { relay }: HubConfig,
+  listen: readonly string[] | undefined,
+): Promise<Pick<HubOptions, "relay">> {
+  const addresses = listen ?? relay?.listen;
+  if (addresses === undefined) return {};
+  const { networkKey: path, ...settings } = relay ?? {};
+  return { relay: { ...settings, ...(await readNetworkKey(path)), listen: addresses } };
+}
 
 /** Runs a hub until a signal stops it. Throws what is wrong with the configuration, and what the start throws. */
 export async function runHub(configFile: string, accept: Acceptance): Promise<void> {
@@ -34,9 +63,28 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
       signer: createSigner(snapshot),
       log: { origin, signers: { ed25519: createSigner(ed25519), mldsa44: createSigner(mldsa44) } },
     };
-    const keeping = { space, deviceSeed, storePath, ...accept, ...protection };
+    const { linkBudget, engine: engineUrl, relays, hubs = [], ...accepted } = accept;
+    const meeting = {
+      hubs: [...config.hubs, ...hubs],
+      ...(await relayOf(config, relays)),
+    };
+    const shared = await engineOf(config, engineUrl);
+    const links = linkBudget === undefined ? config.links : { default: linkBudget };
+    // What is wrong with them is said before anything is opened.
+    budgetsOf(links);
+    const keeping = {
+      space,
+      deviceSeed,
+      storePath,
+      ...accepted,
+      ...protection,
+      ...shared,
+      ...meeting,
+      links,
+    };
     const hub = await createHub({ version, ...keeping, socketPath, listen, seal }, deps);
-    logger.info("hub.ready", { version, addresses: hub.addresses(), socket: socketPath });
+    const addresses = [...hub.addresses(), ...hub.relayAddresses()];
+    logger.info("hub.ready", { version, addresses, socket: socketPath });
     return hub;
   }, logger);
 }

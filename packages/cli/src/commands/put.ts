@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createInterface } from "node:readline";
 import { LIMITS, MeshError } from "@ctxmesh/model";
-import type { FactInput, JsonValue, WriteOptions, WriteReceipt } from "@ctxmesh/model";
+import type { FactInput, JsonValue, Priority, WriteOptions, WriteReceipt } from "@ctxmesh/model";
 import type { ContextClient } from "@ctxmesh/sdk";
 import { ackOptionsOf, createOutput, parseDuration } from "../output.ts";
 import type { AckOptions } from "../output.ts";
@@ -15,6 +15,7 @@ export interface PutOptions extends AckOptions {
   readonly source?: string;
   readonly ttl?: string;
   readonly tag?: readonly string[];
+  readonly priority?: Priority;
   /** The value is a number to add to this writer's own. */
   readonly increment?: boolean;
 }
@@ -42,7 +43,8 @@ export async function runPut(
     ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }),
     ...(options.tag === undefined ? {} : { tags: options.tag }),
   };
-  const ack = ackOptionsOf(options);
+  const how = options.priority === undefined ? {} : { priority: options.priority };
+  const ack = { ...how, ...ackOptionsOf(options) };
   const receipt = await withClient(options.socket, "agent", (client) => {
     if (key === "-" && value === undefined) return putLines(client, doc, common, ack);
     if (value === undefined) {
@@ -70,11 +72,12 @@ async function putLines(
   common: Partial<FactInput>,
   ack: WriteOptions,
 ): Promise<WriteReceipt> {
+  const how = ack.priority === undefined ? {} : { priority: ack.priority };
   let group: FactInput[] = [];
   let groupLength = 0;
   let written = 0;
   let last: WriteReceipt | undefined;
-  const flush = async (options: WriteOptions = {}): Promise<void> => {
+  const flush = async (options: WriteOptions = how): Promise<void> => {
     if (group.length === 0) return;
     last = await client.put(doc, group, options);
     written += group.length;

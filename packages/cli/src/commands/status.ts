@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { AckProgress, ChannelSecurity, NodeStatus } from "@ctxmesh/model";
+import type { AckProgress, ChannelSecurity, EngineReport, NodeStatus } from "@ctxmesh/model";
 import { counted, createOutput, formatAge, formatTable, formatTime, shortId } from "../output.ts";
 import type { Output } from "../output.ts";
+import { formatBytes } from "../progress.ts";
 import { withClient } from "../socket.ts";
 
 /** Options of `ctxmesh status`. */
@@ -9,6 +10,16 @@ export interface StatusOptions {
   readonly socket?: string;
   readonly json?: boolean;
   readonly digest?: boolean;
+}
+
+/** The engine that a hub shares with others, in words. */
+function engineOf({ reachable, failure, head, applied, sealingEpoch }: EngineReport): string {
+  const state = reachable
+    ? `reachable, ${String(applied)} of ${String(head)} records here`
+    : `away: ${failure ?? "no answer"}; nothing new is acknowledged`;
+  return sealingEpoch === undefined
+    ? `${state}; another hub seals`
+    : `${state}; this hub seals (lease ${String(sealingEpoch)})`;
 }
 
 /** Prints a node's state. */
@@ -42,6 +53,7 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
     ["since start", `${String(status.written)} written here, ${String(status.applied)} received`],
     ...acknowledgedOf(status, output),
     ...prunedOf(status),
+    ...partialOf(status),
     [
       "batches",
       `${String(batches.accepted)} accepted, ${String(batches.duplicate)} duplicate, ${String(batches.held)} held, ${String(batches.dropped)} dropped, ${String(refused)} refused`,
@@ -54,14 +66,38 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
     ],
     ["frontier", `${status.frontier} (${String(status.chains)} chains)`],
   ];
+  rows.push(...transportOf(status, output));
   rows.push(["membership", membershipOf(status)]);
   for (const warning of warningsOf(status)) rows.push(["warning", output.style("yellow", warning)]);
   if (status.seals !== undefined) rows.push(["seals", String(status.seals)]);
-  if (status.digest !== undefined) rows.push(["digest", status.digest]);
+  if (status.engine !== undefined) rows.push(["engine", engineOf(status.engine)]);
+  if (status.digest !== undefined) rows.push(["digest", digestOf(status.digest, status)]);
   for (const peer of status.peers) {
     const state = peer.inSync ? output.style("green", "in sync") : output.style("yellow", "behind");
     const security = peer.security === undefined ? "" : `, ${securityOf(peer.security)}`;
     rows.push(["peer", `${peer.role} ${shortId(peer.device)} ${state} ${peer.address}${security}`]);
+  }
+  return rows;
+}
+
+/** Relays, and who was refused, where there is something to say. */
+function transportOf({ transport }: NodeStatus, output: Output): readonly string[][] {
+  if (transport === undefined) return [];
+  const { relays = [], relaying, refusals } = transport;
+  const rows = relays.map(({ address, connected, reserved }) => {
+    const state = reserved
+      ? output.style("green", "reachable through it")
+      : output.style("yellow", connected ? "no reservation" : "not connected");
+    return ["relay", `${address} ${state}`];
+  });
+  if (relaying !== undefined) {
+    const { reservations, circuits } = relaying;
+    const agents = counted(reservations, "reachable agent");
+    rows.push(["relay", `${agents}, ${counted(circuits, "circuit")} between two of them`]);
+  }
+  const refused = Object.entries(refusals).filter(([, count]) => count > 0);
+  if (refused.length > 0) {
+    rows.push(["refusals", refused.map(([kind, count]) => `${String(count)} ${kind}`).join(", ")]);
   }
   return rows;
 }
@@ -91,6 +127,21 @@ const prunedOf = ({ pruned: { batches, beforeMs } }: NodeStatus): readonly strin
   beforeMs === undefined
     ? []
     : [["pruned", `${counted(batches, "batch", "batches")}; kept since ${formatTime(beforeMs)}`]];
+
+/** What is left out. */
+function partialOf({ partial }: NodeStatus): readonly string[][] {
+  if (partial === undefined) return [];
+  const { subscription, documents, sections, bytes, expired } = partial;
+  const kept = subscription === undefined ? "everything" : subscription.join(" ");
+  const left = `${counted(sections, "section")} of ${counted(documents, "document")}, ${formatBytes(bytes)}`;
+  const passed = expired === 0 ? "" : `; ${String(expired)} expired`;
+  return [["partial", `keeps ${kept}; left out: ${left}${passed}`]];
+}
+
+const digestOf = (digest: string, { partial }: NodeStatus): string =>
+  partial === undefined || partial.documents === 0
+    ? digest
+    : `${digest} (of the part that is here: compares only with nodes that lack the same)`;
 
 function grantOf({ membership: { grant } }: NodeStatus, output: Output): string {
   if (grant === undefined)

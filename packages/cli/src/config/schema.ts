@@ -4,6 +4,7 @@
  * by the daemons and by editors. A `title` reads as the end of "must be ...". `format: path` marks
  * what is resolved against the file's folder.
  */
+import { RATE } from "@ctxmesh/service";
 import { RETAIN } from "./retain.ts";
 import type { ConfigKind } from "./types.ts";
 
@@ -157,7 +158,8 @@ const multiaddresses = (description: string): Schema => ({
   items: {
     type: "string",
     title: 'a multiaddress such as "/ip4/127.0.0.1/tcp/4401"',
-    pattern: "^/(ip4|ip6|dns|dns4|dns6)/[^/ ]+/tcp/[0-9]{1,5}(/p2p/[A-Za-z0-9]+)?$",
+    pattern:
+      "^/(ip4|ip6|dns|dns4|dns6)/[^/ ]+/tcp/[0-9]{1,5}(/ws|/wss|/tls/ws)?(/p2p/[A-Za-z0-9]+(/p2p-circuit/p2p/[A-Za-z0-9]+)?)?$",
   },
 });
 
@@ -207,13 +209,44 @@ const encryption = object(
   },
 );
 
+const links: Schema = {
+  type: "object",
+  title: "a mapping from devices, addresses or default to rates",
+  description:
+    "How much may go to whom: by the first 8 or more hex digits of a device, by address with * for any text, or by default; as 256kbit, 2mbit, 1gbit or unlimited.",
+  maxProperties: 256,
+  propertyNames: { minLength: 1, maxLength: 512 },
+  additionalProperties: {
+    type: "string",
+    title: 'a rate such as "256kbit", 8kbit at least, or unlimited',
+    pattern: RATE.source,
+  },
+  default: {},
+};
+
 const node: Readonly<Record<string, Schema>> = {
   space: path("The space file, with the grants of its members."),
   key: path("This device's key, an Ed25519 JWK with mode 0600."),
   store: path("Folder of the store; created when missing."),
   encryption,
   socket: path("Unix socket of the local API."),
+  links,
   log,
+};
+
+const subscribe: Schema = {
+  type: "array",
+  title: "a list of rules such as doc:line-2/, key:temp/**, model:detector or age:7d",
+  description:
+    "What of others' writes is kept; everything without a rule. Of each kind of rule one has to fit. Headers are always kept, and the rest can be fetched.",
+  items: {
+    type: "string",
+    title: "a rule such as doc:line-2/, key:temp/**, model:detector or age:7d",
+    pattern: "^(doc:[A-Za-z0-9][A-Za-z0-9._/-]{0,199}|key:.+|model:.+|age:[1-9][0-9]{0,8}[smhd])$",
+    maxLength: 520,
+  },
+  maxItems: 64,
+  default: [],
 };
 
 const retain: Schema = {
@@ -228,6 +261,42 @@ const retain: Schema = {
 const NODE_REQUIRED = ["space", "key", "store", "socket"];
 const DRAFT = "https://json-schema.org/draft/2020-12/schema";
 
+/** Without a default: an empty list says something else than none. */
+const { default: _, ...announced } = multiaddresses("");
+
+const hubUrls: Schema = {
+  type: "array",
+  title: "a list of WebSocket URLs",
+  description: "Hubs to keep a connection to.",
+  maxItems: 16,
+  uniqueItems: true,
+  default: [],
+  items: {
+    type: "string",
+    title: 'a WebSocket URL such as "ws://127.0.0.1:4400"',
+    pattern: "^wss?://[^/ ]+(/[^ ]*)?$",
+  },
+};
+
+const security: Schema = {
+  enum: ["prefer-pq", "require-pq"],
+  description:
+    "prefer-pq: TLS 1.3 with X25519MLKEM768 where both ends have it, else Noise; require-pq: no connection without it.",
+  default: "prefer-pq",
+};
+
+const networkKey = path("A network key (swarm.key) that all agents share; others can't connect.");
+
+const relay = object("A relay between agents that can't dial each other.", ["listen"], {
+  listen: multiaddresses("Addresses to listen on."),
+  announce: {
+    ...announced,
+    description: "Addresses that agents are told; those of listen by default.",
+  },
+  security,
+  networkKey,
+});
+
 const agent: Schema = {
   $schema: DRAFT,
   title: "a mapping",
@@ -238,13 +307,16 @@ const agent: Schema = {
       [],
       {
         listen: multiaddresses("Addresses to listen on; none: only dials."),
-        peers: multiaddresses("Agents to keep a connection to."),
-        security: {
-          enum: ["prefer-pq", "require-pq"],
+        announce: {
+          ...announced,
           description:
-            "prefer-pq: TLS 1.3 with X25519MLKEM768 where both ends have it, else Noise; require-pq: no connection without it.",
-          default: "prefer-pq",
+            "Addresses that other agents are told, such as that of a gateway that forwards a port; those of listen by default, none when the list is empty.",
         },
+        peers: multiaddresses("Agents to keep a connection to."),
+        relays: multiaddresses(
+          "Relays of hubs through which others reach this agent, each with its /p2p/ id.",
+        ),
+        security,
         mdns: {
           type: "boolean",
           title: "true or false",
@@ -252,24 +324,13 @@ const agent: Schema = {
             "Find agents on the local network, and be found, by multicast DNS. It tells everybody there this device's key and addresses.",
           default: false,
         },
-        networkKey: path("A network key (swarm.key) that all agents share; others can't connect."),
+        networkKey,
       },
       { default: {} },
     ),
     retain,
-    hubs: {
-      type: "array",
-      title: "a list of WebSocket URLs",
-      description: "Hubs to keep a connection to.",
-      maxItems: 16,
-      uniqueItems: true,
-      default: [],
-      items: {
-        type: "string",
-        title: 'a WebSocket URL such as "ws://127.0.0.1:4400"',
-        pattern: "^wss?://[^/ ]+(/[^ ]*)?$",
-      },
-    },
+    subscribe,
+    hubs: hubUrls,
     sources,
   }),
 };
@@ -279,6 +340,8 @@ const hub: Schema = {
   title: "a mapping",
   ...object("Configuration of ctxmesh hub.", [...NODE_REQUIRED, "listen", "seal"], {
     ...node,
+    hubs: hubUrls,
+    relay,
     listen: object("Where agents and probes connect.", ["port"], {
       host: {
         type: "string",
@@ -294,6 +357,17 @@ const hub: Schema = {
         minimum: 0,
         maximum: 65_535,
       },
+    }),
+    engine: object("A database that several hubs of the space share.", ["url"], {
+      url: {
+        type: "string",
+        title: "an address such as postgres://user@host:5432/database",
+        description:
+          "PostgreSQL 13 or later. Without an engine the hub's own store is the log of record.",
+        pattern: "^postgres(ql)?://",
+        maxLength: 2048,
+      },
+      passwordFile: path("A file with the password, in place of one in the URL."),
     }),
     seal: object("Seals and the log of seals.", ["key", "log"], {
       key: path("The key that signs snapshots, an ML-DSA-65-Ed25519 JWK."),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The configuration of the daemons, after defaults are filled in and paths made absolute. */
 import type { CsvSourceOptions, HostSourceOptions } from "@ctxmesh/edge-agent";
+import type { LinkBudgets } from "@ctxmesh/service";
 
 /** A source of an agent. */
 export type SourceConfig =
@@ -44,6 +45,8 @@ export interface NodeConfig {
   readonly encryption?: EncryptionConfig;
   /** Path of the local API's Unix socket. */
   readonly socket: string;
+  /** Rates such as `256kbit` by device, address, or `default`. */
+  readonly links: LinkBudgets;
   readonly log: { readonly level: LogLevel };
 }
 
@@ -52,8 +55,12 @@ export interface AgentConfig extends NodeConfig {
   readonly mesh: {
     /** Multiaddresses to listen on. */
     readonly listen: readonly string[];
+    /** Multiaddresses that others are told to dial in place of those. */
+    readonly announce?: readonly string[];
     /** Multiaddresses of agents to keep a connection to. */
     readonly peers: readonly string[];
+    /** Multiaddresses of hubs' relays, through which others reach this agent. */
+    readonly relays: readonly string[];
     /** Whether connections may be without a post-quantum key exchange. */
     readonly security: "prefer-pq" | "require-pq";
     /** Path of a network key, in the form of a `swarm.key` file. */
@@ -65,12 +72,29 @@ export interface AgentConfig extends NodeConfig {
   readonly hubs: readonly string[];
   /** `all`, or `sealed+` and a number of days (`d`) or hours (`h`): see {@link retainedMs}. */
   readonly retain: string;
+  /** What of others' writes is kept, as `parseSubscriptionRules` reads it; everything without a rule. */
+  readonly subscribe: readonly string[];
   readonly sources: readonly SourceConfig[];
 }
 
 /** Configuration of `ctxmesh hub`. */
 export interface HubConfig extends NodeConfig {
   readonly listen: { readonly host: string; readonly port: number };
+  /** WebSocket URLs of other hubs to keep a connection to. */
+  readonly hubs: readonly string[];
+  /** What makes the hub a relay between agents. */
+  readonly relay?: {
+    /** Multiaddresses to listen on. */
+    readonly listen: readonly string[];
+    /** Multiaddresses that agents are told in place of those. */
+    readonly announce?: readonly string[];
+    /** As that of the agents. */
+    readonly security: "prefer-pq" | "require-pq";
+    /** Path of the network key that the agents have. */
+    readonly networkKey?: string;
+  };
+  /** A database that several hubs share. */
+  readonly engine?: { readonly url: string; readonly passwordFile?: string };
   readonly seal: {
     /** Path of the key that signs snapshots, an ML-DSA-65-Ed25519 JWK. */
     readonly key: string;
@@ -97,6 +121,16 @@ export interface Acceptance {
   readonly acceptLoss: boolean;
   /** Encrypts from now on a store that was made without encryption. */
   readonly acceptPlain: boolean;
+  /** A rate for every link, in place of those that the configuration names. */
+  readonly linkBudget?: string;
+  /** Agent only: rules in place of those that the configuration names. */
+  readonly subscribe?: readonly string[];
+  /** Multiaddresses: of relays, beside those that an agent's configuration names; or of a hub's relay to listen on. */
+  readonly relays?: readonly string[];
+  /** Hub only: URLs of hubs, beside those that the configuration names. */
+  readonly hubs?: readonly string[];
+  /** Hub only: the address of an engine, in place of that which the configuration names. */
+  readonly engine?: string;
 }
 
 /** Which daemon. */

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a hub has to do with the engine that it shares with others, from start to stop. */
+import type { Engine, EngineReport, SpaceId, Store } from "@ctxmesh/model";
+import type { Replica } from "@ctxmesh/replica";
+import type { NodeDeps } from "@ctxmesh/service";
+import { EngineLink } from "./engine-link.ts";
+import type { Sealer } from "./sealer.ts";
+import { SharedLog } from "./shared-log.ts";
+import { SharedSealer } from "./shared-sealer.ts";
+import type { SharedSealerOptions } from "./shared-sealer.ts";
+
+/** The parts of a hub that know of the engine. */
+export class Sharing {
+  readonly link: EngineLink;
+  /** What the replica hands over before it writes. */
+  readonly log: SharedLog;
+
+  constructor(engine: Engine, space: SpaceId, deps: NodeDeps) {
+    this.link = new EngineLink({ ...deps, engine, space });
+    this.log = new SharedLog(this.link);
+  }
+
+  /** Whether the engine answered when it was last asked. */
+  get isReachable(): boolean {
+    return this.link.status().reachable;
+  }
+
+  /** The sealer of a hub among others. */
+  sealer(options: Omit<SharedSealerOptions, "caughtUp">): SharedSealer {
+    const caughtUp = async (): Promise<void> => this.log.caughtUp();
+    return new SharedSealer({ ...options, caughtUp }, this.link);
+  }
+
+  /** How it stands. */
+  report(sealer: Sealer | SharedSealer): EngineReport {
+    const epoch = sealer instanceof SharedSealer ? sealer.epoch : undefined;
+    return { ...this.log.status(), ...(epoch === undefined ? {} : { sealingEpoch: epoch }) };
+  }
+
+  /** Takes in everything that the others have, and goes on doing so; seals when it is this hub's turn. Rejects with `CLOSED` when it is stopped before. */
+  async begin(replica: Replica, store: Store, sealer: Sealer | SharedSealer): Promise<void> {
+    await this.log.follow(replica, store);
+    if (sealer instanceof SharedSealer) await sealer.start();
+  }
+
+  /** Ends all waiting for the engine. */
+  async stop(): Promise<void> {
+    this.link.stop();
+    await this.log.stop();
+  }
+}
+
+/** What an engine in the options amounts to; it is closed when `stack` is. */
+export function shareEngine(
+  { engine, space }: { readonly engine?: Engine; readonly space: { readonly id: SpaceId } },
+  deps: NodeDeps,
+  stack: AsyncDisposableStack,
+): Sharing | undefined {
+  if (engine === undefined) return undefined;
+  stack.defer(async () => engine.close());
+  return new Sharing(engine, space.id, deps);
+}
