@@ -15,7 +15,13 @@ import { MAX_BATCHES, MAX_HEADERS } from "./messages.ts";
 import type { ChainHead, ChainSeq, SyncMessage } from "./messages.ts";
 import { isFetching } from "./session-base.ts";
 import { step } from "./session.ts";
-import type { ConfirmedLevel, LocalView, SessionEffect, SessionEvent } from "./session-state.ts";
+import type {
+  ConfirmedLevel,
+  LocalView,
+  Pulling,
+  SessionEffect,
+  SessionEvent,
+} from "./session-state.ts";
 import type { Records, SyncReplica } from "./sync-replica.ts";
 import type { Tailor } from "./tailor.ts";
 
@@ -38,6 +44,8 @@ export interface PeeringOptions {
   readonly violation: (session: LiveSession, reason: string) => void;
   /** The session has begun to fetch a base, or has ended it. */
   readonly fetching: (session: LiveSession, isFetching: boolean) => void;
+  /** What the session has asked for and waits for; undefined: nothing. */
+  readonly pulls: (session: LiveSession, asks: Pulling | undefined) => void;
   /** What has to be awaited before more may be taken of the session's remote, if its budget is used up. */
   readonly affordable: (session: LiveSession) => Promise<void> | undefined;
   readonly tailor: Tailor;
@@ -94,9 +102,13 @@ export class Peering {
 
   /** Takes an event in; resolves when its effects are done as far as the channel must wait for them. */
   async handle(session: LiveSession, event: SessionEvent): Promise<void> {
+    const { pulling } = session.state;
     const wasFetching = isFetching(session.state);
     const { state, effects } = step(session.state, event, this.#options.view);
     session.state = state;
+    // Also when it closes: then nothing is on its way any more.
+    const asks = state.phase === "open" ? state.pulling : undefined;
+    if (asks !== pulling) this.#options.pulls(session, asks);
     session.wasOpen ||= state.phase === "open";
     if (isFetching(state) !== wasFetching) this.#options.fetching(session, !wasFetching);
     for (const effect of effects) await this.#perform(session, effect);

@@ -41,25 +41,29 @@ function pullOurs(state: SessionState, view: LocalView): Step {
 /** Pulls what finds a fork, else what the remote has and we lack; unless an answer is outstanding. */
 function pullNext(state: SessionState, view: LocalView): Step {
   if (state.pulling !== undefined || state.comparing || isFetching(state)) return stay(state);
-  const { spans, contradictions } = survey(
-    state,
-    view,
-    ({ replica, incarnation, seq }, from) =>
-      state.stuck.get(chainKey({ replica, incarnation })) === seq ||
-      view.isHeld({ replica, incarnation, seq: from }),
-  );
+  let passedOver = false;
+  const isUseless = ({ replica, incarnation, seq }: ChainHead, from: number): boolean => {
+    const chain = { replica, incarnation };
+    if (state.stuck.get(chainKey(chain)) === seq) return true;
+    if (view.isHeld({ ...chain, seq: from })) return true;
+    const isClaimed = view.isClaimed(chain, state.id);
+    passedOver ||= isClaimed;
+    return isClaimed;
+  };
+  const { spans, contradictions } = survey(state, view, isUseless);
   const { walks, probes } = planProbes(
     openWalks(state.walks, contradictions),
     (chain) => entryOf(state.said, chain),
     (chain) => view.headOf(chain),
   );
+  const next = { ...state, walks, passedOver };
   const probing = probes.length > 0;
   const asked = probing ? probes : spans;
-  if (asked.length === 0) return stay({ ...state, walks });
-  const base = probing ? undefined : baseInstead({ ...state, walks }, spans, view);
+  if (asked.length === 0) return stay(next);
+  const base = probing ? undefined : baseInstead(next, spans, view);
   if (base !== undefined) return base;
   return stay(
-    { ...state, walks, pulling: { spans: asked, probing } },
+    { ...next, pulling: { spans: asked, probing } },
     send({ type: "pull", spans: asked }),
   );
 }

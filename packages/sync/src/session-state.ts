@@ -39,6 +39,8 @@ export interface LocalView {
   own(): readonly Chain[];
   /** Whether the batch at a position is here and waits for time, an act or room, so that to ask for it is no use. */
   isHeld(at: ChainSeq): boolean;
+  /** Whether another session than this one has asked for a chain and waits for it. */
+  isClaimed(chain: Chain, session: number): boolean;
   /** The highest position of a chain that can count here: Infinity as long as nothing speaks against it. */
   limitOf(chain: Chain): number;
   /** Over all records. */
@@ -67,6 +69,10 @@ export interface Wanted {
 
 /** The state of one session; immutable. */
 export interface SessionState {
+  /** Number of the session among those of the node. */
+  readonly id: number;
+  /** Something was not asked for since another session is about to bring it. */
+  readonly passedOver: boolean;
   readonly phase: "greeting" | "open" | "closed";
   /** The remote's last word about each chain. A later word may be lower, once something speaks against the chain. */
   readonly said: ChainMap<ChainHead>;
@@ -178,6 +184,8 @@ export type SessionEvent =
   | { readonly type: "base-served" }
   /** Another session has begun to fetch a base, or has ended it. */
   | { readonly type: "base-elsewhere"; readonly elsewhere: boolean }
+  /** What another session was about to bring may be asked for here now. */
+  | { readonly type: "freed" }
   | { readonly type: "tick"; readonly nowMs: number };
 
 /** What the driver has to do. */
@@ -235,6 +243,8 @@ export interface Step {
 
 /** The state before anything happened. */
 export const initialState: SessionState = {
+  id: 0,
+  passedOver: false,
   phase: "greeting",
   said: noChains,
   sent: noChains,

@@ -289,6 +289,8 @@ function onOpen(state: SessionState, event: SessionEvent, view: LocalView): Step
       return onBaseServed(state);
     case "base-elsewhere":
       return andThen(onBaseElsewhere(state, event.elsewhere), (next) => pull(next, view));
+    case "freed":
+      return pull(state, view);
     case "tick":
       return onTick(state, event.nowMs, view);
   }

@@ -31,7 +31,7 @@ import { isBlamed } from "./refusal-log.ts";
 import { Schedule } from "./schedule.ts";
 import { isFetching } from "./session-base.ts";
 import { isInSync } from "./session-heads.ts";
-import type { SessionEvent } from "./session-state.ts";
+import type { Pulling, SessionEvent } from "./session-state.ts";
 import { ReplicaView } from "./sync-replica.ts";
 import { Tailor } from "./tailor.ts";
 import type { RecordIds, Records, ReplicaHead, SyncReplica, SyncedBatch } from "./sync-replica.ts";
@@ -95,6 +95,8 @@ export class SyncNode {
   /** The records that sessions were told about. */
   #announced: RecordIds;
   #lookedMs: number;
+  /** Number of the newest session. */
+  #numbered = 0;
 
   constructor(options: SyncNodeOptions) {
     this.#options = options;
@@ -127,6 +129,9 @@ export class SyncNode {
       },
       violation: (session, reason) => {
         this.#conduct.violated(session, reason);
+      },
+      pulls: (session, asks) => {
+        this.#claim(session, asks);
       },
       affordable: (session) => this.#affordable(session),
       tailor,
@@ -201,7 +206,8 @@ export class SyncNode {
       budget,
     });
     const elsewhere = [...this.#sessions].some(({ state }) => isFetching(state));
-    session.state = { ...session.state, base: { ...session.state.base, elsewhere } };
+    const id = ++this.#numbered;
+    session.state = { ...session.state, id, base: { ...session.state.base, elsewhere } };
     this.#sessions.add(session);
     this.#carriers.opened();
     logger.info("peer.connected", { device, address, role });
@@ -220,6 +226,7 @@ export class SyncNode {
     }
     this.#sessions.delete(session);
     if (isFetching(session.state)) this.#fetching(session, false);
+    this.#claim(session, undefined);
     this.#carriers.left(session);
     this.#fetcher.left(session);
     await session.over();
@@ -242,6 +249,19 @@ export class SyncNode {
     const message = decodeMessage(whole);
     this.#quotas.charge(device, costOf(message, session.state.said.size, this.#view.size));
     await this.#peering.handle(session, { type: "message", message });
+  }
+
+  /** What one session is about to bring, the others do not ask for. A search for a fork asks for single batches, and everybody may. */
+  #claim({ state: { id } }: LiveSession, asks: Pulling | undefined): void {
+    const chains = asks === undefined || asks.probing ? [] : asks.spans;
+    if (this.#view.claims.set(id, chains, this.#options.clock.now())) this.#freed();
+  }
+
+  /** Lets those ask that were passed over. */
+  #freed(): void {
+    for (const session of this.#sessions) {
+      if (session.state.passedOver) this.#fire(session, { type: "freed" });
+    }
   }
 
   /** One session fetches a base at a time; the others hear when they may, or need not any more. */
@@ -284,6 +304,7 @@ export class SyncNode {
   /** What is looked at now and then. */
   #look(nowMs: number): void {
     this.#lookedMs = nowMs;
+    if (this.#view.claims.expire(nowMs)) this.#freed();
     this.#conduct.look(nowMs);
     for (const { link, state } of this.#sessions) {
       if (link.isBusy && isInSync(state, this.#view)) link.caughtUp();

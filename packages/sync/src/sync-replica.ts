@@ -24,6 +24,7 @@ import { DIGEST_BYTES } from "./messages.ts";
 import type { Chain, ChainHead, ChainSeq } from "./messages.ts";
 import { chainKey, isSameHead } from "./chain-map.ts";
 import { HeldPositions } from "./held-positions.ts";
+import { PullClaims } from "./pull-claims.ts";
 import { RangeIndex } from "./ranges.ts";
 import type { LocalView } from "./session-state.ts";
 
@@ -124,6 +125,8 @@ export class ReplicaView implements LocalView {
   readonly vouches: boolean;
   readonly #replica: SyncReplica;
   readonly #clock: Clock;
+  /** What sessions have asked for. */
+  readonly claims: PullClaims = new PullClaims();
   readonly #held = new HeldPositions();
   #heads: Map<string, ChainHead> | undefined;
   #ranges: RangeIndex | undefined;
@@ -173,6 +176,10 @@ export class ReplicaView implements LocalView {
     const nowMs = this.#clock.now();
     if (isHeld) this.#held.held(at, (this.headOf(at)?.seq ?? 0) + 1, nowMs);
     else this.#held.again(at, nowMs);
+  }
+
+  isClaimed(chain: Chain, session: number): boolean {
+    return this.claims.has(chain, session);
   }
 
   isHeld(at: ChainSeq): boolean {

@@ -126,6 +126,7 @@ test("a peer that names chains without end is remembered up to a bound, and what
     ranges: () => new RangeIndex([]),
     own: () => [],
     isHeld: () => false,
+    isClaimed: () => false,
     headOf: () => undefined,
     limitOf: () => Number.POSITIVE_INFINITY,
     recordsDigest: () => digest,

@@ -68,7 +68,9 @@ export const INVARIANTS: Readonly<Record<string, (taken: Taken) => boolean>> = {
       return message.spans.every((span) => {
         if (taken.view.own().some(({ replica }) => replica === span.replica)) return true;
         const next = (taken.view.headOf(span)?.seq ?? 0) + 1;
-        const isUseless = taken.view.isHeld({ ...span, seq: span.from });
+        const isUseless =
+          taken.view.isHeld({ ...span, seq: span.from }) ||
+          taken.view.isClaimed(span, taken.state.id);
         return span.from === next && span.to <= taken.view.limitOf(span) && !isUseless;
       });
     }),

@@ -40,6 +40,8 @@ export interface ViewOptions {
   readonly own?: number | readonly number[];
   /** Chains of which a batch is held, and at which position. */
   readonly heldAt?: Readonly<Record<number, number>>;
+  /** Chains that another session has asked for. */
+  readonly claimed?: readonly number[];
   /** Whether it is a hub, with a seal over these chains. */
   readonly sealed?: Readonly<Record<number, number>>;
 }
@@ -49,7 +51,15 @@ const numberOf = ({ replica }: Pick<ChainHead, "replica">): number => Number.par
 /** A local replica with chains as given by number and length; its digest is derived from them. */
 export function viewOf(
   chains: Readonly<Record<number, number>> = {},
-  { acts = [], limits = {}, branch = 1, own = 0xffff_ffff, heldAt = {}, sealed }: ViewOptions = {},
+  {
+    acts = [],
+    limits = {},
+    branch = 1,
+    own = 0xffff_ffff,
+    heldAt = {},
+    claimed = [],
+    sealed,
+  }: ViewOptions = {},
 ): LocalView {
   const heads = Object.entries(chains).map(([n, seq]) => head(Number(n), seq, branch));
   return {
@@ -61,6 +71,7 @@ export function viewOf(
     headOf: ({ replica }) => heads.find((known) => known.replica === replica),
     own: () => [own].flat().map((n) => head(n, 1)),
     isHeld: ({ replica, seq }) => heldAt[numberOf({ replica })] === seq,
+    isClaimed: ({ replica }) => claimed.includes(numberOf({ replica })),
     limitOf: (chain) => limits[numberOf(chain)] ?? Number.POSITIVE_INFINITY,
     recordsDigest: () => recordsOf(acts),
     recordIds: () => idsOf(acts),

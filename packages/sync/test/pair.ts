@@ -56,6 +56,7 @@ export class End {
       headOf: (chain) => this.heads.get(keyOf(chain)),
       own: () => [own],
       isHeld: () => false,
+      isClaimed: () => false,
       limitOf: () => Number.POSITIVE_INFINITY,
       recordsDigest: () => NO_RECORDS,
       recordIds: () => ({ acts: [], forks: [] }),

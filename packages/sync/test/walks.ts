@@ -126,6 +126,7 @@ const OTHERS: {
     { type: "base-taken", progress: { kind: "installed", heads: 1 } },
   ),
   "base-served": fc.constant({ type: "base-served" }),
+  freed: fc.constant({ type: "freed" }),
   "base-elsewhere": fc.boolean().map((elsewhere) => ({ type: "base-elsewhere", elsewhere })),
   tick: nowMs.map((ms) => ({ type: "tick", nowMs: ms })),
 };
@@ -147,6 +148,7 @@ const anyView: fc.Arbitrary<WalkView> = fc
     acts,
     branch: fc.constantFrom(1, 1, 1, 2),
     heldAt: fc.dictionary(fc.constantFrom("3"), small),
+    claimed: fc.subarray([2, 4], { minLength: 0 }),
   })
   .map(({ chains: of, ...options }) => ({ of, options: { ...options, own: OWN } }));
 
@@ -227,6 +229,11 @@ const plainView = (limits: Record<string, number>): Walk["view"] => ({
   of: { 1: 1 },
   options: { limits, acts: [], branch: 1, heldAt: {}, own: OWN },
 });
+/** The same while another session brings that chain. */
+const claimedView: Walk["view"] = {
+  ...plainView({}),
+  options: { ...plainView({}).options, claimed: [1] },
+};
 const elsewhere = (is: boolean): SessionEvent => ({ type: "base-elsewhere", elsewhere: is });
 
 /** Walks to what is too rare to be met by chance. */
@@ -244,6 +251,18 @@ export function rareWalks(): readonly Walk[] {
     type: "base-taken",
     progress: { kind: "more", name: NAME, part: 1 },
   };
+  const lastRound: SessionEvent = {
+    type: "message",
+    message: {
+      type: "ranges",
+      round: MAX_ROUNDS,
+      ranges: [{ upper: "", mode: "list", heads: [head(3, 1)] }],
+    },
+  };
+  // A clock that jumps does not count against the remote, so time passes in small steps.
+  const ticks = Array.from({ length: 400 }, (_, i): SessionEvent => {
+    return { type: "tick", nowMs: NOW_MS + i * 1_000 };
+  });
   const noBase = { type: "base-part", base: undefined, part: 0, bytes: new Uint8Array(0) } as const;
   const walkOf = (first: Walk["view"], ...events: SessionEvent[]): Walk => ({
     believes: false,
@@ -259,7 +278,9 @@ export function rareWalks(): readonly Walk[] {
     walkOf(plainView({}), elsewhere(true), huge, elsewhere(false)),
     walkOf(plainView({}), huge, { type: "message", message: noBase }),
     walkOf(plainView({}), huge, somePart, more, { type: "message", message: noBase }),
-    walkOf(plainView({}), huge, { type: "tick", nowMs: NOW_MS + 400_000 }),
+    walkOf(plainView({}), huge, ...ticks),
+    walkOf(plainView({}), lastRound),
+    walkOf(claimedView, huge, { type: "freed" }),
     walkOf(plainView({ 1: 1 }), huge, { type: "records-changed", records, nowMs: NOW_MS }),
   ];
 }
