@@ -27,6 +27,7 @@ const LAYERS: readonly (readonly string[])[] = [
     "transport-ws",
     "engine-embedded",
     "engine-postgres",
+    "hints-nats",
     "api",
     "auth",
     "testing",

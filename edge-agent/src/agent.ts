@@ -13,6 +13,7 @@ import type { SyncNode } from "@ctxmesh/sync";
 import { createLibp2pTransport } from "@ctxmesh/transport-libp2p";
 import type { Libp2pTransport, Libp2pTransportOptions } from "@ctxmesh/transport-libp2p";
 import { createWsClient } from "@ctxmesh/transport-ws";
+import type { HubTls } from "@ctxmesh/transport-ws";
 import { KeptPeers } from "./kept-peers.ts";
 import { Retainer } from "./retainer.ts";
 import type { Source } from "./sources/index.ts";
@@ -25,6 +26,8 @@ export interface AgentOptions extends NodeOptions {
   >;
   /** WebSocket URLs of hubs. */
   readonly hubs: readonly string[];
+  /** How those are connected to over `wss:`. */
+  readonly hubTls?: HubTls;
   readonly sources: readonly Source[];
   /** Age from which on sealed batches are pruned, in milliseconds; all are kept when absent. */
   readonly retainSealedMs?: number;
@@ -65,7 +68,7 @@ const createMesh = (
 
 /** Connects to the hubs. */
 async function connectHubs(
-  { space, hubs }: AgentOptions,
+  { space, hubs, hubTls }: AgentOptions,
   deps: NodeDeps,
   stack: AsyncDisposableStack,
   { device, verifier }: OpenReplica,
@@ -75,6 +78,7 @@ async function connectHubs(
   const uplink = createWsClient({
     ...deps,
     urls: hubs,
+    ...(hubTls === undefined ? {} : { tls: hubTls }),
     device,
     space: space.id,
     hubs: (remote) => membership.welcomes(remote, "hub"),

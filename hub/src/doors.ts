@@ -6,6 +6,7 @@ import type { LiveMembership, NodeDeps, OpenReplica } from "@ctxmesh/service";
 import { createRelay } from "@ctxmesh/transport-libp2p";
 import type { Relay, RelayOptions } from "@ctxmesh/transport-libp2p";
 import { createWsClient, createWsServer } from "@ctxmesh/transport-ws";
+import type { HubTls, WsServerOptions } from "@ctxmesh/transport-ws";
 
 /** What a hub's relay is told. */
 export type HubRelayOptions = Pick<RelayOptions, "listen" | "announce" | "security" | "networkKey">;
@@ -40,11 +41,13 @@ export interface Doors {
 }
 
 /** What the doors are made of. */
-export interface DoorsOptions {
+export interface DoorsOptions extends Pick<WsServerOptions, "clientCertificate"> {
   /** The server whose upgrade requests are taken. */
   readonly server: Server;
   /** WebSocket URLs of other hubs. */
   readonly hubs: readonly string[];
+  /** How they are connected to over `wss:`. */
+  readonly hubTls?: HubTls;
   readonly relay: Relay | undefined;
   readonly membership: LiveMembership;
   readonly parts: OpenReplica;
@@ -52,13 +55,20 @@ export interface DoorsOptions {
 
 /** Makes the doors, closed. Throws `CONFIG_INVALID` for a hub's URL. */
 export function createDoors(options: DoorsOptions, deps: NodeDeps): Doors {
-  const { server, hubs, relay, membership } = options;
+  const { server, hubs, relay, membership, hubTls, clientCertificate } = options;
   const { device, verifier, replica } = options.parts;
   const known = { ...deps, device, space: replica.space.id, verifier };
   const isHub = (remote: string): boolean => membership.welcomes(remote, "hub");
   const isMember = (remote: string): boolean => membership.welcomes(remote);
-  const door = createWsServer({ ...known, server, isMember, isHub });
-  const uplink = createWsClient({ ...known, urls: hubs, hubs: isHub });
+  const door = createWsServer({
+    ...known,
+    server,
+    isMember,
+    isHub,
+    ...(clientCertificate === undefined ? {} : { clientCertificate }),
+  });
+  const tls = hubTls === undefined ? {} : { tls: hubTls };
+  const uplink = createWsClient({ ...known, ...tls, urls: hubs, hubs: isHub });
   return {
     addresses: () => door.addresses(),
     relayAddresses: () => relay?.addresses() ?? [],

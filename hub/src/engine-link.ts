@@ -78,9 +78,11 @@ export class EngineLink {
     }
   }
 
-  /** Waits; not longer than until it is stopped. */
-  async pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.#stopped.signal }).catch(() => undefined);
+  /** Waits; not longer than until it is stopped, or `signal` is aborted. */
+  async pause(ms: number, signal?: AbortSignal): Promise<void> {
+    const stopped = this.#stopped.signal;
+    const either = signal === undefined ? stopped : AbortSignal.any([stopped, signal]);
+    await sleep(ms, undefined, { signal: either }).catch(() => undefined);
   }
 
   /** Tells the operator that what is in the engine is not what was there. */

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHealthServer } from "@ctxmesh/api";
+import type { DoorTls } from "@ctxmesh/api";
 import type {
   Channel,
   ContextService,
   Engine,
+  HintBus,
   MembershipService,
   SealingService,
 } from "@ctxmesh/model";
+import type { HubTls } from "@ctxmesh/transport-ws";
 import { LiveMembership, openReplica, serve, startSync } from "@ctxmesh/service";
 import type { NodeDeps, NodeOptions, NodeService } from "@ctxmesh/service";
 import { createDoors, createHubRelay } from "./doors.ts";
@@ -20,13 +23,21 @@ import type { SealKeys } from "./sealer.ts";
 export interface HubOptions extends NodeOptions {
   /** TCP address for agents and health probes; port 0 takes any free one. */
   readonly listen: { readonly host: string; readonly port: number };
+  /** Without it the door is in plain text, which is for one machine, or for a proxy in front. */
+  readonly tls?: DoorTls;
+  /** What agents and hubs have to show at the door: a certificate of their device's key, which the authority of `tls` has signed (`authorized`), or nobody else (`own`). */
+  readonly clientCertificate?: "own" | "authorized";
   readonly seal: SealKeys;
   /** WebSocket URLs of other hubs to keep a connection to. */
   readonly hubs?: readonly string[];
+  /** How those are connected to over `wss:`. */
+  readonly hubTls?: HubTls;
   /** Makes the hub a relay between agents that can't dial each other. */
   readonly relay?: HubRelayOptions;
   /** What this hub shares with others of the same space, which it closes in the end; without it the store alone is the log of record. */
   readonly engine?: Engine;
+  /** Where hubs that share an engine tell each other of news, which this hub closes in the end. */
+  readonly hints?: HintBus;
 }
 
 /** A running hub. */
@@ -55,7 +66,8 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   // complete, probes say so and agents try again.
   let complete: NodeService | undefined;
   const ready = (): boolean => complete?.ready === true && sharing?.isReachable !== false;
-  const health = createHealthServer({ ...deps, ready });
+  const { tls } = options;
+  const health = createHealthServer({ ...deps, ready, ...(tls === undefined ? {} : { tls }) });
   starting.defer(async () => health.close());
   await health.listen(options.listen.host, options.listen.port);
 
@@ -72,7 +84,7 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   starting.defer(async () => sealer.close());
   // Whatever waits for the engine must not hold up what is closed after it.
   starting.defer(async () => sharing?.stop());
-  const doors = createDoors({ ...health, hubs, relay, membership, parts }, deps);
+  const doors = createDoors({ ...options, ...health, hubs, relay, membership, parts }, deps);
   const { sync, stop } = startSync(replica, deps, {
     relay: "push",
     admits: (remote) => membership.welcomes(remote),

@@ -19,7 +19,7 @@ export type Anchor = Pick<EngineRecord, "position" | "id">;
 export interface LogPosition {
   /** Up to here everything is in the store. */
   readonly position: number;
-  /** The last record that was read; undefined before the first. */
+  /** The last record that was read or appended; undefined before the first. */
   readonly anchor: Anchor | undefined;
 }
 

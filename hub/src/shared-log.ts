@@ -9,6 +9,7 @@ import { LIMITS, MeshError, fromHex, parseHeaderHash, toHex } from "@ctxmesh/mod
 import type { EngineEntry, EngineRecord, Store } from "@ctxmesh/model";
 import type { Journal, Replica } from "@ctxmesh/replica";
 import type { EngineLink, EngineLinkStatus } from "./engine-link.ts";
+import type { Hints } from "./hints.ts";
 import { readPosition, writePosition } from "./log-position.ts";
 import type { Anchor } from "./log-position.ts";
 import { WaitingRecords, isHere, nobody } from "./waiting-records.ts";
@@ -39,6 +40,7 @@ export interface SharedLogStatus extends EngineLinkStatus {
 /** One hub's end of the shared log. */
 export class SharedLog implements Journal {
   readonly #link: EngineLink;
+  readonly #hints: Hints;
   /** Ids of records, hex, the oldest first: what came from there need not go there. */
   readonly #known = new Set<string>();
   readonly #waiting: WaitingRecords;
@@ -52,8 +54,9 @@ export class SharedLog implements Journal {
   #lookedMs = 0;
   #following: Promise<void> | undefined;
 
-  constructor(link: EngineLink) {
+  constructor(link: EngineLink, hints: Hints) {
     this.#link = link;
+    this.#hints = hints;
     this.#waiting = new WaitingRecords(link);
   }
 
@@ -80,6 +83,7 @@ export class SharedLog implements Journal {
         this.#know(id);
         this.#note({ position: positions[i] ?? 0, id });
       }
+      this.#hints.tell(Math.max(...positions));
     }
   }
 
@@ -204,7 +208,8 @@ export class SharedLog implements Journal {
         this.#link.giveUp(error);
         return;
       }
-      if (looks > 0) await this.#link.pause(looks > BUSY_LOOKS ? IDLE_MS : BUSY_MS);
+      if (looks === 0) continue;
+      await this.#hints.wait(this.#link, looks > BUSY_LOOKS ? IDLE_MS : BUSY_MS, this.#read);
     }
   }
 
@@ -264,6 +269,7 @@ export class SharedLog implements Journal {
 
   /** Waits for the following to end; stop the link before. */
   async stop(): Promise<void> {
+    this.#hints.stop();
     await this.#following;
   }
 }

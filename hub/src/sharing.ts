@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a hub has to do with the engine that it shares with others, from start to stop. */
-import type { Engine, EngineReport, SpaceId, Store } from "@ctxmesh/model";
+import type { Engine, EngineReport, HintBus, SpaceId, Store } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import type { NodeDeps } from "@ctxmesh/service";
 import { EngineLink } from "./engine-link.ts";
+import { Hints } from "./hints.ts";
 import type { Sealer } from "./sealer.ts";
 import { SharedLog } from "./shared-log.ts";
 import { SharedSealer } from "./shared-sealer.ts";
 import type { SharedSealerOptions } from "./shared-sealer.ts";
+
+/** What is shared. */
+export interface Shared {
+  readonly engine: Engine;
+  readonly space: SpaceId;
+  readonly hints: HintBus | undefined;
+}
 
 /** The parts of a hub that know of the engine. */
 export class Sharing {
@@ -15,9 +23,9 @@ export class Sharing {
   /** What the replica hands over before it writes. */
   readonly log: SharedLog;
 
-  constructor(engine: Engine, space: SpaceId, deps: NodeDeps) {
+  constructor({ engine, space, hints }: Shared, deps: NodeDeps) {
     this.link = new EngineLink({ ...deps, engine, space });
-    this.log = new SharedLog(this.link);
+    this.log = new SharedLog(this.link, new Hints(hints, space));
   }
 
   /** Whether the engine answered when it was last asked. */
@@ -50,13 +58,19 @@ export class Sharing {
   }
 }
 
-/** What an engine in the options amounts to; it is closed when `stack` is. */
+/** What an engine in the options amounts to; it and the bus of hints are closed when `stack` is. */
 export function shareEngine(
-  { engine, space }: { readonly engine?: Engine; readonly space: { readonly id: SpaceId } },
+  options: {
+    readonly engine?: Engine;
+    readonly hints?: HintBus;
+    readonly space: { readonly id: SpaceId };
+  },
   deps: NodeDeps,
   stack: AsyncDisposableStack,
 ): Sharing | undefined {
+  const { engine, hints, space } = options;
+  stack.defer(async () => hints?.close());
   if (engine === undefined) return undefined;
   stack.defer(async () => engine.close());
-  return new Sharing(engine, space.id, deps);
+  return new Sharing({ engine, hints, space: space.id }, deps);
 }

@@ -14,7 +14,7 @@ import { envelopeHash, parseBundle, verifyBundle } from "@ctxmesh/ledger";
 import { issueGrant, revokeDevice } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
 import { MeshError, parseDeviceKey, toHex } from "@ctxmesh/model";
-import type { DeviceKey, Engine } from "@ctxmesh/model";
+import type { DeviceKey, Engine, HintBus } from "@ctxmesh/model";
 import { systemClock, systemRandom } from "@ctxmesh/service";
 import {
   MemoryEngineData,
@@ -88,7 +88,12 @@ function connect(): Engine {
   });
 }
 
-async function startHub(index: number, engine?: Engine, as: Space = space): Promise<Hub> {
+async function startHub(
+  index: number,
+  engine?: Engine,
+  as: Space = space,
+  hints?: HintBus,
+): Promise<Hub> {
   const hub = await createHub(
     {
       version: "0.0.0",
@@ -99,6 +104,7 @@ async function startHub(index: number, engine?: Engine, as: Space = space): Prom
       listen: { host: "127.0.0.1", port: 0 },
       seal: sealKeys,
       ...(engine === undefined ? {} : { engine }),
+      ...(hints === undefined ? {} : { hints }),
     },
     deps,
   );
@@ -342,4 +348,79 @@ test("a hub that knew of a revocation first takes in what builds on what the oth
     return head === applied;
   });
   expect(engine?.reachable).toBe(true);
+});
+
+test("a read with the token of a write at another hub's agent waits until it is there", async () => {
+  const [one, two] = [await startHub(0, connect()), await startHub(1, connect())];
+  const [writer, reader] = [await startAgent(0, one), await startAgent(1, two)];
+  for (let i = 0; i < 20; i++) {
+    const { token = "" } = await writer.service.put(DOC, [{ key: "count", value: i }]);
+    for (const node of [two, reader, one]) {
+      await node.service.covered(token);
+      expect(valueAt(node, "count")).toBe(i);
+    }
+  }
+});
+
+test("a read with the token of a write that does not come ends when the node does, or its caller has had enough", async () => {
+  const one = await startHub(0, connect());
+  const away = `${deviceOf(AGENT)}.${"0".repeat(32)}.1`;
+  const enough = new AbortController();
+  const [called, ended] = [
+    one.service.covered(away, { signal: enough.signal }),
+    one.service.covered(away),
+  ].map(async (wait) =>
+    wait.then(
+      () => "covered",
+      (error: unknown) => error,
+    ),
+  );
+  enough.abort(new MeshError("ABORTED", "enough"));
+  expect(await called).toMatchObject({ code: "ABORTED" });
+  await one.stop();
+  expect(await ended).toMatchObject({ code: "CLOSED" });
+});
+
+test.each([
+  ["loses every hint", 0],
+  ["invents positions all the time", Number.MAX_SAFE_INTEGER],
+])("a bus that %s is in nobody's way", async (_, invented) => {
+  let looks = 0;
+  const counted = (): Engine => {
+    const engine = connect();
+    return new Proxy(engine, {
+      get(target, name) {
+        if (name === "read") looks++;
+        return Reflect.get(target, name, target) as unknown;
+      },
+    });
+  };
+  const bus = (): HintBus => {
+    let timer: NodeJS.Timeout | undefined;
+    return {
+      tell: () => undefined,
+      listen: (_space, listener) => {
+        let position = invented;
+        if (invented > 0) timer = setInterval(() => listener(position--), 1);
+        return () => {
+          clearInterval(timer);
+        };
+      },
+      close: async () => {
+        clearInterval(timer);
+        await Promise.resolve();
+      },
+    };
+  };
+  const one = await startHub(0, counted(), space, bus());
+  const two = await startHub(1, counted(), space, bus());
+  const writer = await startAgent(0, one);
+  const since = performance.now();
+  looks = 0;
+  for (let i = 0; i < 20; i++) {
+    const { token = "" } = await writer.service.put(DOC, [{ key: "count", value: i }]);
+    await two.service.covered(token);
+  }
+  // No more than two hubs may look, each some 5 ms after its last look.
+  expect(looks).toBeLessThan(100 + (performance.now() - since) / 2);
 });

@@ -7,12 +7,14 @@ import { MeshError, toMeshError } from "@ctxmesh/model";
 import { factsBench } from "./facts.ts";
 import { toJsonLines, toTable } from "./figure.ts";
 import type { Bench } from "./figure.ts";
+import { hubBench } from "./hub.ts";
 import { meshBench } from "./mesh.ts";
 import { receiveBench } from "./receive.ts";
 import { storeBench } from "./store.ts";
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   facts: factsBench,
+  hub: hubBench,
   mesh: meshBench,
   receive: receiveBench,
   store: storeBench,

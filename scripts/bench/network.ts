@@ -14,8 +14,8 @@ export interface Network extends AsyncDisposable {
   readonly notes: readonly string[];
 }
 
-/** What holds the namespace open, and says so. */
-const HOLD = "ip link set lo up && echo ready && exec sleep infinity";
+/** What holds the namespace open, and says so; it ends with its input, so also when this process is killed. */
+const HOLD = "ip link set lo up && echo ready && exec cat";
 const READY_MS = 5_000;
 const COUNTERS_OF_LO = /^\s*lo:\s*(.*)$/mu;
 /** Of the bytes sent among the counters of a device in `/proc/net/dev`. */
@@ -31,7 +31,7 @@ const machine = (why: string): Network => ({
 /** A network namespace with nothing but a loopback (Linux, root); the machine's loopback where there can be none. */
 export async function privateLoopback(): Promise<Network> {
   const holder = spawn("unshare", ["-n", "sh", "-c", HOLD], {
-    stdio: ["ignore", "pipe", "ignore"],
+    stdio: ["pipe", "pipe", "ignore"],
   });
   const ended = once(holder, "close").then(
     () => false,

@@ -12,18 +12,18 @@ export interface BenchSpace {
   readonly seeds: readonly Uint8Array[];
 }
 
-/** Founds a space for some agents. */
-export function foundSpace(agents: number): BenchSpace {
-  const seeds = Array.from({ length: agents }, () => generateSeed(systemRandom));
+/** Founds a space for some agents, and for hubs whose seeds come behind theirs. */
+export function foundSpace(agents: number, hubs = 0): BenchSpace {
+  const seeds = Array.from({ length: agents + hubs }, () => generateSeed(systemRandom));
   const signers = seeds.map((seed) => createDeviceSigner(seed));
   const [creator] = signers;
   if (creator === undefined) throw new Error("a space needs an agent");
   const now = systemClock.now();
   let space = createSpace({ name: "bench", creator, now, random: systemRandom });
-  for (const { publicKey } of signers) {
+  for (const [i, { publicKey }] of signers.entries()) {
     space = issueGrant(space, creator, {
       device: parseDeviceKey(toHex(publicKey)),
-      service: "agent",
+      service: i < agents ? "agent" : "hub",
       role: "write",
       notBefore: now - 1,
     });

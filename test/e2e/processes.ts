@@ -52,6 +52,8 @@ export async function run(cwd: string, ...args: readonly string[]): Promise<Outc
 export interface Daemon extends AsyncDisposable {
   /** Ends it with a signal and waits for the end. */
   end(signal: "SIGTERM" | "SIGKILL"): Promise<number | NodeJS.Signals | null>;
+  /** Stops it where it is, or lets it go on. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void;
   /** Its log lines so far that have this event. */
   events(event: string): readonly Readonly<Record<string, unknown>>[];
 }
@@ -84,6 +86,9 @@ export async function startDaemon(
   );
   return {
     end,
+    signal: (signal) => {
+      child.kill(signal);
+    },
     events,
     [Symbol.asyncDispose]: async () => {
       if (running) await end("SIGKILL");

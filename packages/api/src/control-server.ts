@@ -30,6 +30,9 @@
  * GET  /v1/bundles/:sequence   (hub; a number, or latest)    -> the bundle's bytes
  * ```
  *
+ * A read of facts may have `covers`, the `token` of a write's answer, from any node: it is answered once that write is here;
+ * 504 READ_BEHIND when it is not in time.
+ *
  * The body of a write may also have `ack` ("local", "hub" or "sealed") and `timeoutMs`: the answer comes once the write
  * has got so far, and says so in `acknowledged`; 504 ACK_TIMEOUT when it has not in time. In the body, since it
  * belongs to the write as much as what is written, and is checked like it.
@@ -222,12 +225,14 @@ function installReadRoutes(
   closing: AbortSignal,
 ): void {
   app.get("/v1/facts", async (request, reply) => {
-    const { at, ...query } = parseListQuery(request.query);
+    const { at, covers, ...query } = parseListQuery(request.query);
+    if (covers !== undefined) await service.covered(covers, callOffOf(reply, closing));
     if (at === undefined) return { facts: service.list(query) };
     return { facts: await service.listAt(query, at, callOffOf(reply, closing)) };
   });
   app.get("/v1/fact", async (request, reply) => {
-    const { doc, key, all, at } = parseGetRequest(request.query);
+    const { doc, key, all, at, covers } = parseGetRequest(request.query);
+    if (covers !== undefined) await service.covered(covers, callOffOf(reply, closing));
     const fact =
       at === undefined
         ? service.get(doc, key)

@@ -5,15 +5,21 @@
  */
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { LIMITS } from "@ctxmesh/model";
 import type { Logger } from "@ctxmesh/model";
 import { fastify } from "fastify";
+import type { FastifyServerOptions } from "fastify";
 import { listenTcp } from "./listen.ts";
 import { PROBLEM_MEDIA_TYPE, problemOf } from "./problem.ts";
+import { tlsOptionsOf } from "./tls.ts";
+import type { DoorTls } from "./tls.ts";
 
 /** What the health server asks and where it logs. */
 export interface HealthServerOptions {
   /** Whether `/readyz` answers 200 (else 503). */
   readonly ready: () => boolean;
+  /** Without it everything is in plain text. */
+  readonly tls?: DoorTls;
   readonly logger: Logger;
 }
 
@@ -28,19 +34,30 @@ export interface HealthServer {
 }
 
 /** A client that sends its headers, or its whole request, slower than this is cut. */
-const HEADERS_TIMEOUT_MS = 5_000;
-const REQUEST_TIMEOUT_MS = 10_000;
+const HTTP_OPTIONS = {
+  headersTimeout: LIMITS.handshakeMs,
+  requestTimeout: 10_000,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+} as const;
 /** Probes carry no body. */
 const BODY_BYTES = 1_024;
 
-/** Creates the server; nothing listens yet. */
+/** Creates the server; nothing listens yet. Throws `KEY_INVALID` and `POLICY_REFUSED` for settings of TLS. */
 export function createHealthServer(options: HealthServerOptions): HealthServer {
-  const app = fastify({
+  const { tls } = options;
+  const secure = tls === undefined ? undefined : tlsOptionsOf(tls);
+  const common = {
     bodyLimit: BODY_BYTES,
     forceCloseConnections: "idle",
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 1_000 },
-  });
+    requestTimeout: HTTP_OPTIONS.requestTimeout,
+    keepAliveTimeout: HTTP_OPTIONS.keepAliveTimeout,
+  } as const;
+  const app =
+    secure === undefined
+      ? fastify({ ...common, http: HTTP_OPTIONS })
+      : // Of the two servers' types everything here uses what they share.
+        fastify({ ...common, https: { ...HTTP_OPTIONS, ...secure } } as FastifyServerOptions);
   app.setErrorHandler((error, _request, reply) => {
     const problem = problemOf(error);
     const body = Buffer.from(JSON.stringify(problem));

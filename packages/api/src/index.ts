@@ -6,3 +6,4 @@ export { createHealthServer } from "./health-server.ts";
 export type { HealthServer, HealthServerOptions } from "./health-server.ts";
 export { PROBLEM_MEDIA_TYPE } from "./problem.ts";
 export type { Problem } from "./problem.ts";
+export type { DoorTls } from "./tls.ts";

@@ -52,6 +52,7 @@ const STATUS_OF_CODE: Readonly<Record<MeshErrorCode, number>> = {
   HISTORY_PRUNED: 410,
   ABORTED: 503,
   ACK_TIMEOUT: 504,
+  READ_BEHIND: 504,
   CLOSED: 503,
   INTERNAL: 500,
 };

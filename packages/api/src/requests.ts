@@ -47,12 +47,16 @@ export interface GetRequest {
   readonly all: boolean;
   /** As of this moment, Unix milliseconds. */
   readonly at?: number;
+  /** The token of a write that has to be here first. */
+  readonly covers?: string;
 }
 
 /** Query of `GET /v1/facts`. */
 export interface ListRequest extends ListQuery {
   /** As of this moment, Unix milliseconds. */
   readonly at?: number;
+  /** The token of a write that has to be here first. */
+  readonly covers?: string;
 }
 
 /** Query of `GET /v1/history`. */
@@ -255,13 +259,13 @@ function readLimit(limit: string | undefined): { readonly limit?: number } {
 
 /** Parses the query of `GET /v1/fact`. */
 export function parseGetRequest(query: unknown): GetRequest {
-  const { doc, key, all, at } = readQuery(query, ["doc", "key", "all", "at"]);
+  const { doc, key, all, at, ...token } = readQuery(query, ["doc", "key", "all", "at", "covers"]);
   const request = { doc: readString(doc, "doc"), key: readString(key, "key") };
   const withAll = readFlag(all, "all");
   if (withAll && at !== undefined) {
     refuse("all", "the candidates of an earlier moment are not told", "ask for /v1/history");
   }
-  return { ...request, all: withAll, ...readInstant(at) };
+  return { ...request, all: withAll, ...token, ...readInstant(at) };
 }
 
 /** Parses the query of `GET /v1/history`. */
@@ -302,7 +306,7 @@ const LIST_TEXTS = [
 
 /** Parses the query of `GET /v1/facts`. */
 export function parseListQuery(query: unknown): ListRequest {
-  const { limit, at, ...texts } = readQuery(query, [...LIST_TEXTS, "limit", "at"]);
+  const { limit, at, ...texts } = readQuery(query, [...LIST_TEXTS, "covers", "limit", "at"]);
   return { ...texts, ...readLimit(limit), ...readInstant(at) };
 }
 

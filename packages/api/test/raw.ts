@@ -93,6 +93,13 @@ export class RecordingService implements ContextService, HistoryService, Members
     return receipt(1);
   }
 
+  /** Tokens that reads were to wait for. */
+  readonly covers: string[] = [];
+
+  async covered(token: string): Promise<void> {
+    this.covers.push(token);
+  }
+
   get(doc: string, key: string): VisibleFact | undefined {
     if (key !== "known") return undefined;
     return { doc, key, value: 1, contested: false } as unknown as VisibleFact;

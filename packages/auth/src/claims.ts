@@ -113,7 +113,8 @@ function closedObject(value: unknown, what: string, members: readonly string[]):
 
 function readContext(value: unknown): Pick<TokenClaims, "tenant" | "roles"> {
   const { tenant, roles } = closedObject(value, "ctx", ["tenant", "roles"]);
-  if (typeof tenant !== "string" || !TENANT.test(tenant)) throw refusal("its ctx.tenant is no name");
+  if (typeof tenant !== "string" || !TENANT.test(tenant))
+    throw refusal("its ctx.tenant is no name");
   if (!Array.isArray(roles) || roles.length > LIMITS.tokenRoles) {
     throw refusal(`its ctx.roles is no list of up to ${String(LIMITS.tokenRoles)} (tokenRoles)`);
   }

@@ -120,7 +120,9 @@ function urlOf(location: string): URL | undefined {
 async function fetchText(url: URL, ca: string | undefined): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const fail = (why: string, cause?: unknown): void => {
-    reject(new MeshError("UNREACHABLE", `the key set at ${url.origin} can't be read: ${why}`, { cause }));
+    reject(
+      new MeshError("UNREACHABLE", `the key set at ${url.origin} can't be read: ${why}`, { cause }),
+    );
   };
   const asking = request(url, {
     headers: { accept: "application/jwk-set+json, application/json" },

@@ -51,7 +51,8 @@ function algorithmsOf({ kty, crv, alg }: JsonObject): readonly Algorithm[] {
 
 /** Whether a key is there to verify signatures with, as far as it says. */
 function isForSignatures({ use, key_ops: operations }: JsonObject): boolean {
-  const isListed = operations === undefined || (Array.isArray(operations) && operations.includes("verify"));
+  const isListed =
+    operations === undefined || (Array.isArray(operations) && operations.includes("verify"));
   return (use === undefined || use === "sig") && isListed;
 }
 
@@ -68,7 +69,9 @@ async function readKey(jwk: JsonObject): Promise<TokenKey | undefined> {
     if (bits < RSA_BITS.min || bits > RSA_BITS.max) return undefined;
   }
   const { kty, crv, x, y, n, e } = jwk as JWK;
-  const members = Object.entries({ kty, crv, x, y, n, e }).filter(([, value]) => value !== undefined);
+  const members = Object.entries({ kty, crv, x, y, n, e }).filter(
+    ([, value]) => value !== undefined,
+  );
   try {
     const key = await importJWK(Object.fromEntries(members) as JWK, algorithm);
     return key instanceof Uint8Array ? undefined : { algorithms, key };

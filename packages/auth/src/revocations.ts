@@ -45,8 +45,8 @@ const malformed = (path: string, why: string): MeshError =>
   });
 
 function parse(path: string, text: string): RevokedTokens {
-  const { tokens, subjects, ...others } = parseObject(text, path);
-  const lists = [tokens ?? [], subjects ?? []];
+  const { tokens = [], subjects = [], ...others } = parseObject(text, path);
+  const lists = [tokens, subjects];
   const isRight =
     Object.keys(others).length === 0 &&
     lists.every((list) => Array.isArray(list) && list.every((item) => typeof item === "string"));
@@ -58,18 +58,13 @@ function parse(path: string, text: string): RevokedTokens {
   return { tokens: new Set(tokenIds), subjects: new Set(subjectIds) };
 }
 
-/** Changes whenever the file does. */
+/** Changes whenever the file does. Throws `CONFIG_INVALID` for a file that is too large to be read. */
 async function markOf(path: string): Promise<string> {
   const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-  return [ino, size, mtimeNs, ctimeNs].join(" ");
-}
-
-async function read(path: string): Promise<RevokedTokens> {
-  const text = await readFile(path, "utf8");
-  if (Buffer.byteLength(text) > LIMITS.smallFileBytes) {
+  if (size > LIMITS.smallFileBytes) {
     throw malformed(path, `has more than ${String(LIMITS.smallFileBytes)} bytes (smallFileBytes)`);
   }
-  return parse(path, text);
+  return [ino, size, mtimeNs, ctimeNs].join(" ");
 }
 
 /** A list that follows a file. */
@@ -91,12 +86,13 @@ export async function watchRevocations(path: string, logger: Logger): Promise<Wa
     // Before the content: a change in between is seen the next time.
     const now = await markOf(path);
     if (now === mark) return;
-    revocations.set(await read(path));
+    revocations.set(parse(path, await readFile(path, "utf8")));
     mark = now;
     failure = "";
   };
   await look().catch((cause: unknown) => {
-    if (cause instanceof MeshError) throw malformed(path, cause.message);
+    if (cause instanceof MeshError && cause.code === "CONFIG_INVALID") throw cause;
+    if (cause instanceof MeshError) throw malformed(path, "is no JSON object");
     throw new MeshError("FILE_UNAVAILABLE", `${path} can't be read`, { cause });
   });
   let looking = false;

@@ -34,6 +34,7 @@ interface DaemonOptions {
   readonly acceptPlain?: boolean;
   readonly linkBudget?: string;
   readonly engine?: string;
+  readonly hints?: string;
   readonly relay?: readonly string[];
   readonly subscribe?: readonly string[];
   readonly hub?: readonly string[];
@@ -42,13 +43,14 @@ interface DaemonOptions {
 
 /** What a start is told on its command line. */
 function acceptanceOf(options: DaemonOptions): Acceptance {
-  const { acceptLoss = false, acceptPlain = false, linkBudget, engine } = options;
+  const { acceptLoss = false, acceptPlain = false, linkBudget, engine, hints } = options;
   const { relay: relays, hub: hubs, subscribe } = options;
   return {
     acceptLoss,
     acceptPlain,
     ...(linkBudget && { linkBudget }),
     ...(engine && { engine }),
+    ...(hints && { hints }),
     ...(relays && { relays }),
     ...(hubs && { hubs }),
     ...(subscribe && { subscribe }),
@@ -98,6 +100,10 @@ function addDaemons(program: Command): void {
     (await import("./commands/hub.ts")).runHub(file, accept),
   )
     .option("--engine <url>", "PostgreSQL that several hubs share: postgres://user@host/database")
+    .option(
+      "--hints <url>",
+      "NATS server where those hubs tell each other of news: nats://host:4222",
+    )
     .addOption(
       new Option(
         "--relay <address>",
@@ -199,6 +205,12 @@ function addKeyCommands(program: Command): void {
       new Option(
         "--at <time>",
         "what it was then: 2h (ago), 2026-01-31T14:05:00Z, or Unix ms",
+      ).conflicts("all"),
+    )
+    .addOption(
+      new Option(
+        "--after <token>",
+        "wait up to 10 s until the write with this token is there: put --json prints it",
       ).conflicts("all"),
     )
     .addHelpText(

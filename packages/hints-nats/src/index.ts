@@ -1,2 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
-export {};
+export { openNatsHints } from "./hints.ts";
+export type { NatsHintsOptions } from "./hints.ts";

@@ -69,6 +69,8 @@ export const ERROR_CODES = {
   ABORTED: "unavailable",
   /** A write is durable here, and was not acknowledged by a hub or a seal in time. */
   ACK_TIMEOUT: "unavailable",
+  /** A node does not have in time what a read was to see. */
+  READ_BEHIND: "unavailable",
   /** The program is shutting down, or the object is closed. */
   CLOSED: "unavailable",
   /** A defect in ctxmesh. */

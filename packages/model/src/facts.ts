@@ -107,4 +107,6 @@ export interface WriteReceipt {
   /** The batch that carries them, in a chain of this device; for a write that changed nothing, the one before it, or 0. */
   readonly incarnation: IncarnationId;
   readonly seq: number;
+  /** Names that batch to reads on any node, which then wait until it has it; absent where no node made the write. */
+  readonly token?: string;
 }

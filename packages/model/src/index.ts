@@ -80,6 +80,9 @@ export type {
   Fence,
   Lease,
 } from "./engine.ts";
+export type { HintBus } from "./hints.ts";
+export { formatFrontierToken, parseFrontierToken } from "./frontier-token.ts";
+export type { ChainPosition } from "./frontier-token.ts";
 export type {
   AckProgress,
   AckSummary,

@@ -237,6 +237,11 @@ export const LIMITS = {
   ackDefaultMs: 10_000,
   /** The longest that one of them may wait, in milliseconds. */
   ackTimeoutMs: 600_000,
+  /** How long a read waits for the batches of a token, in milliseconds, and reads that wait at a node. */
+  coverWaitMs: 10_000,
+  coverWaiters: 1_024,
+  /** Batches that one token names. */
+  tokenPositions: 16,
   /** A watcher's unread events before its stream is ended with an error. */
   watchQueueEvents: 10_000,
   /** A request body of the local API. */
@@ -250,7 +255,7 @@ export const LIMITS = {
   /** An access token: as much as servers take in a header. */
   tokenBytes: 8_192,
   /** Roles in one token. */
-  tokenRoles: 64,
+  tokenRoles: 32,
   /** A set of keys that tokens are signed with. */
   keySetBytes: 65_536,
   /** Keys in it that are looked at. */

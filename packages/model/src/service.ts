@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a running node (agent or hub) offers to local callers; the local API carries exactly this. */
 import type { Candidate, FactInput, VisibleFact, WriteOptions, WriteReceipt } from "./facts.ts";
+import type { CallOff } from "./history.ts";
 import type { ChannelSecurity } from "./ports.ts";
 import type { ReceiveCounters } from "./outcomes.ts";
 import type { PartialSummary } from "./partial.ts";
@@ -457,6 +458,12 @@ export interface ContextService {
     reason: string,
     options?: Omit<WriteOptions, "priority">,
   ): Promise<WriteReceipt>;
+  /**
+   * Resolves once everything that a token names is applied here. Rejects with `INPUT_INVALID` for what is no token, with
+   * `READ_BEHIND` after `LIMITS.coverWaitMs`, which is also what becomes of batches that don't count, with
+   * `LIMIT_EXCEEDED` while too many wait, with `CLOSED` when the node stops, and with the signal's reason.
+   */
+  covered(token: string, options?: CallOff): Promise<void>;
   get(doc: string, key: string): VisibleFact | undefined;
   /** Every writer's candidate, newest first, with `dominated` ones included. */
   candidates(doc: string, key: string): readonly Candidate[];

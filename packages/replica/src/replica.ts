@@ -41,6 +41,7 @@ import { parseBatch, unpackedOf } from "./checks.ts";
 import { Bases } from "./bases.ts";
 import type { BatchSource } from "./checks.ts";
 import type { Retention } from "./checkpointer.ts";
+import type { ChainStatus, DegradedChain } from "./chain-status.ts";
 import { Committer } from "./committer.ts";
 import { DEFAULT_LIST_LIMIT } from "./documents.ts";
 import { decodeSignedHeader } from "./evidence.ts";
@@ -56,9 +57,8 @@ import type { LocalWrite } from "./local-writer.ts";
 import type { ChainSpan, StoredBatch } from "./log.ts";
 import { OmittedContent } from "./omitted-content.ts";
 import { openState } from "./open.ts";
-import type { PruneOptions, PruneReport, StaleChain } from "./prune.ts";
+import type { PruneOptions, PruneReport } from "./prune.ts";
 import type { RecordBytes, RecordIds } from "./records.ts";
-import type { VoidReason } from "./state.ts";
 import type { AppliedBatch, RecordsChange, RecordsOutcome } from "./tasks.ts";
 
 /** What a replica is made of. */
@@ -83,34 +83,6 @@ export interface ReplicaOptions {
   /** Resolves after some milliseconds. With it, local writes that come in quick succession share a batch. */
   readonly wait?: (ms: number) => Promise<void>;
 }
-
-/** How much of a chain is here, and how much of it counts. */
-export interface ChainStatus {
-  readonly replica: DeviceKey;
-  readonly incarnation: IncarnationId;
-  /** Batches that count. */
-  readonly seq: number;
-  /** The most that can count, when there is a limit: below a proven fork, or up to a revocation. */
-  readonly limit?: number;
-  /** Batches that are here and do not count, and why. */
-  readonly void: number;
-  readonly reason?: VoidReason;
-}
-
-/**
- * A chain that is not as it should be. `behind`: it has not come as far again as a damaged store had it. `stale`: more
- * of it was pruned than the records let count now, and can't be taken back.
- */
-export type DegradedChain =
-  | {
-      readonly kind: "behind";
-      readonly replica: DeviceKey;
-      readonly incarnation: IncarnationId;
-      /** Batches that are here. */
-      readonly seq: number;
-      readonly expected: number;
-    }
-  | ({ readonly kind: "stale" } & StaleChain);
 
 const MAX_LIST = 10_000;
 /** What a rich edit counts for before its size is known. */

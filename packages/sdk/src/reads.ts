@@ -8,6 +8,8 @@ import type { ContextClient, JsonCaller } from "./client.ts";
 export interface ReadOptions {
   /** As of this moment, Unix milliseconds; now when absent. */
   readonly at?: number;
+  /** The `token` of a write, made on any node: the answer comes once it is there. `READ_BEHIND` when that takes longer than 10 s. */
+  readonly covers?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -34,10 +36,12 @@ export function createReads(json: JsonCaller): Pick<ContextClient, "get" | "list
   ): Promise<Answer> =>
     json("GET", path, { query, signal, ...(past ? { timeoutMs: PAST_TIMEOUT_MS } : {}) });
   return {
-    get: (doc, key, { at, signal } = {}) =>
-      read<VisibleFact>("/v1/fact", { doc, key, at }, { signal, past: at !== undefined }).catch(
-        absent,
-      ),
+    get: (doc, key, { at, covers, signal } = {}) =>
+      read<VisibleFact>(
+        "/v1/fact",
+        { doc, key, at, covers },
+        { signal, past: at !== undefined },
+      ).catch(absent),
     async list({ signal, ...query } = {}) {
       const how = { signal, past: query.at !== undefined };
       return (await read<{ facts: readonly VisibleFact[] }>("/v1/facts", { ...query }, how)).facts;

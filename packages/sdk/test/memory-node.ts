@@ -102,6 +102,13 @@ export class MemoryService implements ContextService, HistoryService, Membership
     throw new MeshError("POLICY_REFUSED", "this device's role is write, and this needs manage");
   }
 
+  /** Tokens that reads were to wait for. */
+  readonly covers: string[] = [];
+
+  async covered(token: string): Promise<void> {
+    this.covers.push(token);
+  }
+
   get(doc: string, key: string): VisibleFact | undefined {
     return this.#facts.get(`${doc}\n${key}`);
   }

@@ -2,7 +2,13 @@
 import { toBase64 } from "@ctxmesh/codec";
 import { contentRoot } from "@ctxmesh/ledger";
 import { encodeSpaceFile } from "@ctxmesh/membership";
-import { MeshError, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
+import {
+  MeshError,
+  formatFrontierToken,
+  parseDeviceKey,
+  parseDocumentName,
+  toHex,
+} from "@ctxmesh/model";
 import type {
   ActsReceipt,
   CallOff,
@@ -31,6 +37,7 @@ import type {
 import type { AppliedBatch, ChangedKey, Replica } from "@ctxmesh/replica";
 import type { Confirmations } from "@ctxmesh/sync";
 import { AckReporter } from "./ack-summary.ts";
+import { Covers } from "./cover.ts";
 import { writeAcknowledged } from "./acknowledge.ts";
 import { LatencyWindow } from "./latency-window.ts";
 import { partialSummary } from "./node-partial.ts";
@@ -73,6 +80,7 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
   readonly #startedAt: number;
   readonly #acks: AckReporter | undefined;
   readonly #propagation = new LatencyWindow();
+  readonly #covers: Covers;
   readonly #watchers = new Set<Watcher>();
   readonly #stopListening: () => void;
   #written = 0;
@@ -82,6 +90,7 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     this.#options = options;
     this.#startedAt = options.clock.now();
     const { service, replica, confirmations } = options;
+    this.#covers = new Covers(replica);
     if (service === "agent" && confirmations !== undefined) {
       this.#acks = new AckReporter(replica, confirmations);
     }
@@ -171,11 +180,15 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
   ): Promise<WriteReceipt> {
     this.#assertAgent();
     const { replica, confirmations } = this.#options;
-    return writeAcknowledged(confirmations, replica.device, options, async () => write(replica));
+    return writeAcknowledged(confirmations, replica.device, options, async () => {
+      const receipt = await write(replica);
+      return { ...receipt, token: formatFrontierToken([{ replica: replica.device, ...receipt }]) };
+    });
   }
 
-  /** Ends what waits for a hub or a seal with `CLOSED`. */
+  /** Ends what waits for a hub or a seal, or for what was written elsewhere, with `CLOSED`. */
   endWaits(): void {
+    this.#covers.end();
     this.#options.confirmations?.endWaits();
   }
 
@@ -184,6 +197,10 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     throw new MeshError("POLICY_REFUSED", "a hub does not write facts", {
       remedy: "write at an agent; the hub receives it",
     });
+  }
+
+  async covered(token: string, options?: CallOff): Promise<void> {
+    return this.#covers.wait(token, options);
   }
 
   get(doc: string, key: string): ReturnType<ContextService["get"]> {

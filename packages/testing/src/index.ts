@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Acceptance suites of the ports, in-memory implementations with faults, and test helpers. Development only. */
+export { createTestCertificate } from "./certificates.ts";
+export type { TestCertificate, TestCertificateOptions } from "./certificates.ts";
 export { createChannelPair } from "./channel-pair.ts";
 export type { ChannelPair } from "./channel-pair.ts";
 export { runChannelTests } from "./channel-suite.ts";

@@ -3,6 +3,8 @@
 import type { Duplex } from "node:stream";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
 import type { RawData, WebSocket } from "ws";
+import { Timed } from "./arrivals.ts";
+import type { Arrival } from "./arrivals.ts";
 import type { Handshake } from "./handshake.ts";
 import { bytesOf, CLOSE_CODES, closeSocket, describeClose } from "./sockets.ts";
 
@@ -24,24 +26,30 @@ export interface AuthenticationHooks {
   readonly onFailed: (failure: AuthenticationFailure) => void;
 }
 
-/** One WebSocket on its way to an authenticated channel. The deadline runs from construction; nothing extends it. */
+/** One WebSocket on its way to an authenticated channel. The deadline runs from its arrival, or from construction; nothing extends it. */
 export class Authentication {
   readonly #socket: WebSocket;
   readonly #handshake: Handshake;
   readonly #hooks: AuthenticationHooks;
-  readonly #deadline: NodeJS.Timeout;
+  readonly #arrival: Arrival;
   #opened = false;
   #settled = false;
   #error = "";
   #bytes = 0;
 
-  constructor(socket: WebSocket, handshake: Handshake, hooks: AuthenticationHooks) {
+  constructor(
+    socket: WebSocket,
+    handshake: Handshake,
+    hooks: AuthenticationHooks,
+    arrival: Arrival = new Timed(() => undefined),
+  ) {
     this.#socket = socket;
     this.#handshake = handshake;
     this.#hooks = hooks;
-    this.#deadline = setTimeout(() => {
+    this.#arrival = arrival;
+    arrival.expect(() => {
       this.refuse(`not authenticated after ${String(LIMITS.handshakeMs)} ms`);
-    }, LIMITS.handshakeMs);
+    });
     socket.on("error", (error) => {
       this.#error = error.message;
     });
@@ -100,7 +108,7 @@ export class Authentication {
   #settle(): boolean {
     if (this.#settled) return false;
     this.#settled = true;
-    clearTimeout(this.#deadline);
+    this.#arrival.end();
     this.#socket.off("message", this.#onMessage);
     this.#socket.off("close", this.#onClose);
     return true;

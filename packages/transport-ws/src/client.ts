@@ -3,6 +3,7 @@
 import type { Duplex } from "node:stream";
 import type {
   Channel,
+  ChannelSecurity,
   Clock,
   DeviceSigner,
   Logger,
@@ -19,6 +20,8 @@ import { SocketChannel } from "./channel.ts";
 import { Handshake } from "./handshake.ts";
 import { SYNC_PATH } from "./server.ts";
 import { CLOSE_CODES, closeSocket, SOCKET_OPTIONS } from "./sockets.ts";
+import { connectionOptions, securityOf } from "./tls.ts";
+import type { HubTls } from "./tls.ts";
 
 const BACKOFF_MIN_MS = 250;
 const BACKOFF_MAX_MS = 30_000;
@@ -29,6 +32,8 @@ const STABLE_MS = 5_000;
 export interface WsClientOptions {
   /** `ws:` or `wss:` URLs of hubs; without a path, `/v1/sync` is meant. */
   readonly urls: readonly string[];
+  /** How `wss:` URLs are connected to. */
+  readonly tls?: HubTls;
   readonly device: DeviceSigner;
   readonly space: SpaceId;
   /** Whether a device, hex, is a hub of the space. */
@@ -44,7 +49,13 @@ export interface WsClientOptions {
  * time up to 250 ms, twice that after each further one, 30 s at most. Throws `CONFIG_INVALID` for a URL.
  */
 export function createWsClient(options: WsClientOptions): Transport {
-  return new WsClient(options, options.urls.map(parseUrl));
+  const urls = options.urls.map(parseUrl);
+  const plain = urls.find((url) => url.startsWith("ws:"));
+  if (options.tls?.requirePq !== true || plain === undefined) return new WsClient(options, urls);
+  throw new MeshError("CONFIG_INVALID", `hubTls.requirePq is set, but "${plain}" is without TLS`, {
+    field: "hubs",
+    remedy: "write it like wss://hub.example.org, or leave hubTls.requirePq out",
+  });
 }
 
 function parseUrl(text: string): string {
@@ -119,8 +130,9 @@ class HubLink {
   }
 
   #connect(): void {
-    const { device, space, hubs, verifier, random } = this.#options;
-    const socket = new WebSocket(this.#url, { ...SOCKET_OPTIONS, followRedirects: false });
+    const { device, space, hubs, verifier, random, tls = {} } = this.#options;
+    const settings = { ...SOCKET_OPTIONS, ...connectionOptions(tls), followRedirects: false };
+    const socket = new WebSocket(this.#url, settings);
     this.#socket = socket;
     const handshake = new Handshake({
       role: "client",
@@ -130,15 +142,15 @@ class HubLink {
       verifier,
       random,
     });
+    let connection: Duplex | undefined;
     const authentication = new Authentication(socket, handshake, {
       onDone: (remote) => {
-        void this.#use(socket, remote);
+        void this.#use(socket, remote, securityOf(connection));
       },
       onFailed: (failure) => {
         this.#failed(failure);
       },
     });
-    let connection: Duplex | undefined;
     socket.once("upgrade", (response) => {
       connection = response.socket;
     });
@@ -147,10 +159,11 @@ class HubLink {
     });
   }
 
-  async #use(socket: WebSocket, device: string): Promise<void> {
+  async #use(socket: WebSocket, device: string, security?: ChannelSecurity): Promise<void> {
     const { clock, logger } = this.#options;
     const remote = { device, address: this.#url, direction: "outbound", role: "hub" } as const;
-    const channel = new SocketChannel(socket, remote);
+    const protection = security === undefined ? {} : { security };
+    const channel = new SocketChannel(socket, { ...remote, ...protection });
     this.#channel = channel;
     this.#lastFailure = "";
     const since = clock.now();

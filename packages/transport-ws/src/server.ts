@@ -14,15 +14,20 @@ import type {
 import { MeshError } from "@ctxmesh/model";
 import type { WebSocket } from "ws";
 import { WebSocketServer } from "ws";
+import { Arrivals } from "./arrivals.ts";
+import type { Arrival } from "./arrivals.ts";
 import { Authentication } from "./authentication.ts";
+import type { AuthenticationFailure } from "./authentication.ts";
 import { SocketChannel } from "./channel.ts";
 import { Handshake } from "./handshake.ts";
 import { CLOSE_CODES, closeSocket, SOCKET_OPTIONS } from "./sockets.ts";
+import { securityOf, shownCertificate } from "./tls.ts";
+import type { ShownCertificate } from "./tls.ts";
 
 /** The path of the sync endpoint. */
 export const SYNC_PATH = "/v1/sync";
-/** Connections that are not yet authenticated; more are turned away with 503. */
-const PENDING_CONNECTIONS = 256;
+/** WebSockets that are not yet authenticated; with one more the oldest has to go, which has had its time: an honest one takes moments. */
+const PENDING_CONNECTIONS = 1_024;
 
 /** What a hub's WebSocket transport is made of. */
 export interface WsServerOptions {
@@ -37,12 +42,17 @@ export interface WsServerOptions {
   readonly isMember: (device: string) => boolean;
   /** Whether a device, hex, is a hub, which connects as agents do. */
   readonly isHub: (device: string) => boolean;
+  /** `authorized`: clients show a certificate of their device's key that an authority of the server vouches for. `own`: nobody has to. None by default. */
+  readonly clientCertificate?: "own" | "authorized";
   readonly verifier: SignatureVerifier;
   readonly random: RandomSource;
   readonly logger: Logger;
 }
 
-/** Creates the transport; `start` begins to take upgrade requests. One channel per device: a newer one replaces it. */
+/**
+ * Creates the transport; `start` begins to take upgrade requests. One channel per device: a newer one replaces it. Who shows a TLS
+ * certificate, asked for or not, has to be the device whose key it is of.
+ */
 export function createWsServer(options: WsServerOptions): Transport {
   return new WsServer(options);
 }
@@ -54,7 +64,9 @@ class WsServer implements Transport {
     noServer: true,
     clientTracking: false,
   });
-  readonly #pending = new Set<WebSocket>();
+  readonly #arrivals: Arrivals;
+  /** By the handshake that is under way, oldest first. */
+  readonly #pending = new Map<WebSocket, Authentication>();
   /** All that are not closed yet; the newest of each device is in `#newest`, too. */
   readonly #channels = new Set<SocketChannel>();
   readonly #newest = new Map<string, SocketChannel>();
@@ -62,6 +74,7 @@ class WsServer implements Transport {
 
   constructor(options: WsServerOptions) {
     this.#options = options;
+    this.#arrivals = new Arrivals(options.server);
   }
 
   start(onChannel: (channel: Channel) => void): Promise<void> {
@@ -69,6 +82,7 @@ class WsServer implements Transport {
       return Promise.reject(new MeshError("INTERNAL", "the WebSocket server is already started"));
     }
     this.#onChannel = onChannel;
+    this.#arrivals.start();
     this.#options.server.on("upgrade", this.#onUpgrade);
     return Promise.resolve();
   }
@@ -77,14 +91,16 @@ class WsServer implements Transport {
     const address = this.#options.server.address();
     if (this.#onChannel === undefined || address === null || typeof address === "string") return [];
     const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
-    return [`ws://${host}:${String(address.port)}${SYNC_PATH}`];
+    const scheme = "setSecureContext" in this.#options.server ? "wss" : "ws";
+    return [`${scheme}://${host}:${String(address.port)}${SYNC_PATH}`];
   }
 
   async stop(): Promise<void> {
     this.#onChannel = undefined;
     this.#options.server.off("upgrade", this.#onUpgrade);
     const reason = "the hub stops";
-    const pending = Array.from(this.#pending, (socket) =>
+    this.#arrivals.stop();
+    const pending = Array.from(this.#pending.keys(), (socket) =>
       closeSocket(socket, CLOSE_CODES.goingAway, reason),
     );
     const open = Array.from(this.#channels, (channel) => channel.close(reason));
@@ -93,54 +109,78 @@ class WsServer implements Transport {
 
   readonly #onUpgrade = (request: IncomingMessage, connection: Duplex, head: Buffer): void => {
     const [path] = (request.url ?? "").split("?", 1);
+    const arrival = this.#arrivals.take(request.socket);
     if (path !== SYNC_PATH) {
+      arrival.end();
       // Another listener may want it; if there is none, nobody else would answer.
       if (this.#options.server.listenerCount("upgrade") === 1)
         turnAway(connection, "404 Not Found");
-    } else if (this.#pending.size >= PENDING_CONNECTIONS) {
-      turnAway(connection, "503 Service Unavailable");
-    } else {
-      this.#sockets.handleUpgrade(request, connection, head, (socket) => {
-        const { remoteAddress = "unknown", remotePort = 0 } = request.socket;
-        this.#authenticate(socket, connection, `${remoteAddress}:${String(remotePort)}`);
-      });
+      return;
     }
+    const shown = shownCertificate(request.socket);
+    if (!this.#mayShow(shown)) {
+      arrival.end();
+      this.#options.logger.warn("peer.refused", {
+        code: "AUTH_FAILED",
+        reason:
+          shown === undefined ? "no client certificate" : "nobody vouches for its certificate",
+        address: addressOf(request),
+      });
+      turnAway(connection, "403 Forbidden");
+      return;
+    }
+    this.#sockets.handleUpgrade(request, connection, head, (socket) => {
+      this.#authenticate(socket, connection, { request, arrival, shown });
+    });
   };
 
-  #authenticate(socket: WebSocket, connection: Duplex, address: string): void {
+  #mayShow(shown: ShownCertificate | undefined): boolean {
+    const { clientCertificate } = this.#options;
+    if (clientCertificate === undefined) return true;
+    return shown !== undefined && (clientCertificate === "own" || shown.isAuthorized);
+  }
+
+  #authenticate(socket: WebSocket, connection: Duplex, { request, arrival, shown }: Visit): void {
     const { device, space, isMember, verifier, random, logger } = this.#options;
-    this.#pending.add(socket);
-    socket.once("close", () => this.#pending.delete(socket));
+    const address = addressOf(request);
     const handshake = new Handshake({
       role: "server",
       device,
       space,
-      accepts: isMember,
+      accepts: (remote) => isMember(remote) && (shown === undefined || shown.device === remote),
       verifier,
       random,
     });
-    const authentication = new Authentication(socket, handshake, {
-      onDone: (remote) => {
+    const hooks = {
+      onDone: (remote: string) => {
         this.#pending.delete(socket);
-        this.#add(socket, remote, address);
+        this.#add(socket, remote, request);
       },
-      onFailed: ({ kind, reason }) => {
+      onFailed: ({ kind, reason }: AuthenticationFailure) => {
+        this.#pending.delete(socket);
         if (kind === "refused")
           logger.warn("peer.refused", { code: "AUTH_FAILED", reason, address });
         else logger.debug("peer.left", { reason, address });
       },
-    });
+    };
+    const authentication = new Authentication(socket, handshake, hooks, arrival);
+    const [oldest] = this.#pending.values();
+    if (this.#pending.size >= PENDING_CONNECTIONS) oldest?.refuse("others are waiting");
+    this.#pending.set(socket, authentication);
     authentication.begin(connection);
   }
 
-  #add(socket: WebSocket, device: string, address: string): void {
+  #add(socket: WebSocket, device: string, request: IncomingMessage): void {
     const { logger, isHub } = this.#options;
+    const address = addressOf(request);
+    const security = securityOf(request.socket);
     const old = this.#newest.get(device);
     const channel = new SocketChannel(socket, {
       device,
       address,
       direction: "inbound",
       role: isHub(device) ? "hub" : "agent",
+      ...(security === undefined ? {} : { security }),
     });
     this.#channels.add(channel);
     this.#newest.set(device, channel);
@@ -157,6 +197,16 @@ class WsServer implements Transport {
     this.#options.logger.info("channel.closed", { device, reason });
   }
 }
+
+/** Whoever asks for an upgrade. */
+interface Visit {
+  readonly request: IncomingMessage;
+  readonly arrival: Arrival;
+  readonly shown: ShownCertificate | undefined;
+}
+
+const addressOf = ({ socket }: IncomingMessage): string =>
+  `${socket.remoteAddress ?? "unknown"}:${String(socket.remotePort ?? 0)}`;
 
 function turnAway(connection: Duplex, status: string): void {
   connection.on("error", () => undefined);

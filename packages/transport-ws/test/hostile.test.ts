@@ -171,7 +171,9 @@ describe("time limits", () => {
     await until("the port", () => mute.address() !== null);
     const { port } = mute.address() as AddressInfo;
     await using agent = await startAgent({ urls: [`ws://127.0.0.1:${String(port)}`] });
-    await until("the connection", () => mute.clients.size === 1);
+    let heard = 0;
+    mute.on("connection", (socket) => socket.on("message", () => (heard += 1)));
+    await until("its hello", () => heard === 1);
     vi.advanceTimersByTime(LIMITS.handshakeMs);
     await until("the end", () => agent.logger.events.length > 0);
     expect(agent.logger.events[0]).toMatchObject({

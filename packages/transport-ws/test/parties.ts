@@ -31,16 +31,20 @@ export const anyone = (): boolean => true;
 /** A device key; `key` is the public one, hex. */
 export interface Device extends DeviceSigner {
   readonly key: string;
+  /** The private one. */
+  readonly seed: Uint8Array;
 }
 
 /** A fresh device. */
 export function newDevice(): Device {
-  const der = Buffer.concat([PKCS8_PREFIX, randomBytes(32)]);
+  const seed = new Uint8Array(randomBytes(32));
+  const der = Buffer.concat([PKCS8_PREFIX, seed]);
   const privateKey = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
   const spki = createPublicKey(privateKey).export({ format: "der", type: "spki" });
   const publicKey = new Uint8Array(spki.subarray(-32));
   return {
     publicKey,
+    seed,
     key: toHex(publicKey),
     sign: (message) => new Uint8Array(sign(null, message, privateKey)),
   };
@@ -112,6 +116,18 @@ export interface Hub extends Party {
   readonly server: Server;
   readonly port: number;
   readonly url: string;
+}
+
+/** Starts a hub on a server that listens on a port of 127.0.0.1. */
+export async function startHubOn(
+  server: Server,
+  options: Partial<Omit<WsServerOptions, "device" | "logger">> & { readonly device?: Device } = {},
+): Promise<Party> {
+  const logger = recordingLogger();
+  const device = options.device ?? newDevice();
+  const base = { server, space: SPACE, isMember: anyone, verifier, random };
+  const transport = createWsServer({ isHub: () => false, ...base, ...options, device, logger });
+  return await startParty(transport, device, logger, true);
 }
 
 /** Starts a hub on a free port, or on the given one. */

@@ -23,6 +23,8 @@ export interface AgentStart {
   readonly listen?: readonly string[];
   /** What may go to each peer, such as `256kbit`. */
   readonly budget?: string;
+  /** URLs of its hubs; none by default. */
+  readonly hubs?: readonly string[];
 }
 
 const inbox = new Inbox();
@@ -43,7 +45,7 @@ const service = (): Agent["service"] => {
 };
 
 async function start(options: AgentStart): Promise<readonly string[]> {
-  const { space, seed, folder, peers, announce, budget } = options;
+  const { space, seed, folder, peers, announce, budget, hubs = [] } = options;
   const { listen = ["/ip4/127.0.0.1/tcp/0"] } = options;
   agent = await createAgent(
     {
@@ -54,7 +56,7 @@ async function start(options: AgentStart): Promise<readonly string[]> {
       socketPath: join(folder, "s.sock"),
       mesh: { listen, peers, ...(announce === undefined ? {} : { announce }) },
       ...(budget === undefined ? {} : { links: { default: budget } }),
-      hubs: [],
+      hubs,
       sources: [],
     },
     { clock: systemClock, random: systemRandom, logger: silentLogger },

@@ -23,6 +23,8 @@ export interface GetOptions {
   readonly all?: boolean;
   /** A moment in the past. */
   readonly at?: string;
+  /** The token of a write that the answer must know of. */
+  readonly after?: string;
 }
 
 /** Prints the visible fact, or with `--all` every candidate and why which is shown. Throws `NOT_FOUND`. */
@@ -39,7 +41,10 @@ export async function runGet(doc: string, key: string, options: GetOptions): Pro
     return;
   }
   const at = options.at === undefined ? undefined : parseMoment(options.at, Date.now());
-  const past = at === undefined ? {} : { at };
+  const past = {
+    ...(at === undefined ? {} : { at }),
+    ...(options.after === undefined ? {} : { covers: options.after }),
+  };
   const fact = await withClient(options.socket, "agent", (client) => client.get(doc, key, past));
   if (fact === undefined) throw at === undefined ? notFound(doc, key) : notFoundAt(doc, key, at);
   await output.line(output.json ? JSON.stringify(fact) : printable(JSON.stringify(fact.value)));

@@ -3,7 +3,7 @@
 import { createSigner } from "@ctxmesh/crypto";
 import { createHub } from "@ctxmesh/hub";
 import type { HubOptions } from "@ctxmesh/hub";
-import type { Engine } from "@ctxmesh/model";
+import type { Engine, HintBus, Logger } from "@ctxmesh/model";
 import { budgetsOf, systemClock, systemRandom } from "@ctxmesh/service";
 import { loadConfig } from "../config/load.ts";
 import type { Acceptance, HubConfig } from "../config/types.ts";
@@ -27,6 +27,18 @@ async function engineOf(
   if (file === undefined) return { engine: await openPostgresEngine({ url }) };
   const password = (await readSmallFile(file, "password file", "FILE_UNAVAILABLE")).trim();
   return { engine: await openPostgresEngine({ url, password }) };
+}
+
+/** The bus of hints that the command line or the configuration names. Throws `CONFIG_INVALID`. */
+async function hintsOf(
+  { engine }: HubConfig,
+  named: string | undefined,
+  logger: Logger,
+): Promise<{ readonly hints?: HintBus }> {
+  const url = named ?? engine?.hints;
+  if (url === undefined) return {};
+  const { openNatsHints } = await import("@ctxmesh/hints-nats");
+  return { hints: openNatsHints({ url, logger }) };
 }
 
 /** The relay that the configuration names; `listen`, from the command line, makes one, or takes the place of its addresses. Throws `KEY_INVALID`. */
@@ -63,7 +75,14 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
       signer: createSigner(snapshot),
       log: { origin, signers: { ed25519: createSigner(ed25519), mldsa44: createSigner(mldsa44) } },
     };
-    const { linkBudget, engine: engineUrl, relays, hubs = [], ...accepted } = accept;
+    const {
+      linkBudget,
+      engine: engineUrl,
+      hints: hintsUrl,
+      relays,
+      hubs = [],
+      ...accepted
+    } = accept;
     const meeting = {
       hubs: [...config.hubs, ...hubs],
       ...(await relayOf(config, relays)),
@@ -79,6 +98,7 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
       ...accepted,
       ...protection,
       ...shared,
+      ...(await hintsOf(config, hintsUrl, logger)),
       ...meeting,
       links,
     };

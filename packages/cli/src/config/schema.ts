@@ -368,6 +368,14 @@ const hub: Schema = {
         maxLength: 2048,
       },
       passwordFile: path("A file with the password, in place of one in the URL."),
+      hints: {
+        type: "string",
+        title: "an address such as nats://host:4222",
+        description:
+          "A NATS server where hubs tell each other of news; without it they find it some hundredth of a second later.",
+        pattern: "^(nats|tls)://",
+        maxLength: 2048,
+      },
     }),
     seal: object("Seals and the log of seals.", ["key", "log"], {
       key: path("The key that signs snapshots, an ML-DSA-65-Ed25519 JWK."),

@@ -94,7 +94,12 @@ export interface HubConfig extends NodeConfig {
     readonly networkKey?: string;
   };
   /** A database that several hubs share. */
-  readonly engine?: { readonly url: string; readonly passwordFile?: string };
+  readonly engine?: {
+    readonly url: string;
+    readonly passwordFile?: string;
+    /** Where the hubs tell each other of news. */
+    readonly hints?: string;
+  };
   readonly seal: {
     /** Path of the key that signs snapshots, an ML-DSA-65-Ed25519 JWK. */
     readonly key: string;
@@ -131,6 +136,8 @@ export interface Acceptance {
   readonly hubs?: readonly string[];
   /** Hub only: the address of an engine, in place of that which the configuration names. */
   readonly engine?: string;
+  /** Hub only: the address of a bus of hints, in place of that which the configuration names. */
+  readonly hints?: string;
 }
 
 /** Which daemon. */

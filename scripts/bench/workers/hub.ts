@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One hub as a process, which also measures what arrives. */
+import { join } from "node:path";
+import { createDeviceVerifier, createSigner, generatePrivateKey } from "@ctxmesh/crypto";
+import { openPostgresEngine } from "@ctxmesh/engine-postgres";
+import { createHub } from "@ctxmesh/hub";
+import type { Hub } from "@ctxmesh/hub";
+import { parseSpaceFile } from "@ctxmesh/membership";
+import { systemClock, systemRandom } from "@ctxmesh/service";
+import { silentLogger } from "@ctxmesh/testing";
+import { serveCalls } from "./calls.ts";
+import { Inbox } from "./load.ts";
+import type { Reading, Span } from "./load.ts";
+
+/** How a hub is started. */
+export interface HubStart {
+  readonly space: string;
+  readonly seed: Uint8Array;
+  readonly folder: string;
+  /** Of the database that it shares with others. */
+  readonly engine?: string;
+}
+
+const inbox = new Inbox();
+let hub: Hub | undefined;
+
+async function start({ space, seed, folder, engine }: HubStart): Promise<readonly string[]> {
+  const signerOf = (suite: Parameters<typeof generatePrivateKey>[0]) =>
+    createSigner(generatePrivateKey(suite, systemRandom));
+  hub = await createHub(
+    {
+      version: "0.0.0",
+      space: parseSpaceFile(space, createDeviceVerifier()),
+      deviceSeed: seed,
+      storePath: join(folder, "store"),
+      socketPath: join(folder, "s.sock"),
+      listen: { host: "127.0.0.1", port: 0 },
+      seal: {
+        signer: signerOf("ML-DSA-65-Ed25519"),
+        log: {
+          origin: "bench/log",
+          signers: { ed25519: signerOf("Ed25519"), mldsa44: signerOf("ML-DSA-44") },
+        },
+      },
+      ...(engine === undefined ? {} : { engine: await openPostgresEngine({ url: engine }) }),
+    },
+    { clock: systemClock, random: systemRandom, logger: silentLogger },
+  );
+  hub.service.watch({}, ({ fact }) => {
+    if (fact !== undefined) inbox.arrived(fact.value as unknown as Reading);
+  });
+  return hub.addresses();
+}
+
+serveCalls(
+  {
+    start,
+    expect: ({ load }: { readonly load: Span }) => {
+      inbox.expect(load);
+    },
+    collect: async (timeoutMs: number) => inbox.collect(timeoutMs),
+    lastMs: () => inbox.lastMs,
+    status: async () => hub?.service.status({ digest: true }),
+  },
+  async () => hub?.stop(),
+);
