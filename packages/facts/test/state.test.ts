@@ -27,6 +27,27 @@ describe("a state", () => {
     );
   });
 
+  test("is the same of a hostile chain, whose numbers don't rise with its clocks, or come twice", () => {
+    const chain = { writer: deviceOf(1), incarnation: incarnationOf(1) };
+    const record = fc.record({ key: fc.constantFrom("a", "b", "c", "d"), seq: fc.nat(6) });
+    fc.assert(
+      fc.property(fc.array(fc.tuple(record, fc.nat(2), fc.nat(2)), { maxLength: 12 }), (all) => {
+        const frames = all.map(([{ key, seq }, before, behind], i): ChainFrame => {
+          const fact = { key, seq: seq + before + 1, hlc: (i + 1) as Hlc, valueJson: String(i) };
+          return { chain, frame: { from: seq, to: fact.seq + behind, records: [fact] } };
+        });
+        const store = storeOf(frames);
+        const bytes = encodeState(store);
+        const copy = decodeState(bytes);
+        expect(stateOf(copy)).toEqual(stateOf(store));
+        expect(new Map(copy.summary())).toEqual(new Map(store.summary()));
+        expect(copy.bytes).toBe(store.bytes);
+        expect(encodeState(copy)).toEqual(bytes);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   test("continues like the store it was taken from", () => {
     const halves = framesArbitrary
       .chain(shuffled)

@@ -84,7 +84,7 @@ export class BaseShelf {
     return [...(await this.#all()).values()].find(({ isWhole }) => !isWhole);
   }
 
-  /** Puts a base there, before its parts; of those that are not whole there is one. */
+  /** Puts a base there, before its parts; of those that are not whole there is one, and the one before leaves what this one needs. */
   async begin(base: SignedManifest, nowMs: number): Promise<void> {
     const bases = await this.#all();
     const gone = [...bases.values()].filter(({ isWhole }) => !isWhole);
@@ -94,6 +94,7 @@ export class BaseShelf {
     ]);
     for (const { name } of gone) bases.delete(name);
     bases.set(base.name, { ...base, isWhole: false, sinceMs: nowMs });
+    if (gone.length > 0) await this.tidy(nowMs);
   }
 
   #record({ isWhole, sinceMs, bytes, name }: ShelvedBase): StoreChange {

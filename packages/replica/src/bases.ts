@@ -67,6 +67,11 @@ export class Bases {
   /** A base that is being made, for all who ask meanwhile. */
   #making: Promise<SignedManifest | undefined> | undefined;
   #madeMs = Number.NEGATIVE_INFINITY;
+  /** What was found when a base was last looked at, by its name and under which records: looking is dear, and anybody may ask. */
+  #looked: { readonly of: readonly unknown[]; readonly isTrue: boolean } | undefined;
+
+  /** A base that is being installed, for all who bring its last part meanwhile. */
+  #installing: { readonly name: string; readonly progress: Promise<BaseProgress> } | undefined;
 
   constructor(options: BasesOptions) {
     this.#options = options;
@@ -96,11 +101,15 @@ export class Bases {
   /** Whether it still is what its hub said, as far as acts and its heads tell. */
   async #isTrue(base: SignedManifest): Promise<boolean> {
     const { records } = this.#core;
+    if (this.#looked?.of[0] === base.name && this.#looked.of[1] === records) {
+      return this.#looked.isTrue;
+    }
     // A hub's word ends with its grant; of whom something counted is for the receiver to look at.
-    return (
+    const isTrue =
       this.#whyOtherwise(base.manifest.acts, records) === undefined &&
-      (await isStanding(base, { shelf: this.#shelf, records }))
-    );
+      (await isStanding(base, { shelf: this.#shelf, records }));
+    this.#looked = { of: [base.name, records], isTrue };
+    return isTrue;
   }
 
   #whyOtherwise(acts: readonly ActId[], records: Records): string | undefined {
@@ -125,7 +134,10 @@ export class Bases {
       ...this.#options,
       core: () => this.#core,
       shelf: this.#shelf,
-      checkpoint: async () => committer.checkpointer.request(),
+      checkpoint: async () => {
+        await committer.checkpointer.request();
+        committer.assertWritable();
+      },
     })
       .then((base) => {
         const { parts, batches } = base.manifest;
@@ -250,7 +262,12 @@ export class Bases {
     // Parts that were here before may be behind it.
     const other = after === 0 ? undefined : await this.#shelf.firstMissing(base);
     if (other !== undefined) return { kind: "more", name: base.name, part: other + 1 };
-    return this.#install(base);
+    if (this.#installing?.name === base.name) return this.#installing.progress;
+    const progress = this.#install(base).finally(() => {
+      this.#installing = undefined;
+    });
+    this.#installing = { name: base.name, progress };
+    return progress;
   }
 
   async #install(base: SignedManifest): Promise<BaseProgress> {

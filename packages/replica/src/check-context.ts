@@ -81,9 +81,10 @@ export function checkContext(view: CheckView): CheckContext {
       group.batch(hash) ?? (await log.header(hash)) ?? (await voidHeaders.signed(hash)),
     bytesOf: (doc) => state.documents.bytesOf(doc),
     openRich: state.documents.openRich(chains),
-    // By the group's time, too: in the order of the log of whoever left it out, what has expired there has expired here.
+    // Only where content is left out anyway: what a lying writer says of a section's end must not make two replicas differ that hold
+    // everything. By the group's time, too: in the order of the log of whoever left it out, what has expired there has expired here.
     mayOmit: (header, section) =>
-      isExpired(section, group.maxHlc, nowMs) || trim.mayOmit(header, section),
+      trim.mayOmit(header, section) || (trim.isPartial && isExpired(section, group.maxHlc, nowMs)),
     trim,
   };
 }

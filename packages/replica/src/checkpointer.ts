@@ -64,6 +64,8 @@ export class Checkpointer {
   /** What counts has changed, and the state has not yet. */
   #rebuilding = false;
   #closing = false;
+  /** Tasks of the committer that wait until nothing else is written here. */
+  #waiting = 0;
   #stale: { readonly of: readonly unknown[]; readonly chains: readonly StaleChain[] } | undefined;
 
   constructor(context: CheckpointerContext) {
@@ -190,6 +192,7 @@ export class Checkpointer {
 
   /** Resolves when there is a checkpoint of everything that is applied now, or there can be none since something waits; or nothing more can be written. */
   async request(): Promise<void> {
+    if (this.#closing) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#asking.push(resolve);
     this.#context.idle();
@@ -246,8 +249,10 @@ export class Checkpointer {
   async alone(task: () => Promise<void>): Promise<void> {
     this.#upheavals++;
     let ran = false;
+    this.#waiting++;
     await this.#exclusively(async () => {
       ran = true;
+      this.#waiting--;
       await task();
     });
     if (!ran) throw new MeshError("CLOSED", "the replica is closed");
@@ -293,7 +298,7 @@ export class Checkpointer {
 
   async #removePruned(): ReturnType<BatchLog["remove"]> {
     const { core, store, logger } = this.#context;
-    const removed = await core.log.remove(() => !this.#closing);
+    const removed = await core.log.remove(() => !this.#closing && this.#waiting === 0);
     if (removed.all) await store.write(core.checkpoints.setPruned());
     const { batches, bytes } = removed;
     logger.debug("replica.removed-pruned", { upTo: core.log.pruned.position, batches, bytes });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { HlcClock } from "@ctxmesh/facts";
-import { LIMITS, MeshError, parseIncarnationId, toHex } from "@ctxmesh/model";
+import { MeshError } from "@ctxmesh/model";
 import type {
   DeviceKey,
   HeaderHash,
@@ -9,41 +9,35 @@ import type {
   StoreChange,
   WriteReceipt,
 } from "@ctxmesh/model";
-import { checkBatch, unpackedOf } from "./checks.ts";
 import type { CheckedBatch, ParsedBatch } from "./checks.ts";
 import { BaseInstalls } from "./base-installs.ts";
 import { BaseShelf } from "./base-shelf.ts";
-import { checkContext } from "./check-context.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import type { Core } from "./core.ts";
-import { OutcomeCounters } from "./counters.ts";
+import type { OutcomeCounters } from "./counters.ts";
 import type { ChangedKey } from "./documents.ts";
 import type { ParsedHeader } from "./evidence.ts";
 import { Fills } from "./fills.ts";
 import type { GatherWindows } from "./gather.ts";
-import { Glimpses } from "./glimpses.ts";
 import { Group } from "./group.ts";
-import { HoldBuffer } from "./hold.ts";
 import { batchEntries, recordEntries } from "./journal.ts";
-import { chainKey, expectationMet, incarnationChange } from "./layout.ts";
+import { expectationMet } from "./layout.ts";
 import { Listeners } from "./listeners.ts";
 import { LocalQueue } from "./local-queue.ts";
-import { LocalWriter } from "./local-writer.ts";
 import type { LocalWrite } from "./local-writer.ts";
 import { headOf } from "./log.ts";
 import { rebuildState } from "./open.ts";
 import type { OpenState } from "./open.ts";
-import { Pace } from "./pace.ts";
+import { OwnChains } from "./own-chains.ts";
 import { RebuildPause } from "./rebuild-pause.ts";
-import { outcomeOf } from "./received.ts";
+import { Receives } from "./receives.ts";
 import type { RecordBytes, Records } from "./records.ts";
 import { RecordsQueue } from "./records-queue.ts";
 import type { ReplicaOptions } from "./replica.ts";
-import { isClosed, logRenewal, restatementsOf } from "./restate.ts";
-import { addVoidChain, changesWhatCounts, keepVoid, stateView, voidCounts } from "./state.ts";
+import { addVoidChain, changesWhatCounts, keepVoid, voidCounts } from "./state.ts";
 import type { VoidReason } from "./state.ts";
 import { forksShownBy, takeAll } from "./take-records.ts";
-import { appliedOf, releasedTask, settleWrites } from "./tasks.ts";
+import { appliedOf, settleWrites } from "./tasks.ts";
 import type {
   AppliedBatch,
   ReceiveTask,
@@ -53,7 +47,6 @@ import type {
   WriteTask,
 } from "./tasks.ts";
 import { Wants } from "./wants.ts";
-import { WorkQueue } from "./work-queue.ts";
 
 /**
  * The one writer of a replica's store. All ways in, a local write, a received batch or records, go through
@@ -66,32 +59,24 @@ export class Committer {
   readonly #device: DeviceKey;
   readonly #core: { -readonly [K in keyof Core]: Core[K] };
   #inEffect: Records;
-  readonly #wants: Wants | undefined;
   readonly #hlc: HlcClock;
-  readonly #hold: HoldBuffer;
-  readonly #glimpses = new Glimpses();
-  readonly counters: OutcomeCounters = new OutcomeCounters();
   /** See `Replica.onApplied`. */
   readonly batchListeners: Listeners<AppliedBatch>;
   /** See `Replica.onRecords`. */
   readonly recordListeners: Listeners<RecordsChange>;
   readonly #writes: LocalQueue;
-  readonly #receives = new WorkQueue<ReceiveTask>();
+  readonly #receives: Receives;
   readonly #records = new RecordsQueue();
   /** Bases that are received or handed on. */
   readonly shelf: BaseShelf;
   /** See `Bases`. */
   readonly installs: BaseInstalls;
   readonly #pause: RebuildPause;
-  readonly #pace: Pace;
   /** Makes checkpoints and prunes the log, between the groups. */
   readonly checkpointer: Checkpointer;
   /** Takes bodies that were left out, between the groups. */
   readonly fills: Fills;
-  #incarnation: IncarnationId;
-  #writer: LocalWriter;
-  /** Somebody else writes in an incarnation of ours. */
-  #cloned = false;
+  readonly #own: OwnChains;
   /** A stored batch counts now that did not when the state was built. */
   #stale = false;
   #draining: Promise<void> | undefined;
@@ -107,7 +92,6 @@ export class Committer {
     const { subscription, logger } = options;
     this.batchListeners = new Listeners(logger);
     this.recordListeners = new Listeners(logger);
-    this.#wants = subscription === undefined ? undefined : new Wants(subscription);
     this.shelf = new BaseShelf(options.store, options.vault);
     this.checkpointer = new Checkpointer({
       ...options,
@@ -143,16 +127,17 @@ export class Committer {
       },
     });
     this.#pause = new RebuildPause(options.clock);
-    this.#pace = new Pace(options.rest);
     this.#writes = new LocalQueue(options, () => {
       if (this.#hasWork()) this.#drain();
     });
     this.#hlc = new HlcClock(options.clock, state.maxHlc);
-    this.#hold = new HoldBuffer(() => {
-      this.counters.evict();
+    const shared = { ...options, core: this.#core, device, hlc: this.#hlc };
+    this.#receives = new Receives({
+      ...shared,
+      wants: subscription === undefined ? undefined : new Wants(subscription),
+      records: this.#records,
     });
-    this.#incarnation = inc;
-    this.#writer = this.#createWriter();
+    this.#own = new OwnChains(shared, inc);
   }
 
   /** What the replica has now. */
@@ -165,29 +150,24 @@ export class Committer {
     return this.#inEffect;
   }
 
-  /** This process life, or what it goes on as after a fork; without the lanes that it has besides. */
-  get incarnation(): IncarnationId {
-    return this.#incarnation;
+  /** Counters of the receive pipeline. */
+  get counters(): OutcomeCounters {
+    return this.#receives.counters;
   }
 
-  /** The incarnations of all chains that are written here: that one, and its lanes. */
+  /** See `OwnChains`. */
+  get incarnation(): IncarnationId {
+    return this.#own.incarnation;
+  }
+
+  /** See `OwnChains`. */
   incarnations(): readonly IncarnationId[] {
-    return this.#writer.incarnations();
+    return this.#own.incarnations();
   }
 
   /** Why nothing is taken any more, if so. */
   get failure(): MeshError | undefined {
     return this.#failure;
-  }
-
-  #createWriter(): LocalWriter {
-    return new LocalWriter({
-      ...this.#options,
-      core: this.#core,
-      device: this.#device,
-      incarnation: this.#incarnation,
-      hlc: this.#hlc,
-    });
   }
 
   /** Throws `CLOSED`, or why the replica failed. */
@@ -213,13 +193,9 @@ export class Committer {
 
   /** Queues a received batch; resolves with what became of it. One that is `wanted` is kept when its content alone speaks against it. */
   async receive(batch: ParsedBatch, wanted = false): Promise<ReceiveOutcome> {
-    const size = batch.bytes.length;
-    if (this.#receives.isFull(size)) return this.counters.count({ kind: "dropped" });
-    const { promise, resolve, reject } = Promise.withResolvers<ReceiveOutcome>();
-    const unpacked = unpackedOf(batch);
-    this.#receives.push({ batch, size, unpacked, released: false, wanted, resolve, reject });
+    const outcome = this.#receives.add(batch, wanted);
     this.#drain();
-    return promise;
+    return outcome;
   }
 
   /** Queues records and headers; resolves once they are durable and in effect. */
@@ -248,15 +224,13 @@ export class Committer {
   /** Looks again at what was held for the clock, an act, room or a rich operation, and at records that had to wait. */
   retryTimed(): void {
     if (this.#closed || this.#failure !== undefined) return;
-    const { records, state, voidHeaders } = this.#core;
-    const view = stateView(records, voidHeaders, state);
-    this.#requeue(this.#hold.takeTimed((missing) => state.documents.isSettled(missing, view)));
+    this.#receives.releaseTimed();
     this.#drain();
   }
 
   /** What held batches have waited for since a time, oldest first. */
   missing(sinceMs: number, most: number): readonly HeaderHash[] {
-    return this.#hold.missing(sinceMs, most);
+    return this.#receives.hold.missing(sinceMs, most);
   }
 
   #isRecordsTurn(): boolean {
@@ -291,7 +265,7 @@ export class Committer {
     while (this.#hasWork()) {
       if (this.#isCheckpointWanted()) this.checkpointer.begin();
       const records = this.#isRecordsTurn() ? this.#records.takeAll() : [];
-      const receives = this.#receives.take(LIMITS.batchesPerGroup);
+      const receives = this.#receives.take();
       const writes = this.#writes.take();
       const fills = this.fills.take();
       const bases = this.installs.take();
@@ -329,70 +303,50 @@ export class Committer {
     const group = new Group(this.#core.state.frontier);
     const settled: (() => void)[] = [];
     for (const task of receives) {
-      const outcome = await this.#checkReceived(task, group);
+      const { result, outcome } = await this.#receives.check(task, group);
+      this.#own.saw(task.batch.header, result);
       const settle = (): void => task.resolve(this.counters.count(outcome));
       // A duplicate may be one of this group: whoever hears of it may take it for durable.
       const isHere = outcome.kind === "accepted" || outcome.kind === "duplicate";
       if (isHere) settled.push(settle);
       else settle();
-      const pause = this.#pace.did(task.unpacked);
+      const pause = this.#receives.did(task);
       if (pause !== undefined) await pause;
     }
-    const renewed = this.#cloned ? [this.#renewIncarnation()] : [];
+    const renewed = this.#own.takeRenewal();
     const local = writes.map(({ write }) => write);
-    const { results, fresh } = this.#writer.build(local, group);
-    if (group.batches.length + renewed.length > 0) {
-      const changes = this.#core.log.changesFor(group.batches);
-      await this.#options.journal?.record(batchEntries(group.batches));
-      await this.#options.store.write([...renewed, ...fresh, ...changes]);
-      this.#core.log.appended(group.batches);
-      for (const batch of group.batches) {
-        const reason = group.reasonAgainst(batch);
-        if (reason === undefined) this.#apply(batch);
-        else this.#keep(batch, reason);
-      }
-    }
+    const { results, fresh } = this.#own.build(local, group);
+    if (group.batches.length + renewed.length > 0)
+      await this.#commit(group, [...renewed, ...fresh]);
     for (const settle of settled) settle();
     const { frontier } = this.#core.state;
     settleWrites(writes, results, {
       hlc: frontier.maxHlc,
-      incarnation: this.#incarnation,
-      seq: frontier.head(this.#device, this.#incarnation)?.seq ?? 0,
+      incarnation: this.incarnation,
+      seq: frontier.head(this.#device, this.incarnation)?.seq ?? 0,
     });
   }
 
-  async #checkReceived(task: ReceiveTask, group: Group): Promise<ReceiveOutcome> {
-    const { batch, released } = task;
-    const { verifier, clock } = this.#options;
-    const isHeld = (hash: HeaderHash): boolean => this.#hold.has(hash);
-    const wants = this.#wants;
-    const against = { core: this.#core, self: this.#device, wants, group, isHeld };
-    const context = checkContext({ ...against, verifier, nowMs: clock.now() });
-    const result = await checkBatch(batch, context, released);
-    if (result.kind === "accept") {
-      group.add(result.batch);
-      this.#core.state.documents.stage(result.batch);
-      this.#hlc.observe(result.batch.header.hlc);
+  /** Makes the batches of a group durable, in the journal first and with what else is to be written, and then visible. */
+  async #commit(group: Group, also: readonly StoreChange[]): Promise<void> {
+    const { store, journal } = this.#options;
+    const { log } = this.#core;
+    const changes = log.changesFor(group.batches);
+    await journal?.record(batchEntries(group.batches));
+    await store.write([...also, ...changes]);
+    log.appended(group.batches);
+    for (const batch of group.batches) {
+      const reason = group.reasonAgainst(batch);
+      if (reason === undefined) this.#apply(batch);
+      else this.#keep(batch, reason);
     }
-    if (result.kind === "refused" && result.kept !== undefined) {
-      // Others wait to know of it, or know of it and say so.
-      const isWanted = task.wanted === true || this.#hold.isMissing(batch.hash);
-      if (isWanted) group.add(result.kept.batch, result.kept.reason);
-    }
-    const { replica, incarnation } = batch.header;
-    // Our own echo is a duplicate; whatever else is well signed in this incarnation, another process wrote.
-    if (replica === this.#device && this.#writer.owns(incarnation)) {
-      this.#cloned ||= result.kind === "accept" || result.kind === "hold" || "proof" in result;
-    }
-    const [hold, records, glimpses] = [this.#hold, this.#records, this.#glimpses];
-    return outcomeOf(result, batch, { hold, records, glimpses, nowMs: clock.now() });
   }
 
   /** A durable batch that does not count; what waited to know of it goes back into the queue. */
   #keep(batch: CheckedBatch, reason: VoidReason): void {
     keepVoid(this.#core.state, batch, reason);
     this.checkpointer.beforeApply({ ...batch, header: { ...batch.header, sections: [] } });
-    this.#requeue(this.#hold.takeWaitingFor(batch.hash));
+    this.#receives.release(batch.hash);
     // What it states is stated again then, and what waits for what is behind it need not any more.
     const isOwn = batch.header.replica === this.#device;
     if (isOwn || this.#core.state.waiting.size > 0) this.#rebuildSoon();
@@ -410,28 +364,20 @@ export class Committer {
     const head = headOf(batch);
     this.checkpointer.beforeApply(batch);
     if (voidHeaders.get(batch.hash) !== undefined) state.arrived.add(batch.hash);
-    const isOwn = head.replica === this.#device && this.#writer.owns(head.incarnation);
-    const origin = isOwn ? "local" : "remote";
+    const origin = this.#own.owns(head) ? "local" : "remote";
     frontier.advance(head, batch.header.deps, batch.header.lane);
     const applied = appliedOf(batch, head, origin, documents.apply(batch));
-    this.#requeue(this.#hold.takeWaitingFor(batch.hash));
+    this.#receives.release(batch.hash);
     if (waitingFor.has(batch.hash) || waitingFor.has(batch.header.client)) this.#rebuildSoon();
     this.batchListeners.tell(applied);
   }
 
-  #requeue(batches: readonly ParsedBatch[]): void {
-    for (const batch of batches) {
-      this.counters.release();
-      this.#receives.push(releasedTask(batch));
-    }
-  }
-
   /** There is another base; in some incarnations of ours it has more than was here, so another process wrote it. */
   async #rebased(recovered: readonly IncarnationId[]): Promise<void> {
-    this.#cloned ||= recovered.some((incarnation) => this.#writer.owns(incarnation));
+    this.#own.found(recovered);
     const changed = await this.#rebuild();
     this.#hlc.observe(this.#core.state.maxHlc);
-    this.#requeue(this.#hold.takeAll());
+    this.#receives.releaseAll();
     await this.#restate();
     this.recordListeners.tell({ changed });
     this.checkpointer.resume().catch((error: unknown) => {
@@ -443,7 +389,8 @@ export class Committer {
   async #takeRecords(tasks: readonly RecordsTask[]): Promise<void> {
     const { store, journal, verifier, clock } = this.#options;
     const { records: before, voidHeaders, state } = this.#core;
-    const context = { core: this.#core, hold: this.#hold, verifier, nowMs: clock.now() };
+    const { hold } = this.#receives;
+    const context = { core: this.#core, hold, verifier, nowMs: clock.now() };
     const { records, results, headers, changes } = takeAll(tasks, context);
     this.#core.records = records;
     const taken = { records, headers };
@@ -453,7 +400,7 @@ export class Committer {
     if (changes.length + also.length > 0) await store.write([...changes, ...also]);
     for (const { header, hash } of headers) {
       addVoidChain(state.documents, header);
-      this.#requeue(this.#hold.takeWaitingFor(hash));
+      this.#receives.release(hash);
     }
     for (const [header, proof] of await forksShownBy(headers, this.#core)) {
       this.#records.pushProof(header, proof);
@@ -461,7 +408,7 @@ export class Committer {
     const changed = rebuild ? await this.#rebuild() : [];
     this.#inEffect = records;
     // What was held for a grant may be covered now, what was held for a device may be void.
-    if (rebuild || records !== before) this.#requeue(this.#hold.takeAll());
+    if (rebuild || records !== before) this.#receives.releaseAll();
     await this.#restate();
     for (const [i, { resolve }] of tasks.entries()) {
       resolve({ added: results[i]?.added ?? 0, refused: results[i]?.refused ?? [] });
@@ -484,40 +431,10 @@ export class Committer {
     return old.documents.changedIn(this.#core.state.documents, clock.now());
   }
 
-  /** After a fork of our own: goes on in a new incarnation, and states there what is void now. */
+  /** States again what does not count any more where it was said. */
   async #restate(): Promise<void> {
-    const { log, records, state } = this.#core;
-    const { frontier, ownVoid } = state;
-    if (records.space.revocations.has(this.#device) || records.isForkedOut(this.#device)) return;
-    const { writes, lostEdits } = await restatementsOf(log, ownVoid, this.#device, this.#core);
-    const closed = this.#writer
-      .incarnations()
-      .some((incarnation) => isClosed({ replica: this.#device, incarnation }, this.#core));
-    if (!closed && writes.length === 0) return;
-    const used = frontier.head(this.#device, this.#incarnation) !== undefined;
-    const renewed = closed || used ? [this.#renewIncarnation()] : [];
-    const group = new Group(frontier);
-    // All of it without a lane, and so in the chain whose record is in the store, or is put there now.
-    this.#writer.build(writes, group);
-    this.#options.logger.warn("replica.restated", { batches: group.batches.length, lostEdits });
-    const changes = [...renewed, ...log.changesFor(group.batches)];
-    await this.#options.journal?.record(batchEntries(group.batches));
-    await this.#options.store.write(changes);
-    log.appended(group.batches);
-    for (const batch of group.batches) this.#apply(batch);
-  }
-
-  /** Goes on as a new incarnation, in all lanes; the returned record must be written with, or before, its first batch. */
-  #renewIncarnation(): StoreChange {
-    const { random, clock, logger } = this.#options;
-    const before = this.#incarnation;
-    this.#incarnation = parseIncarnationId(toHex(random.bytes(16)));
-    this.#writer = this.#createWriter();
-    const { forks } = this.#core.records;
-    const isForked = this.#cloned || forks.has(chainKey(this.#device, before));
-    logRenewal(logger, before, this.#incarnation, isForked);
-    this.#cloned = false;
-    return incarnationChange(this.#incarnation, clock.now());
+    const restated = await this.#own.restate();
+    if (restated !== undefined) await this.#commit(restated.group, restated.renewed);
   }
 
   /** Refuses new work and waits until what was queued is settled. Idempotent. */

@@ -3,7 +3,7 @@
 import { canonicalJson } from "@ctxmesh/codec";
 import { Resolvers } from "@ctxmesh/facts";
 import type { FactRecord, Policy } from "@ctxmesh/facts";
-import { hlcToMs } from "@ctxmesh/model";
+import { LIMITS, hlcToMs } from "@ctxmesh/model";
 import type {
   Candidate,
   DeviceKey,
@@ -36,8 +36,24 @@ export const DEFAULT_LIST_LIMIT = 1_000;
 
 /** All documents of one space. */
 export class Documents {
-  readonly #factsByDoc = new Shelf((doc, state) => new DocumentFacts(doc, this.#resolvers, state));
-  readonly #richByDoc = new Shelf((_, state) => RichDocument.fromState(state));
+  readonly #factsByDoc = new Shelf<DocumentFacts>(
+    {
+      decode: (doc, state) => new DocumentFacts(doc, this.#resolvers, state),
+      encode: (facts) => facts.encode(),
+      sizeOf: ({ bytes }) => bytes,
+      isWhole: () => true,
+    },
+    LIMITS.openDocumentBytes,
+  );
+  readonly #richByDoc = new Shelf<RichDocument>(
+    {
+      decode: (_, state) => RichDocument.fromState(state),
+      encode: (rich) => rich.encodeState(),
+      sizeOf: ({ bytes }) => bytes,
+      isWhole: ({ isStaged }) => !isStaged,
+    },
+    LIMITS.openDocumentBytes,
+  );
   readonly #resolvers: Resolvers;
   /** Those that changed since they were last written to the store. */
   #dirty = new Set<DocumentName>();
@@ -64,8 +80,8 @@ export class Documents {
   /** A document as it is applied, without what is only staged. */
   encode(doc: DocumentName): DocumentState {
     return {
-      facts: this.#factsByDoc.get(doc)?.encode(),
-      rich: this.#richByDoc.get(doc)?.encodeState(),
+      facts: this.#factsByDoc.encode(doc),
+      rich: this.#richByDoc.encode(doc),
     };
   }
 
@@ -90,7 +106,7 @@ export class Documents {
 
   /** About the encoded size of a document. */
   bytesOf(doc: DocumentName): number {
-    return (this.#factsByDoc.get(doc)?.bytes ?? 0) + (this.#richByDoc.get(doc)?.bytes ?? 0);
+    return this.#factsByDoc.bytesOf(doc) + this.#richByDoc.bytesOf(doc);
   }
 
   #facts(doc: DocumentName): DocumentFacts {
@@ -248,10 +264,13 @@ export class Documents {
    * of every rich root, sorted: a function of the applied batches and the policy alone when `asOf` is the frontier's own time.
    */
   leaves(asOf: Hlc): readonly string[] {
-    const facts = this.#factsByDoc.entries().flatMap(([, each]) => each.leaves(hlcToMs(asOf)));
-    const rich = this.#richByDoc
-      .entries()
-      .flatMap(([doc, each]) => each.content().map((root) => canonicalJson({ doc, ...root })));
-    return [...facts, ...rich].toSorted((a, b) => (a < b ? -1 : 1));
+    const leaves: string[] = [];
+    for (const [, facts] of this.#factsByDoc.entries()) {
+      for (const leaf of facts.leaves(hlcToMs(asOf))) leaves.push(leaf);
+    }
+    for (const [doc, rich] of this.#richByDoc.entries()) {
+      for (const root of rich.content()) leaves.push(canonicalJson({ doc, ...root }));
+    }
+    return leaves.toSorted((a, b) => (a < b ? -1 : 1));
   }
 }

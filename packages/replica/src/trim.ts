@@ -21,6 +21,11 @@ export class Trim {
     this.#nowMs = nowMs;
   }
 
+  /** Whether this replica leaves anything out. */
+  get isPartial(): boolean {
+    return this.#wants !== undefined;
+  }
+
   #wantsOf({ replica }: Header): Wants | undefined {
     return replica === this.#self ? undefined : this.#wants;
   }

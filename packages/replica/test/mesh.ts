@@ -7,7 +7,7 @@ import {
   encodeSignedRecord,
   headerSigningInput,
 } from "@ctxmesh/codec";
-import type { Header, Role, Section } from "@ctxmesh/codec";
+import type { Header, Lane, Role, Section } from "@ctxmesh/codec";
 import { createDeviceSigner, createDeviceVerifier, sha256 } from "@ctxmesh/crypto";
 import { encodeFrame } from "@ctxmesh/facts";
 import type { FactFrame, FactRecord } from "@ctxmesh/facts";
@@ -152,6 +152,7 @@ export interface ForgeOptions {
   readonly deps?: readonly HeaderHash[];
   readonly incarnation?: IncarnationId;
   readonly epoch?: number;
+  readonly lane?: Lane;
   readonly records?: readonly FactRecord[];
   readonly frame?: Partial<FactFrame>;
   /** The section's payload, instead of the encoded frame. */
@@ -199,6 +200,7 @@ export function forge(options: ForgeOptions = {}): Forged {
     epoch: options.epoch ?? 0,
     deps: options.deps ?? [],
     client: 0,
+    ...(options.lane === undefined ? {} : { lane: options.lane }),
     sections: docs.map((doc) => ({
       doc,
       gen: 0,

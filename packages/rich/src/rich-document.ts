@@ -124,7 +124,9 @@ export class RichDocument {
       readContent(doc);
     } catch (cause) {
       if (cause instanceof MeshError && cause.code === "FORMAT_INVALID") throw cause;
-      throw new MeshError("FORMAT_INVALID", "the state of a rich document can't be read", { cause });
+      throw new MeshError("FORMAT_INVALID", "the state of a rich document can't be read", {
+        cause,
+      });
     }
   }
 
@@ -142,6 +144,11 @@ export class RichDocument {
   /** Whether no update was ever applied. */
   get isEmpty(): boolean {
     return this.clients === 0;
+  }
+
+  /** Whether something is staged and not yet applied. */
+  get isStaged(): boolean {
+    return this.#staged.length > 0;
   }
 
   /** Encoded size in bytes, about: the state when it was last encoded, and all updates applied since. */

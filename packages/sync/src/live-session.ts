@@ -100,9 +100,9 @@ export class LiveSession implements BatchSource {
     if (this.state.phase === "open") this.link.offered(batch);
   }
 
-  /** A batch of an answer as it is worth its way. */
+  /** A batch of an answer as it is worth its way; a remote that keeps everything takes it whole alone. */
   withoutExpired(batch: Uint8Array): Uint8Array {
-    return this.link.withoutExpired(batch);
+    return this.state.keeps === undefined ? batch : this.link.withoutExpired(batch);
   }
 
   /** Queues a message in its class; a broken channel ends its receive loop by itself. */

@@ -4,7 +4,7 @@
  * lost, and memory stays bounded.
  * Method: two real nodes, each with a budget for the other; time is virtual, and what is measured is when the other one has applied a write.
  */
-import type { Channel, Priority, WriteReceipt } from "@ctxmesh/model";
+import type { Channel, Priority, Subscription, WriteReceipt } from "@ctxmesh/model";
 import { createChannelPair, createVirtualClock } from "@ctxmesh/testing";
 import type { VirtualClock } from "@ctxmesh/testing";
 import { describe, expect, test } from "vitest";
@@ -56,11 +56,12 @@ interface Scene {
   pass(ms: number): Promise<void>;
 }
 
-async function scene(budget = KBIT_256): Promise<Scene> {
+async function scene(budget = KBIT_256, subscription?: Subscription): Promise<Scene> {
   const clock = createVirtualClock(START_MS);
   const space = spaceOf([0, 1]);
   const a = await createNode(0, { space, clock, budget });
-  const b = await createNode(1, { space, clock, budget });
+  const wants = subscription === undefined ? {} : { subscription };
+  const b = await createNode(1, { space, clock, budget, ...wants });
   const arrivedMs = new Map<string, number>();
   b.replica.onApplied(({ changed }) => {
     for (const { key } of changed) {
@@ -185,8 +186,8 @@ describe("at 256 kbit/s", () => {
     expect(b.replica.counters().duplicate).toBe(0);
   });
 
-  test("facts whose time is over are not sent any more, and both nodes say the same", async () => {
-    const at = await scene(4_000);
+  test("facts whose time is over are not sent any more to who need not have everything, and both nodes say the same", async () => {
+    const at = await scene(4_000, { docs: [DOC] });
     const [a, b] = at.nodes;
     const telemetry = async (round: number): Promise<void> => {
       const facts = Array.from({ length: 20 }, (_, i) => ({
