@@ -37,6 +37,8 @@ export interface Doors {
   readonly transport?: () => TransportStatus;
   /** Lets agents in, and connects to the hubs. Throws `ADDRESS_UNAVAILABLE`. */
   start(onChannel: (channel: Channel) => void): Promise<void>;
+  /** Lets nobody else in. */
+  drain(): void;
   stop(): Promise<void>;
 }
 
@@ -77,6 +79,9 @@ export function createDoors(options: DoorsOptions, deps: NodeDeps): Doors {
       await relay?.start();
       await door.start(onChannel);
       await uplink.start(onChannel);
+    },
+    drain: () => {
+      door.drain();
     },
     stop: async () => {
       await Promise.all([door.stop(), uplink.stop(), relay?.stop()]);

@@ -2,6 +2,7 @@
 import { createHealthServer } from "@ctxmesh/api";
 import type { DoorTls } from "@ctxmesh/api";
 import type {
+  Authorizer,
   Channel,
   ContextService,
   Engine,
@@ -11,10 +12,13 @@ import type {
 } from "@ctxmesh/model";
 import type { HubTls } from "@ctxmesh/transport-ws";
 import { LiveMembership, openReplica, serve, startSync } from "@ctxmesh/service";
-import type { NodeDeps, NodeOptions, NodeService } from "@ctxmesh/service";
+import type { NodeDeps, NodeOptions } from "@ctxmesh/service";
+import { openAuthorizer } from "./authorizing.ts";
+import type { HubAuth } from "./authorizing.ts";
 import { createDoors, createHubRelay } from "./doors.ts";
 import type { HubRelayOptions } from "./doors.ts";
 import { forgetPosition } from "./log-position.ts";
+import { Life } from "./life.ts";
 import { Sealer } from "./sealer.ts";
 import { shareEngine } from "./sharing.ts";
 import type { SealKeys } from "./sealer.ts";
@@ -27,6 +31,8 @@ export interface HubOptions extends NodeOptions {
   readonly tls?: DoorTls;
   /** What agents and hubs have to show at the door: a certificate of their device's key, which the authority of `tls` has signed (`authorized`), or nobody else (`own`). */
   readonly clientCertificate?: "own" | "authorized";
+  /** Whose tokens are accepted at the endpoints for them; none by default. */
+  readonly auth?: HubAuth;
   readonly seal: SealKeys;
   /** WebSocket URLs of other hubs to keep a connection to. */
   readonly hubs?: readonly string[];
@@ -44,6 +50,8 @@ export interface HubOptions extends NodeOptions {
 export interface Hub {
   readonly service: ContextService & MembershipService;
   readonly sealing: SealingService;
+  /** Decides what tokens are good for here; absent where none are accepted. */
+  readonly authorizer?: Authorizer;
   /** WebSocket URLs that agents can use. */
   addresses(): readonly string[];
   /** Multiaddrs that agents can name as their relay. */
@@ -62,16 +70,15 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   const { space, hubs = [] } = options;
   const membership = new LiveMembership(space, deps.clock);
   const relay = createHubRelay(options.relay, options.deviceSeed, deps, membership);
+  // Whatever fails, what was handed over is closed.
+  const sharing = shareEngine(options, deps, starting);
   // The port first, so that a busy one leaves no store behind; until the hub is
   // complete, probes say so and agents try again.
-  let complete: NodeService | undefined;
-  const ready = (): boolean => complete?.ready === true && sharing?.isReachable !== false;
-  const { tls } = options;
-  const health = createHealthServer({ ...deps, ready, ...(tls === undefined ? {} : { tls }) });
+  const life = new Life(() => sharing?.isReachable !== false);
+  const health = createHealthServer({ ...options, ...deps, ...life.probes });
   starting.defer(async () => health.close());
   await health.listen(options.listen.host, options.listen.port);
 
-  const sharing = shareEngine(options, deps, starting);
   const journal = sharing === undefined ? {} : { journal: sharing.log };
   const parts = await openReplica({ ...options, ...journal }, deps, starting);
   const { store, vault, replica } = parts;
@@ -84,6 +91,7 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   starting.defer(async () => sealer.close());
   // Whatever waits for the engine must not hold up what is closed after it.
   starting.defer(async () => sharing?.stop());
+  const authorizer = await openAuthorizer(options.auth, parts.device, membership, deps, starting);
   const doors = createDoors({ ...options, ...health, hubs, relay, membership, parts }, deps);
   const { sync, stop } = startSync(replica, deps, {
     relay: "push",
@@ -117,12 +125,18 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   await sharing?.begin(replica, store, sealer);
   // Last, so that nobody syncs with a hub that is not complete.
   await doors.start((channel: Channel) => void sync.run(channel));
-  complete = service;
-  return hubOf({ service, sealing: sealer, addresses, relayAddresses }, starting.move());
+  life.complete(service, doors);
+  const bearers = authorizer && { authorizer };
+  const hub = { service, sealing: sealer, addresses, relayAddresses, ...bearers };
+  return hubOf(hub, starting.move(), life);
 }
 
-/** A hub whose stop closes what was started; whoever calls it again waits for the same end. */
-function hubOf(hub: Omit<Hub, "stop">, running: AsyncDisposableStack): Hub {
+/** A hub whose stop drains it and closes what was started; whoever calls it again waits for the same end. */
+function hubOf(hub: Omit<Hub, "stop">, running: AsyncDisposableStack, life: Life): Hub {
   let stopping: Promise<void> | undefined;
-  return { ...hub, stop: async () => (stopping ??= running.disposeAsync()) };
+  const stop = async (): Promise<void> => {
+    life.drain();
+    await running.disposeAsync();
+  };
+  return { ...hub, stop: async () => (stopping ??= stop()) };
 }

@@ -112,7 +112,9 @@ export class SharedLog implements Journal {
       await this.#lookAfter(replica);
       if (own === undefined) await this.#keep(store);
     }
-    if (own !== undefined) await this.#appendAll(replica, own);
+    // A store is told of the acts of its space file when it is opened, and not through here.
+    await this.#appendRecords(replica);
+    if (own !== undefined) await this.#appendBatches(replica, own);
     await this.#keep(store, true);
     this.#following = this.#run(replica, store);
   }
@@ -175,8 +177,8 @@ export class SharedLog implements Journal {
     return record?.position === position && toHex(record.id) === toHex(id);
   }
 
-  /** Everything that the store had: records first, then batches in causal order. */
-  async #appendAll(replica: Replica, spans: readonly Span[]): Promise<void> {
+  /** All acts and proofs that are here. */
+  async #appendRecords(replica: Replica): Promise<void> {
     const { acts, proofs } = replica.readRecords({ acts: [], forks: [] });
     await this.record([
       ...acts.map((bytes) => ({
@@ -186,6 +188,10 @@ export class SharedLog implements Journal {
       })),
       ...proofs.map((bytes) => ({ kind: "proof" as const, id: sha256(bytes), bytes })),
     ]);
+  }
+
+  /** Batches that are here, in causal order; what they are judged by goes before. */
+  async #appendBatches(replica: Replica, spans: readonly Span[]): Promise<void> {
     let batches: EngineEntry[] = [];
     for await (const { bytes } of replica.read(spans)) {
       batches.push({ kind: "batch", id: sha256(decodeBatch(bytes).headerBytes), bytes });
@@ -255,7 +261,8 @@ export class SharedLog implements Journal {
     this.#read = 0;
     this.#head = 0;
     this.#anchor = undefined;
-    await this.#appendAll(replica, spansOf(replica));
+    await this.#appendRecords(replica);
+    await this.#appendBatches(replica, spansOf(replica));
   }
 
   async #keep(store: Store, isDue = false): Promise<void> {

@@ -14,12 +14,15 @@ import { NEWEST_KEY, Sealer, readNewestSeal } from "./sealer.ts";
 import type { SealerOptions } from "./sealer.ts";
 import { prepareSeals, rememberNewest } from "./shared-seals.ts";
 import type { OwnSeals } from "./shared-seals.ts";
+import { TwinWatch } from "./twin-watch.ts";
 
 /** How long a lease lasts without being renewed, in milliseconds. */
 export const TERM_MS = 3_500;
 /** How often it is renewed, or asked for. */
 const LOOK_MS = 700;
 const NAME_BYTES = 8;
+/** Seals, each as long as the last one, that a lease outlasts. */
+const SEALS_PER_TERM = 3;
 
 /** What a shared sealer is made of: where it writes is the engine's. */
 export interface SharedSealerOptions extends Omit<SealerOptions, "store" | "vault"> {
@@ -42,9 +45,13 @@ export class SharedSealer implements SealingService {
   readonly #link: EngineLink;
   /** Of this process life: another one must not take its lease for its own. */
   readonly #holder: string;
+  readonly #twins: TwinWatch;
   #leading: Leading | undefined;
   /** Why a seal might fork the log; undefined while it can't. */
   #unsafe: string | undefined;
+  /** Seals that are being made, and how long the last one took, in milliseconds. */
+  #sealing = 0;
+  #tookMs = 0;
   #count = 0;
   #listener: (frontier: readonly FrontierHead[]) => void = () => undefined;
   #running: Promise<void> | undefined;
@@ -52,7 +59,9 @@ export class SharedSealer implements SealingService {
   constructor(options: SharedSealerOptions, link: EngineLink) {
     this.#options = options;
     this.#link = link;
-    this.#holder = `${options.replica.device}/${toHex(options.random.bytes(NAME_BYTES))}`;
+    const { device } = options.replica;
+    this.#holder = `${device}/${toHex(options.random.bytes(NAME_BYTES))}`;
+    this.#twins = new TwinWatch(link, device, this.#holder, options.logger);
   }
 
   /** Number of seals made, as far as is known here. */
@@ -63,6 +72,11 @@ export class SharedSealer implements SealingService {
   /** Number of the lease under which this hub seals; undefined while another one does. */
   get epoch(): number | undefined {
     return this.#leading?.epoch;
+  }
+
+  /** Whether another hub runs with the same device key. */
+  get hasTwin(): boolean {
+    return this.#twins.hasTwin;
   }
 
   /** Calls `listener` with the frontier of the newest seal, whoever made it, now and after each further one. */
@@ -94,10 +108,16 @@ export class SharedSealer implements SealingService {
   /** Renews the lease or asks for it, and hears of what others have sealed. */
   async #look(): Promise<void> {
     const { engine, space } = this.#link;
-    const lease = await engine.acquire(space, this.#holder, TERM_MS);
+    const lease = await engine.acquire(space, this.#holder, this.#termMs());
     if (lease === undefined) this.#follow();
     else if (lease.epoch !== this.#leading?.epoch) await this.#lead(lease);
     if (this.#leading === undefined) await this.#hear();
+    await this.#twins.look();
+  }
+
+  /** While a large state is hashed, nothing else happens here: a lease that is not renewed meanwhile must last so long. */
+  #termMs(): number {
+    return TERM_MS + (this.#sealing > 0 ? SEALS_PER_TERM * this.#tookMs : 0);
   }
 
   #follow(): void {
@@ -154,8 +174,10 @@ export class SharedSealer implements SealingService {
           "find the newest seal that anybody has, and give its number: ctxmesh seal --after N",
       });
     }
+    const sinceMs = performance.now();
+    this.#sealing++;
     try {
-      const receipt = await leading.sealer.seal(options);
+      const receipt = await this.#sealWith(leading, options);
       this.#unsafe = undefined;
       // The seal is made, whatever becomes of this.
       await rememberNewest(this.#shared(), this.#options.own).catch(() => undefined);
@@ -167,7 +189,20 @@ export class SharedSealer implements SealingService {
       // Whether it was written is not known, so the log has to be read again.
       else if (code === "ENGINE_UNAVAILABLE" && !isOld) this.#leading = undefined;
       throw error;
+    } finally {
+      this.#sealing--;
+      this.#tookMs = performance.now() - sinceMs;
     }
+  }
+
+  async #sealWith(
+    { sealer, epoch }: Leading,
+    options: { readonly after?: number },
+  ): Promise<SealReceipt> {
+    const { engine, space } = this.#link;
+    const lease = await engine.acquire(space, this.#holder, this.#termMs());
+    if (lease?.epoch !== epoch) throw elsewhere();
+    return sealer.seal(options);
   }
 
   async bundle(sequence: number = this.count): Promise<Uint8Array> {
@@ -182,6 +217,7 @@ export class SharedSealer implements SealingService {
   /** Waits for a seal under way, and lets others seal at once. Stop the link before. */
   async close(): Promise<void> {
     await this.#running;
+    await this.#twins.stop();
     const leading = this.#leading;
     this.#leading = undefined;
     if (leading === undefined) return;

@@ -42,7 +42,12 @@ export class Sharing {
   /** How it stands. */
   report(sealer: Sealer | SharedSealer): EngineReport {
     const epoch = sealer instanceof SharedSealer ? sealer.epoch : undefined;
-    return { ...this.log.status(), ...(epoch === undefined ? {} : { sealingEpoch: epoch }) };
+    const twin = sealer instanceof SharedSealer && sealer.hasTwin ? { twin: true as const } : {};
+    return {
+      ...this.log.status(),
+      ...(epoch === undefined ? {} : { sealingEpoch: epoch }),
+      ...twin,
+    };
   }
 
   /** Takes in everything that the others have, and goes on doing so; seals when it is this hub's turn. Rejects with `CLOSED` when it is stopped before. */

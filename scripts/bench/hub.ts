@@ -4,6 +4,7 @@ import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { openPostgresEngine } from "@ctxmesh/engine-postgres";
 import { encodeSpaceFile } from "@ctxmesh/membership";
@@ -18,6 +19,7 @@ import { benchFolder } from "./files.ts";
 import { spread, startRelay, waitForPeers } from "./mesh-crowd.ts";
 import type { Crowd, CrowdOptions } from "./mesh-crowd.ts";
 import { alone } from "./mesh-ten-figures.ts";
+import { residentMb } from "./network.ts";
 import { foundSpace } from "./space.ts";
 import { median, percentile } from "./stats.ts";
 import type { AgentStart } from "./workers/agent.ts";
@@ -33,6 +35,8 @@ const BATCH_BYTES = 400;
 /** Batches that wait at each of two hubs. */
 const AT_ONCE = 32;
 const CLIENTS = 16;
+const DOCUMENTS = 10_000;
+const POLL_MS = 500;
 
 interface Hubs extends Crowd {
   readonly hubs: readonly Child[];
@@ -97,7 +101,7 @@ async function embedded(bench: BenchOptions, folder: string): Promise<Figure[]> 
     next += count;
     return { from, count, rate: RATE };
   };
-  const run = async (crowd: Crowd) => {
+  const measure = async (crowd: Crowd) => {
     await spread(crowd, network, loadOf(WARM_UP), { drainMs: DRAIN_MS });
     return spread(crowd, network, loadOf(RATE * seconds), { drainMs: DRAIN_MS });
   };
@@ -105,11 +109,11 @@ async function embedded(bench: BenchOptions, folder: string): Promise<Figure[]> 
   const options: CrowdOptions = { network, folder, program: "", signal };
   const relay = await (async () => {
     await using crowd = await startRelay(NODES, options);
-    return await run(crowd);
+    return await measure(crowd);
   })();
   progress("a hub and nine readers");
   await using crowd = await startHubs({ agents: NODES, hubs: 1 }, join(folder, "nine"), signal);
-  const ours = await run(crowd);
+  const ours = await measure(crowd);
   const name = "through a hub to nine readers, 1,000 facts/s";
   const figures = [
     aimed(
@@ -161,6 +165,22 @@ async function sustained(
     "higher",
     25_000,
   );
+}
+
+const statusOf = async (child: Child | undefined) =>
+  (await child?.call("status")) as { readonly digest: string };
+
+/** What a hub takes that has many documents, and was asked for all of them. */
+async function memory({ signal, progress }: BenchOptions, folder: string): Promise<Figure> {
+  progress("many documents");
+  await using crowd = await startHubs({ agents: 1, hubs: 1 }, join(folder, "cold"), signal);
+  const [[writer], [hub]] = [crowd.nodes, crowd.hubs];
+  const idleMb = residentMb(hub?.pid ?? 0);
+  await writer?.call("documents", { count: DOCUMENTS, bytes: 1_024 });
+  const { digest } = await statusOf(writer);
+  while ((await statusOf(hub)).digest !== digest) await sleep(POLL_MS);
+  const name = "memory of a hub with 10,000 documents of 1 KB, beside one with none";
+  return aimed(name, { value: residentMb(hub?.pid ?? 0), baseline: idleMb }, "MB", "lower", 256);
 }
 
 /** Rows that a database takes when each is a transaction of its own: what its own benchmark makes of it. */
@@ -239,7 +259,7 @@ async function fanOut(
   );
   const [writer, reader] = crowd.nodes;
   const [near, far] = crowd.hubs;
-  const run = async (load: Load): Promise<readonly Float64Array[]> => {
+  const write = async (load: Load): Promise<readonly Float64Array[]> => {
     const watching = [near, far, reader];
     await Promise.all(watching.map(async (child) => child?.call("expect", { load })));
     await writer?.call("write", load);
@@ -247,9 +267,9 @@ async function fanOut(
       watching.map(async (child) => child?.call("collect", DRAIN_MS) as Promise<Float64Array>),
     );
   };
-  await run({ from: 0, count: 5 * FAN_OUT_RATE, rate: FAN_OUT_RATE });
+  await write({ from: 0, count: 5 * FAN_OUT_RATE, rate: FAN_OUT_RATE });
   const count = FAN_OUT_RATE * (quick ? 10 : 30);
-  const [first, second, last] = await run({ from: 1_000, count, rate: FAN_OUT_RATE });
+  const [first, second, last] = await write({ from: 1_000, count, rate: FAN_OUT_RATE });
   const between = [...(second ?? [])].map((latency, i) => latency - (first?.[i] ?? Number.NaN));
   const name = `two hubs on one PostgreSQL, ${String(FAN_OUT_RATE)} batches/s`;
   return [
@@ -262,7 +282,11 @@ async function fanOut(
 
 async function run(bench: BenchOptions): Promise<Report> {
   await using folder = await benchFolder();
-  const figures = [...(await embedded(bench, folder.path)), await sustained(bench, folder.path)];
+  const figures = [
+    ...(await embedded(bench, folder.path)),
+    await sustained(bench, folder.path),
+    await memory(bench, folder.path),
+  ];
   const programs = serverPrograms();
   const notes = [
     "Every hub and agent is a process, and syncs each batch to disk before it says so or passes it on. The relay does neither.",

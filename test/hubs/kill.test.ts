@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Goal: what a hub has acknowledged survives the death of hubs and of the database that they share.
- * Method: three hubs and three agents as processes on a real PostgreSQL, killed under load. `npm run hubs -- --kills 20` is the long form.
+ * Method: three hubs and three agents as processes on a real PostgreSQL, killed or suspended under load. `npm run hubs -- --kills 20 --pauses 200` is the long form.
  */
 import { tempDir } from "@ctxmesh/testing";
 import { describe, expect, test } from "vitest";
@@ -14,7 +14,7 @@ const KILLS = 2;
 
 describe.skipIf(programs === undefined)(`three hubs on one PostgreSQL${needs}`, () => {
   test(
-    "lose nothing that they have acknowledged when hubs and the database are killed, and acknowledge nothing without it",
+    "lose nothing that they have acknowledged when hubs and the database are killed, acknowledge nothing without it, and seal once each",
     { timeout: 240_000 },
     async () => {
       await using dir = await tempDir();
@@ -29,6 +29,9 @@ describe.skipIf(programs === undefined)(`three hubs on one PostgreSQL${needs}`, 
         expect(said?.failure).toMatch(/the database at 127\.0\.0\.1:\d+ failed: /u);
         expect(said?.failure).not.toContain("secret-password");
       }
+      const { outcomes } = await mesh.pauseSealer();
+      expect(new Set(outcomes).size).toBe(2);
+      expect(await mesh.checkSeals()).toBeGreaterThan(0);
       const { acknowledged, lost, gaps, digests } = await mesh.check();
       expect({ lost, gaps, digests }).toEqual({ lost: 0, gaps: 0, digests: 1 });
       expect(acknowledged).toBeGreaterThan(50 + KILLS * 60);

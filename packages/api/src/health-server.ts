@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The HTTP server that a hub shows to the network: `/livez` and `/readyz` for orchestrators, and the
+ * The HTTP server that a hub shows to the network: `/livez`, `/readyz` and `/startupz` for orchestrators, `/metrics` for Prometheus, and the
  * `node:http` server to which a WebSocket endpoint attaches its upgrades.
  */
 import type { Server } from "node:http";
@@ -8,8 +8,11 @@ import type { AddressInfo } from "node:net";
 import { LIMITS } from "@ctxmesh/model";
 import type { Logger } from "@ctxmesh/model";
 import { fastify } from "fastify";
-import type { FastifyServerOptions } from "fastify";
+import type { FastifyInstance, FastifyServerOptions } from "fastify";
 import { listenTcp } from "./listen.ts";
+import { LoopWatch } from "./loop-watch.ts";
+import { METRICS_MEDIA_TYPE, metricsText } from "./metrics.ts";
+import type { NodeMetrics } from "./metrics.ts";
 import { PROBLEM_MEDIA_TYPE, problemOf } from "./problem.ts";
 import { tlsOptionsOf } from "./tls.ts";
 import type { DoorTls } from "./tls.ts";
@@ -18,6 +21,10 @@ import type { DoorTls } from "./tls.ts";
 export interface HealthServerOptions {
   /** Whether `/readyz` answers 200 (else 503). */
   readonly ready: () => boolean;
+  /** Whether `/startupz` answers 200 (else 503): the start is over, whatever came of readiness since. As `ready` by default. */
+  readonly started?: () => boolean;
+  /** What `/metrics` shows of the node, asked for once a second at most; undefined before it is complete. */
+  readonly metrics?: () => Promise<NodeMetrics> | undefined;
   /** Without it everything is in plain text. */
   readonly tls?: DoorTls;
   readonly logger: Logger;
@@ -63,11 +70,9 @@ export function createHealthServer(options: HealthServerOptions): HealthServer {
     const body = Buffer.from(JSON.stringify(problem));
     return reply.code(problem.status).type(PROBLEM_MEDIA_TYPE).send(body);
   });
-  app.get("/livez", () => ({ status: "ok" }));
-  app.get("/readyz", (_request, reply) => {
-    const ready = options.ready();
-    return reply.code(ready ? 200 : 503).send({ status: ready ? "ok" : "not ready" });
-  });
+  const loop = new LoopWatch();
+  addProbes(app, options, loop);
+  addMetrics(app, options, loop);
   return {
     server: app.server,
     async listen(host, port) {
@@ -76,6 +81,52 @@ export function createHealthServer(options: HealthServerOptions): HealthServer {
       options.logger.info("http.listening", { host: bound.address, port: bound.port });
       return bound;
     },
-    close: () => app.close(),
+    close: async () => {
+      loop.stop();
+      await app.close();
+    },
   };
+}
+
+/** `/livez`: restart it when this fails; `/readyz`: send it nobody while this fails; `/startupz`: wait with both. */
+function addProbes(
+  app: FastifyInstance,
+  { ready, started = ready }: HealthServerOptions,
+  loop: LoopWatch,
+): void {
+  const probes = [
+    ["/livez", () => loop.isAlive, "late"],
+    ["/readyz", ready, "not ready"],
+    ["/startupz", started, "starting"],
+  ] as const;
+  for (const [path, holds, otherwise] of probes) {
+    app.get(path, (_request, reply) => {
+      const isGood = holds();
+      return reply.code(isGood ? 200 : 503).send({ status: isGood ? "ok" : otherwise });
+    });
+  }
+}
+
+/** How long an answer is given again, in milliseconds: counting takes time, and anybody may ask. */
+const METRICS_MS = 1_000;
+
+function addMetrics(app: FastifyInstance, { metrics }: HealthServerOptions, loop: LoopWatch): void {
+  let askedMs = Number.NEGATIVE_INFINITY;
+  let node: Promise<NodeMetrics> | undefined;
+  app.get("/metrics", async (_request, reply) => {
+    if (performance.now() - askedMs >= METRICS_MS) {
+      askedMs = performance.now();
+      node = metrics?.();
+    }
+    const { rss, heapUsed } = process.memoryUsage();
+    const { user, system } = process.cpuUsage();
+    const text = metricsText(await node, {
+      loopLateMs: loop.lateMs,
+      residentBytes: rss,
+      heapBytes: heapUsed,
+      cpuSeconds: (user + system) / 1_000_000,
+      uptimeSeconds: process.uptime(),
+    });
+    return reply.type(METRICS_MEDIA_TYPE).send(text);
+  });
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { connect } from "node:net";
-import { silentLogger } from "@ctxmesh/testing";
+import { silentLogger, waitFor } from "@ctxmesh/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createHealthServer } from "../src/index.ts";
 import type { HealthServer } from "../src/index.ts";
@@ -25,6 +25,45 @@ test("it is alive from the start, and ready when it says so", async () => {
   ready = true;
   expect((await rawRequest({ host, port, path: "/readyz" })).status).toBe(200);
   expect((await rawRequest({ host, port, path: "/v1/status" })).status).toBe(404);
+});
+
+test("the start is over once, whatever becomes of readiness", async () => {
+  const host = "127.0.0.1";
+  let started = false;
+  const own = createHealthServer({
+    ready: () => false,
+    started: () => started,
+    logger: silentLogger,
+  });
+  const bound = await own.listen(host, 0);
+  const startup = { host, port: bound.port, path: "/startupz" };
+  expect((await rawRequest(startup)).status).toBe(503);
+  started = true;
+  expect((await rawRequest(startup)).status).toBe(200);
+  expect((await rawRequest({ ...startup, path: "/readyz" })).status).toBe(503);
+  await own.close();
+});
+
+test("a process whose event loop is a second late is not alive, and is again when it has caught up", async () => {
+  const path = "/livez";
+  const host = "127.0.0.1";
+  const blocked = rawRequest({ host, port, path });
+  // The request is on its way, and is read after this.
+  const until = performance.now() + 1_600;
+  while (performance.now() < until);
+  expect((await blocked).status).toBe(503);
+  await waitFor(async () => (await rawRequest({ host, port, path })).status === 200, {
+    timeoutMs: 10_000,
+    what: "life",
+  });
+});
+
+test("metrics are those of the process until there is a node", async () => {
+  const { status, text } = await rawRequest({ host: "127.0.0.1", port, path: "/metrics" });
+  expect(status).toBe(200);
+  expect(text).toMatch(/^process_resident_memory_bytes [1-9]\d+$/mu);
+  expect(text).toMatch(/^ctxmesh_event_loop_lag_seconds [0-9.e-]+$/mu);
+  expect(text).not.toContain("ctxmesh_batches");
 });
 
 test("a busy port is named with a remedy", async () => {

@@ -9,6 +9,7 @@ export { openKeySet } from "./key-set.ts";
 export type { KeySetOptions } from "./key-set.ts";
 export type { TokenKey, TokenKeys } from "./keys.ts";
 export { Revocations, watchRevocations } from "./revocations.ts";
+export { Tenants } from "./tenants.ts";
 export type { TokenType } from "./token.ts";
 export { TokenVerifier } from "./verifier.ts";
 export type { TokenVerifierOptions } from "./verifier.ts";

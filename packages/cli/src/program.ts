@@ -38,13 +38,14 @@ interface DaemonOptions {
   readonly relay?: readonly string[];
   readonly subscribe?: readonly string[];
   readonly hub?: readonly string[];
+  readonly dev?: boolean;
   readonly json?: boolean;
 }
 
 /** What a start is told on its command line. */
 function acceptanceOf(options: DaemonOptions): Acceptance {
   const { acceptLoss = false, acceptPlain = false, linkBudget, engine, hints } = options;
-  const { relay: relays, hub: hubs, subscribe } = options;
+  const { relay: relays, hub: hubs, subscribe, dev } = options;
   return {
     acceptLoss,
     acceptPlain,
@@ -54,8 +55,31 @@ function acceptanceOf(options: DaemonOptions): Acceptance {
     ...(relays && { relays }),
     ...(hubs && { hubs }),
     ...(subscribe && { subscribe }),
+    ...(dev && { dev }),
   };
 }
+
+/** The options that only a hub has. */
+const addHubOptions = (hub: Command): Command =>
+  hub
+    .option("--dev", "accept a token that is made up and printed; not for anything but trying out")
+    .option("--engine <url>", "PostgreSQL that several hubs share: postgres://user@host/database")
+    .option(
+      "--hints <url>",
+      "NATS server where those hubs tell each other of news: nats://host:4222",
+    )
+    .addOption(
+      new Option(
+        "--relay <address>",
+        "relay between agents, on /ip4/0.0.0.0/tcp/4002; may be repeated",
+      ).argParser(collect),
+    )
+    .addOption(
+      new Option(
+        "--hub <url>",
+        "another hub, such as ws://192.0.2.7:4400; may be repeated",
+      ).argParser(collect),
+    );
 
 function addDaemons(program: Command): void {
   const add = (
@@ -96,26 +120,11 @@ function addDaemons(program: Command): void {
         "a hub's relay, with its /p2p/ id, to be reached through; may be repeated",
       ).argParser(collect),
     );
-  add("hub", "run a hub", async (file, accept) =>
-    (await import("./commands/hub.ts")).runHub(file, accept),
-  )
-    .option("--engine <url>", "PostgreSQL that several hubs share: postgres://user@host/database")
-    .option(
-      "--hints <url>",
-      "NATS server where those hubs tell each other of news: nats://host:4222",
-    )
-    .addOption(
-      new Option(
-        "--relay <address>",
-        "relay between agents, on /ip4/0.0.0.0/tcp/4002; may be repeated",
-      ).argParser(collect),
-    )
-    .addOption(
-      new Option(
-        "--hub <url>",
-        "another hub, such as ws://192.0.2.7:4400; may be repeated",
-      ).argParser(collect),
-    );
+  addHubOptions(
+    add("hub", "run a hub", async (file, accept) =>
+      (await import("./commands/hub.ts")).runHub(file, accept),
+    ),
+  );
 }
 
 function addInit(program: Command): void {

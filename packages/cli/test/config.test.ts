@@ -79,6 +79,30 @@ describe("what is good", () => {
     });
   });
 
+  test("TLS, hubs' TLS and tokens of a hub, with their defaults", () => {
+    const more = {
+      tls: { key: "hub.key", cert: "hub.pem", requireClientCertificate: true, clientCa: "ca.pem" },
+      hubTls: { ca: "ca.pem" },
+      auth: { issuer: "https://id.example", audience: "hub", keyUrl: "https://id.example/keys" },
+    };
+    const lines = Object.entries(more).map(([key, value]) => `${key}: ${JSON.stringify(value)}`);
+    const text = `${hubYaml(4_400, "log.example/x")}\n${lines.join("\n")}\n`;
+    expect(parseConfig("hub", text, "/etc/h.yaml")).toMatchObject({
+      tls: {
+        ...more.tls,
+        key: "/etc/hub.key",
+        cert: "/etc/hub.pem",
+        clientCa: "/etc/ca.pem",
+        requirePq: false,
+      },
+      hubTls: { ca: "/etc/ca.pem", requirePq: false },
+      auth: { ...more.auth, type: "at+jwt" },
+    });
+    expect(
+      problems(text.replace("https://id.example/keys", "http://id.example/keys"), "hub")[0],
+    ).toMatch(/auth\.keyUrl must be an https URL/u);
+  });
+
   test("an empty list of what to announce stays one, and is not the same as none", () => {
     const none = parseConfig("agent", `${MINIMAL}mesh: { announce: [] }\n`, "/etc/a.yaml");
     expect(none.mesh.announce).toEqual([]);

@@ -38,6 +38,8 @@ export const LIMITS = {
   slotsPerDocument: 4_194_304,
   /** State of one document: past it local writes get an error that names this limit (batches of others still apply, or replicas would differ). */
   documentBytes: 4_194_304,
+  /** Encoded bytes of facts, and of rich content, that a node has open at a time, beside what it is at work on; the rest stays encoded. */
+  openDocumentBytes: 67_108_864,
   /** Batches held for what they lack, over all devices. */
   heldBatches: 16_384,
   /** Bytes of held batches, over all devices. */
@@ -179,6 +181,8 @@ export const LIMITS = {
   linkStarvationMs: 10_000,
   /** Bytes queued to one peer before it is cut and has to reconcile again. */
   channelBufferBytes: 8_388_608,
+  /** Bytes that wait to be sent over one WebSocket, before it is closed with 1013 and has to reconcile again. */
+  socketBufferBytes: 4_194_304,
   /** Batches and other work that one device may hand us per second: five times a busy agent's 1,000 single writes, and half a core of signature checks. */
   peerBatchesPerSecond: 5_000,
   /** The same at once: a catch-up of 10,000 batches, and as much again while it runs, is not slowed. */
@@ -237,8 +241,9 @@ export const LIMITS = {
   ackDefaultMs: 10_000,
   /** The longest that one of them may wait, in milliseconds. */
   ackTimeoutMs: 600_000,
-  /** How long a read waits for the batches of a token, in milliseconds, and reads that wait at a node. */
+  /** How long a read waits for the batches of a token, in milliseconds. */
   coverWaitMs: 10_000,
+  /** Reads that wait so at a node. */
   coverWaiters: 1_024,
   /** Batches that one token names. */
   tokenPositions: 16,
@@ -262,6 +267,14 @@ export const LIMITS = {
   keySetKeys: 64,
   /** Revoked tokens and subjects. */
   revokedTokens: 65_536,
+  /** Connections of one tenant to a hub. */
+  tenantConnections: 1_024,
+  /** Message bytes of one tenant per second: what a few hundred people at keyboards and a bulk load together send. */
+  tenantBytesPerSecond: 8_388_608,
+  /** The same at once. */
+  tenantBurstBytes: 16_777_216,
+  /** Bytes of one tenant that wait for their turn. */
+  tenantQueuedBytes: 16_777_216,
   /** A trust root or key file. */
   smallFileBytes: 1_048_576,
 } as const;

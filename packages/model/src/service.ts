@@ -368,6 +368,8 @@ export interface EngineReport {
   readonly applied: number;
   /** The number of the lease under which this hub seals; absent while another one does. */
   readonly sealingEpoch?: number;
+  /** There while another hub runs with the same device key. */
+  readonly twin?: true;
 }
 
 /** A node's state at one moment. */

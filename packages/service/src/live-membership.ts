@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isWelcome } from "@ctxmesh/membership";
+import { isWelcome, roleAt } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
-import type { Clock, DeviceKey } from "@ctxmesh/model";
+import type { Access, Clock, DeviceKey } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import type { SyncNode } from "@ctxmesh/sync";
 
@@ -28,5 +28,14 @@ export class LiveMembership {
       isWelcome(this.#space(), device as DeviceKey, this.#clock.now(), service) &&
       !this.#isBarred(device)
     );
+  }
+
+  /** What a device, hex, may do with the content of the space at this moment; undefined for nothing. */
+  access(device: string): Access | undefined {
+    const space = this.#space();
+    const key = device as DeviceKey;
+    const role = space.revocations.has(key) ? undefined : roleAt(space, key, this.#clock.now());
+    if (role === undefined) return undefined;
+    return role === "read" ? "read" : "write";
   }
 }

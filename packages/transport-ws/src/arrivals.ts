@@ -29,6 +29,12 @@ export class Timed implements Arrival {
   end(): void {
     clearTimeout(this.#timer);
   }
+
+  /** Its time is over now. */
+  cut(): void {
+    this.end();
+    this.#onOver();
+  }
 }
 
 type Ends = Pick<Socket, "remoteAddress" | "remotePort">;
@@ -40,7 +46,7 @@ const nameOf = ({ remoteAddress = "", remotePort = 0 }: Ends): string =>
 /** The connections of a server that have not said who they are. */
 export class Arrivals {
   readonly #server: Server;
-  readonly #waiting = new Map<string, Arrival>();
+  readonly #waiting = new Map<string, Timed>();
 
   constructor(server: Server) {
     this.#server = server;
@@ -52,12 +58,11 @@ export class Arrivals {
     this.#server.on("request", this.#onRequest);
   }
 
-  /** Times no more; who is waiting goes on waiting. */
+  /** Times no more, and cuts who has not said anything: whoever closes the server would wait for them. */
   stop(): void {
     this.#server.off("connection", this.#onConnection);
     this.#server.off("request", this.#onRequest);
-    for (const arrival of this.#waiting.values()) arrival.end();
-    this.#waiting.clear();
+    for (const arrival of this.#waiting.values()) arrival.cut();
   }
 
   /** Hands over the time of a connection; a new one for who was there before it was timed. */

@@ -4,7 +4,14 @@ import type { Channel, Remote } from "@ctxmesh/model";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { RawData, WebSocket } from "ws";
 import { Inbox } from "@ctxmesh/channel";
-import { bytesOf, CLOSE_CODES, closeSocket, describeClose } from "./sockets.ts";
+import {
+  bytesOf,
+  CLOSE_CODES,
+  closeSocket,
+  comeBackMs,
+  describeClose,
+  restartReason,
+} from "./sockets.ts";
 
 const PING_MS = 30_000;
 
@@ -23,6 +30,8 @@ export class SocketChannel implements Channel {
   #reason: string | undefined;
   #heard = true;
   #closing: Promise<void> | undefined;
+  #comeBackMs: number | undefined;
+  #restartMs: number | undefined;
 
   constructor(socket: WebSocket, remote: Remote) {
     this.remote = remote;
@@ -43,6 +52,7 @@ export class SocketChannel implements Channel {
     socket.once("close", (code, reason) => {
       clearInterval(this.#heartbeat);
       this.#inbox.end(false);
+      this.#comeBackMs = comeBackMs(code, reason);
       this.#closed.resolve(this.#reason ?? describeClose(code, reason));
     });
     this.#heartbeat = setInterval(() => {
@@ -63,8 +73,8 @@ export class SocketChannel implements Channel {
       );
     }
     if (this.#socket.readyState !== this.#socket.OPEN) throw this.#closedError();
-    if (this.bufferedBytes + message.length > LIMITS.channelBufferBytes) {
-      const reason = `more than ${String(LIMITS.channelBufferBytes)} bytes wait to be sent (channelBufferBytes)`;
+    if (this.bufferedBytes + message.length > LIMITS.socketBufferBytes) {
+      const reason = `more than ${String(LIMITS.socketBufferBytes)} bytes wait to be sent (socketBufferBytes)`;
       void this.#shutDown(CLOSE_CODES.tryAgainLater, reason);
       throw this.#closedError(reason);
     }
@@ -76,12 +86,24 @@ export class SocketChannel implements Channel {
     });
   }
 
+  /** Once it is closed: in how many milliseconds the other end, which is restarted, wants to be dialled again, if it said so. */
+  get comeBackMs(): number | undefined {
+    return this.#comeBackMs;
+  }
+
+  /** From now on a close from this end says that it is restarted, and asks the other one to come back after a time, in milliseconds. */
+  prepareRestart(inMs: number): void {
+    this.#restartMs = inMs;
+  }
+
   receive(): AsyncIterable<Uint8Array> {
     return this.#inbox.drain();
   }
 
   close(reason = "closed"): Promise<void> {
-    return this.#shutDown(CLOSE_CODES.normal, reason);
+    const inMs = this.#restartMs;
+    if (inMs === undefined) return this.#shutDown(CLOSE_CODES.normal, reason);
+    return this.#shutDown(CLOSE_CODES.restart, restartReason(inMs));
   }
 
   #shutDown(code: number, reason: string): Promise<void> {

@@ -173,7 +173,7 @@ class HubLink {
     this.#channel = undefined;
     logger.info("channel.closed", { device, address: this.#url, reason });
     if (clock.now() - since >= STABLE_MS) this.#failures = 0;
-    this.#retryLater();
+    this.#retryLater(channel.comeBackMs);
   }
 
   #failed({ kind, reason, code }: AuthenticationFailure): void {
@@ -187,7 +187,8 @@ class HubLink {
     this.#retryLater();
   }
 
-  #retryLater(): void {
+  /** Dials again after a random part of the back-off, or when the hub has asked for it, which spreads those that it had. */
+  #retryLater(askedMs?: number): void {
     if (this.#stopped) return;
     const limit = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(this.#failures, 16));
     this.#failures += 1;
@@ -196,7 +197,7 @@ class HubLink {
       () => {
         this.#connect();
       },
-      (limit * (a * 256 + b)) / 65_536,
+      askedMs ?? (limit * (a * 256 + b)) / 65_536,
     );
   }
 }

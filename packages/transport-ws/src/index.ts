@@ -3,6 +3,6 @@
 export { createWsClient } from "./client.ts";
 export type { WsClientOptions } from "./client.ts";
 export { createWsServer } from "./server.ts";
-export type { WsServerOptions } from "./server.ts";
+export type { WsServerOptions, WsServerTransport } from "./server.ts";
 export { deviceIdentity } from "./tls.ts";
 export type { HubTls } from "./tls.ts";

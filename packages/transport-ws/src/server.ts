@@ -20,7 +20,7 @@ import { Authentication } from "./authentication.ts";
 import type { AuthenticationFailure } from "./authentication.ts";
 import { SocketChannel } from "./channel.ts";
 import { Handshake } from "./handshake.ts";
-import { CLOSE_CODES, closeSocket, SOCKET_OPTIONS } from "./sockets.ts";
+import { AWAY_MS, CLOSE_CODES, closeSocket, SOCKET_OPTIONS } from "./sockets.ts";
 import { securityOf, shownCertificate } from "./tls.ts";
 import type { ShownCertificate } from "./tls.ts";
 
@@ -53,11 +53,21 @@ export interface WsServerOptions {
  * Creates the transport; `start` begins to take upgrade requests. One channel per device: a newer one replaces it. Who shows a TLS
  * certificate, asked for or not, has to be the device whose key it is of.
  */
-export function createWsServer(options: WsServerOptions): Transport {
+export function createWsServer(options: WsServerOptions): WsServerTransport {
   return new WsServer(options);
 }
 
-class WsServer implements Transport {
+/** A transport that can be closed to newcomers first. */
+export interface WsServerTransport extends Transport {
+  /** Turns newcomers away; who is there stays until it is closed, and is then asked to come back. */
+  drain(): void;
+}
+
+/** For each channel that is closed by a restart, time in which another one may come back, in milliseconds: so many handshakes a hub has time for. */
+const SPREAD_MS = 10;
+const RETRY_SECONDS = 5;
+
+class WsServer implements WsServerTransport {
   readonly #options: WsServerOptions;
   readonly #sockets = new WebSocketServer({
     ...SOCKET_OPTIONS,
@@ -71,6 +81,7 @@ class WsServer implements Transport {
   readonly #channels = new Set<SocketChannel>();
   readonly #newest = new Map<string, SocketChannel>();
   #onChannel: ((channel: Channel) => void) | undefined;
+  #draining = false;
 
   constructor(options: WsServerOptions) {
     this.#options = options;
@@ -82,6 +93,7 @@ class WsServer implements Transport {
       return Promise.reject(new MeshError("INTERNAL", "the WebSocket server is already started"));
     }
     this.#onChannel = onChannel;
+    this.#draining = false;
     this.#arrivals.start();
     this.#options.server.on("upgrade", this.#onUpgrade);
     return Promise.resolve();
@@ -95,7 +107,20 @@ class WsServer implements Transport {
     return [`${scheme}://${host}:${String(address.port)}${SYNC_PATH}`];
   }
 
+  drain(): void {
+    this.#draining = true;
+    for (const channel of this.#channels) channel.prepareRestart(this.#comeBackMs());
+  }
+
+  /** When somebody is asked to come back, in milliseconds: at random, within a time that is enough for all. */
+  #comeBackMs(): number {
+    const [a = 0, b = 0] = this.#options.random.bytes(2);
+    const spreadMs = Math.min(AWAY_MS, SPREAD_MS * this.#channels.size);
+    return Math.floor((spreadMs * (a * 256 + b)) / 65_536);
+  }
+
   async stop(): Promise<void> {
+    this.drain();
     this.#onChannel = undefined;
     this.#options.server.off("upgrade", this.#onUpgrade);
     const reason = "the hub stops";
@@ -117,15 +142,17 @@ class WsServer implements Transport {
         turnAway(connection, "404 Not Found");
       return;
     }
-    const shown = shownCertificate(request.socket);
-    if (!this.#mayShow(shown)) {
+    if (this.#draining) {
       arrival.end();
-      this.#options.logger.warn("peer.refused", {
-        code: "AUTH_FAILED",
-        reason:
-          shown === undefined ? "no client certificate" : "nobody vouches for its certificate",
-        address: addressOf(request),
-      });
+      turnAway(connection, "503 Service Unavailable", `Retry-After: ${String(RETRY_SECONDS)}\r\n`);
+      return;
+    }
+    const shown = shownCertificate(request.socket);
+    const reason = this.#problemOf(request, shown);
+    if (reason !== undefined) {
+      arrival.end();
+      const address = addressOf(request);
+      this.#options.logger.warn("peer.refused", { code: "AUTH_FAILED", reason, address });
       turnAway(connection, "403 Forbidden");
       return;
     }
@@ -134,10 +161,18 @@ class WsServer implements Transport {
     });
   };
 
-  #mayShow(shown: ShownCertificate | undefined): boolean {
+  /** Why an upgrade is refused; undefined when it is not. */
+  #problemOf(
+    { headers }: IncomingMessage,
+    shown: ShownCertificate | undefined,
+  ): string | undefined {
     const { clientCertificate } = this.#options;
-    if (clientCertificate === undefined) return true;
-    return shown !== undefined && (clientCertificate === "own" || shown.isAuthorized);
+    // Only browsers say so, and a page has no business here, whoever is logged in where.
+    if (headers.origin !== undefined) return "a browser, which this endpoint is not for";
+    if (clientCertificate === undefined) return undefined;
+    if (shown === undefined) return "no client certificate";
+    const isVouched = clientCertificate === "own" || shown.isAuthorized;
+    return isVouched ? undefined : "nobody vouches for its certificate";
   }
 
   #authenticate(socket: WebSocket, connection: Duplex, { request, arrival, shown }: Visit): void {
@@ -208,7 +243,7 @@ interface Visit {
 const addressOf = ({ socket }: IncomingMessage): string =>
   `${socket.remoteAddress ?? "unknown"}:${String(socket.remotePort ?? 0)}`;
 
-function turnAway(connection: Duplex, status: string): void {
+function turnAway(connection: Duplex, status: string, header = ""): void {
   connection.on("error", () => undefined);
-  connection.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  connection.end(`HTTP/1.1 ${status}\r\n${header}Connection: close\r\nContent-Length: 0\r\n\r\n`);
 }

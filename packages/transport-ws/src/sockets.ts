@@ -22,6 +22,7 @@ export const CLOSE_CODES = {
   normal: 1000,
   goingAway: 1001,
   unsupportedData: 1003,
+  restart: 1012,
   tryAgainLater: 1013,
   unauthorized: 4401,
 } as const;
@@ -59,4 +60,18 @@ export function bytesOf(data: RawData): Uint8Array {
 export function describeClose(code: number, reason: Uint8Array): string {
   const text = new TextDecoder().decode(reason);
   return text === "" ? `closed with code ${String(code)}` : `${text} (code ${String(code)})`;
+}
+
+/** The longest that somebody is asked to stay away, in milliseconds. */
+export const AWAY_MS = 30_000;
+
+/** The reason of a close with 1012: when to come back, in milliseconds. */
+export const restartReason = (inMs: number): string =>
+  `the hub stops; come back in ${String(inMs)} ms`;
+
+/** When the other end asks to come back, in milliseconds, {@link AWAY_MS} at most; undefined when it does not. */
+export function comeBackMs(code: number, reason: Uint8Array): number | undefined {
+  const [, digits] = / in (\d{1,6}) ms$/u.exec(new TextDecoder().decode(reason)) ?? [];
+  if (code !== CLOSE_CODES.restart || digits === undefined) return undefined;
+  return Math.min(Number(digits), AWAY_MS);
 }

@@ -77,6 +77,17 @@ serveCalls(
           priority: load.priority ?? "normal",
         }),
       ),
+    documents: async ({ count, bytes }: { readonly count: number; readonly bytes: number }) => {
+      for (let i = 0; i < count; i += 64) {
+        const docs = Array.from(
+          { length: Math.min(64, count - i) },
+          (_, j) => `cold/${String(i + j)}`,
+        );
+        await Promise.all(
+          docs.map(async (doc) => service().put(doc, [{ key: "text", value: "x".repeat(bytes) }])),
+        );
+      }
+    },
     flood: async (load: Flood) => flood(load, async (entries) => putAll(entries)),
     expect: ({ load, own }: { readonly load: Span; readonly own?: Span }) => {
       inbox.expect(load, own);

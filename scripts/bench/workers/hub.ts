@@ -24,9 +24,10 @@ export interface HubStart {
 const inbox = new Inbox();
 let hub: Hub | undefined;
 
+const signerOf = (suite: Parameters<typeof generatePrivateKey>[0]) =>
+  createSigner(generatePrivateKey(suite, systemRandom));
+
 async function start({ space, seed, folder, engine }: HubStart): Promise<readonly string[]> {
-  const signerOf = (suite: Parameters<typeof generatePrivateKey>[0]) =>
-    createSigner(generatePrivateKey(suite, systemRandom));
   hub = await createHub(
     {
       version: "0.0.0",

@@ -11,6 +11,7 @@ import { runDaemon } from "../daemon.ts";
 import { retainedMs } from "../config/retain.ts";
 import { readKey, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
+import { hubTlsOf } from "../hub-security.ts";
 import { createLogger } from "../logging.ts";
 import { readNetworkKey } from "../network-key.ts";
 import { readVersion } from "../version.ts";
@@ -43,6 +44,7 @@ export async function runAgent(configFile: string, accept: Acceptance): Promise<
         ...settings,
         mesh: { ...mesh, relays: [...mesh.relays, ...relays], ...networkKey },
         hubs,
+        ...(await hubTlsOf(config.hubTls, deviceSeed)),
         sources,
       },
       deps,

@@ -10,6 +10,7 @@ import type { Acceptance, HubConfig } from "../config/types.ts";
 import { runDaemon } from "../daemon.ts";
 import { readKey, readSmallFile, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
+import { hubSecurityOf } from "../hub-security.ts";
 import { createLogger } from "../logging.ts";
 import { readNetworkKey } from "../network-key.ts";
 import { readVersion } from "../version.ts";
@@ -81,6 +82,7 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
       hints: hintsUrl,
       relays,
       hubs = [],
+      dev,
       ...accepted
     } = accept;
     const meeting = {
@@ -100,6 +102,7 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
       ...shared,
       ...(await hintsOf(config, hintsUrl, logger)),
       ...meeting,
+      ...(await hubSecurityOf(config, dev, space.id, deviceSeed, deps)),
       links,
     };
     const hub = await createHub({ version, ...keeping, socketPath, listen, seal }, deps);

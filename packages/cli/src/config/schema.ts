@@ -6,23 +6,12 @@
  */
 import { RATE } from "@ctxmesh/service";
 import { RETAIN } from "./retain.ts";
+import { object, path } from "./schema-parts.ts";
+import type { Schema } from "./schema-parts.ts";
+import { auth, doorTls, hubTls } from "./schema-security.ts";
 import type { ConfigKind } from "./types.ts";
 
-/** A JSON Schema, as far as these use it. */
-export interface Schema {
-  readonly [keyword: string]: unknown;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly items?: Schema;
-  readonly title?: string;
-}
-
-const path = (description: string): Schema => ({
-  type: "string",
-  title: "a path",
-  description,
-  minLength: 1,
-  format: "path",
-});
+export type { Schema } from "./schema-parts.ts";
 
 const NAME = "[A-Za-z0-9][A-Za-z0-9._-]*";
 
@@ -50,20 +39,6 @@ const confidence: Schema = {
   minimum: 0,
   maximum: 1,
 };
-
-const object = (
-  description: string,
-  required: readonly string[],
-  properties: Readonly<Record<string, Schema>>,
-  more: Readonly<Record<string, unknown>> = {},
-): Schema => ({
-  type: "object",
-  description,
-  additionalProperties: false,
-  ...(required.length === 0 ? {} : { required }),
-  properties,
-  ...more,
-});
 
 const also: Schema = {
   type: "array",
@@ -331,6 +306,7 @@ const agent: Schema = {
     retain,
     subscribe,
     hubs: hubUrls,
+    hubTls,
     sources,
   }),
 };
@@ -341,6 +317,9 @@ const hub: Schema = {
   ...object("Configuration of ctxmesh hub.", [...NODE_REQUIRED, "listen", "seal"], {
     ...node,
     hubs: hubUrls,
+    hubTls,
+    tls: doorTls,
+    auth,
     relay,
     listen: object("Where agents and probes connect.", ["port"], {
       host: {

@@ -50,6 +50,36 @@ export interface NodeConfig {
   readonly log: { readonly level: LogLevel };
 }
 
+/** How hubs are connected to over `wss:`; paths of PEM files. */
+export interface HubTlsConfig {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly requirePq: boolean;
+}
+
+/** TLS at a hub's port; paths of PEM files. */
+export interface DoorTlsConfig {
+  readonly key: string;
+  readonly cert: string;
+  readonly clientCa?: string;
+  readonly requireClientCertificate: boolean;
+  readonly requirePq: boolean;
+}
+
+/** Whose tokens a hub accepts. */
+export interface AuthConfig {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly type: "at+jwt" | "JWT";
+  /** Path of a JWK set; it or `keyUrl`. */
+  readonly keyFile?: string;
+  readonly keyUrl?: string;
+  /** Path of a PEM file. */
+  readonly keyCa?: string;
+  /** Path of a list of revoked tokens. */
+  readonly revocations?: string;
+}
+
 /** Configuration of `ctxmesh agent`. */
 export interface AgentConfig extends NodeConfig {
   readonly mesh: {
@@ -70,6 +100,7 @@ export interface AgentConfig extends NodeConfig {
   };
   /** WebSocket URLs of hubs to keep a connection to. */
   readonly hubs: readonly string[];
+  readonly hubTls?: HubTlsConfig;
   /** `all`, or `sealed+` and a number of days (`d`) or hours (`h`): see {@link retainedMs}. */
   readonly retain: string;
   /** What of others' writes is kept, as `parseSubscriptionRules` reads it; everything without a rule. */
@@ -82,6 +113,9 @@ export interface HubConfig extends NodeConfig {
   readonly listen: { readonly host: string; readonly port: number };
   /** WebSocket URLs of other hubs to keep a connection to. */
   readonly hubs: readonly string[];
+  readonly hubTls?: HubTlsConfig;
+  readonly tls?: DoorTlsConfig;
+  readonly auth?: AuthConfig;
   /** What makes the hub a relay between agents. */
   readonly relay?: {
     /** Multiaddresses to listen on. */
@@ -132,6 +166,8 @@ export interface Acceptance {
   readonly subscribe?: readonly string[];
   /** Multiaddresses: of relays, beside those that an agent's configuration names; or of a hub's relay to listen on. */
   readonly relays?: readonly string[];
+  /** Hub only: accept tokens of an issuer that this process makes up, in place of those of the configuration. */
+  readonly dev?: boolean;
   /** Hub only: URLs of hubs, beside those that the configuration names. */
   readonly hubs?: readonly string[];
   /** Hub only: the address of an engine, in place of that which the configuration names. */
