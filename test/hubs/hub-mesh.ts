@@ -20,7 +20,10 @@ import type { Daemon } from "../e2e/processes.ts";
 const NODES = 3;
 const ACK_MS = 60_000;
 const WAIT_MS = 60_000;
-const DOC = "line-2/press-7";
+/** Keys of a document: few enough for one answer of a list. */
+const KEYS = 5_000;
+const docOf = (worker: string, i: number): string =>
+  `worker-${worker}/${String(Math.floor(i / KEYS))}`;
 /** Writers at each agent. */
 const WRITERS = 4;
 
@@ -70,18 +73,22 @@ class Node implements AsyncDisposable {
 class Worker {
   readonly acknowledged: string[] = [];
   readonly #client: ContextClient;
-  readonly #name: string;
+  readonly name: string;
 
   constructor(client: ContextClient, name: string) {
     this.#client = client;
-    this.#name = name;
+    this.name = name;
   }
 
   async run(isOver: () => boolean): Promise<void> {
     for (let i = 0; !isOver(); i++) {
-      const key = `${this.#name}/${String(i)}`;
+      const key = `${this.name}/${String(i)}`;
       try {
-        await this.#client.put(DOC, { key, value: i }, { ack: "hub", timeoutMs: ACK_MS });
+        await this.#client.put(
+          docOf(this.name, i),
+          { key, value: i },
+          { ack: "hub", timeoutMs: ACK_MS },
+        );
         this.acknowledged.push(key);
       } catch (error) {
         if (toMeshError(error).code !== "ACK_TIMEOUT") throw error;
@@ -170,7 +177,7 @@ export class HubMesh implements AsyncDisposable {
       what: "the hub to say that the engine is away",
     });
     const said = (await client?.status())?.engine;
-    const reads = (await client?.list({ doc: DOC, limit: 1 }))?.length === 1;
+    const reads = (await client?.list({ limit: 1 }))?.length === 1;
     const late = this.count - from;
     await this.#server.resume();
     await this.progress(20);
@@ -266,18 +273,14 @@ export class HubMesh implements AsyncDisposable {
 
   async #lostAt(client: ContextClient): Promise<number> {
     const keys = new Set<string>();
-    let after: string | undefined;
-    for (;;) {
-      const page = await client.list({
-        doc: DOC,
-        limit: 10_000,
-        ...(after === undefined ? {} : { after }),
-      });
-      for (const { key } of page) keys.add(key);
-      after = page.at(-1)?.key;
-      if (page.length < 10_000) break;
+    for (const { name, acknowledged } of this.#workers) {
+      const newest = Number(acknowledged.at(-1)?.split("/").at(-1) ?? 0);
+      for (let i = 0; i <= newest; i += KEYS) {
+        const facts = await client.list({ doc: docOf(name, i), limit: 10_000 });
+        for (const { key } of facts) keys.add(key);
+      }
     }
-    return this.#workers.flatMap(({ acknowledged }) => acknowledged.filter((key) => !keys.has(key)))
+    return this.#workers.flatMap(({ acknowledged }) => acknowledged).filter((key) => !keys.has(key))
       .length;
   }
 
