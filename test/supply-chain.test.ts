@@ -51,6 +51,7 @@ const LICENCES = new Set([
   "BSD-3-Clause",
   "ISC",
   "MIT",
+  "Unlicense",
 ]);
 /** The CSS compiler of the test runner's bundler: a tool of development, in binary form, never shipped. */
 const isTool = (name: string): boolean => /^lightningcss(?:-|$)/u.test(name);

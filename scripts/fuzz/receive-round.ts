@@ -242,7 +242,9 @@ export class ReceiveRound implements Round {
     }
     this.#digest = digest;
     this.#forks = this.#target.replica.evidence().length;
-    if (outcome.kind === "duplicate" || (outcome.kind === "refused" && !forked)) return;
+    // Of a batch that lacks a body the header is remembered: with another one it proves a fork.
+    const isForgotten = outcome.kind === "refused" && !forked && outcome.reason !== "omitted";
+    if (outcome.kind === "duplicate" || isForgotten) return;
     const mirrored = await this.#mirror.receive(bytes);
     if (verdictOf(mirrored) !== verdictOf(outcome)) {
       throw new Error(`${verdictOf(outcome)} here, and ${verdictOf(mirrored)} at a second replica`);
