@@ -325,7 +325,7 @@ function installCareRoutes(app: FastifyInstance, care: CareService | undefined):
 function installPartialRoutes(app: FastifyInstance, partial: PartialService | undefined): void {
   if (partial === undefined) return;
   app.get("/v1/omissions", (request) => partial.omissions(parseOmissionQuery(request.query)));
-  app.post("/v1/fetches", (request) => partial.fetch(parseFetchRequest(request.body)));
+  app.post("/v1/fetches", (request) => partial.fetchOmitted(parseFetchRequest(request.body)));
 }
 
 /** Returns what waits for the end of a backup under way. */

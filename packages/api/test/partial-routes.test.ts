@@ -27,7 +27,7 @@ beforeEach(async () => {
       asked.push(query);
       return Promise.resolve(REPORT);
     },
-    fetch: async (query) => {
+    fetchOmitted: async (query) => {
       asked.push(query);
       if (query.doc === "no") throw new MeshError("INPUT_INVALID", "no such document");
       return Promise.resolve(FETCHED);

@@ -99,5 +99,5 @@ export interface PartialService {
    * Asks the connected peers for what is left out of a document, newest first, for some seconds or some hundred sections; to be called again with
    * `next`. Rejects as {@link omissions}.
    */
-  fetch(query: FetchQuery): Promise<FetchReport>;
+  fetchOmitted(query: FetchQuery): Promise<FetchReport>;
 }

@@ -167,7 +167,7 @@ export class NodePartial implements PartialService {
     return { summary, documents, sections };
   }
 
-  async fetch({ doc, key, before }: FetchQuery): Promise<FetchReport> {
+  async fetchOmitted({ doc, key, before }: FetchQuery): Promise<FetchReport> {
     const { omitted } = this.#replica;
     const sections = omitted.sections(parseDocumentName(doc), placeOf(before));
     const only = key === undefined ? undefined : parseSubscription({ keys: [key] });
