@@ -139,10 +139,13 @@ export class Supervisor {
       if (target.device === device && !wanted.has(key)) this.#targets.delete(key);
       else room -= 1;
     }
+    // Many learn of the same device at the same moment; who is configured is waited for. One time for all, or one that leads through a
+    // relay would not give way.
+    const spread = jittered(TICK_MS);
     for (const [key, address] of wanted) {
       if (this.#targets.has(key) || this.#isConfigured(address, device) || room <= 0) continue;
       room -= 1;
-      this.#addTarget(address, device, source);
+      this.#addTarget(address, device, source, spread);
     }
     this.#schedule(NUDGE_MS);
   }
@@ -181,11 +184,14 @@ export class Supervisor {
     this.#schedule(NUDGE_MS);
   }
 
-  #addTarget(address: Multiaddr, device: string | undefined, source: AddressSource): void {
+  #addTarget(
+    address: Multiaddr,
+    device: string | undefined,
+    source: AddressSource,
+    spread = 0,
+  ): void {
     const now = performance.now();
     const relayed = isRelayed(address);
-    // Many learn of the same device at the same moment; who is configured is waited for.
-    const spread = source === "signed" || source === "hint" ? jittered(TICK_MS) : 0;
     this.#targets.set(address.toString(), {
       address,
       socket: socketOf(address),
