@@ -78,7 +78,9 @@ test("an agent comes in over TLS, and status and links say with which key exchan
     deps,
   );
   cleanup.defer(async () => agent.stop());
-  await waitFor(() => hub.service.links().length === 1, { timeoutMs: 15_000, what: "the link" });
+  const areLinked = (): boolean =>
+    [hub, agent].every(({ service }) => service.links().length === 1);
+  await waitFor(areLinked, { timeoutMs: 15_000, what: "the link" });
   const security = { protocol: "TLS 1.3", keyExchange: "X25519MLKEM768" };
   expect(hub.service.links()).toMatchObject([{ security }]);
   expect(agent.service.links()).toMatchObject([{ security }]);
