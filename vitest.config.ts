@@ -8,8 +8,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["@ctxmesh/source", ...defaultServerConditions] } },
   test: {
     testTimeout: 30_000,
-    // Many tests wait for processes of their own; with one or two files at a time, half of a small machine would stand idle.
-    maxWorkers: Math.max(3, availableParallelism() - 1),
+    // Many tests wait for processes of their own; with one file at a time, half of a small machine would stand idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         extends: true,
