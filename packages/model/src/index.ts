@@ -25,6 +25,7 @@ export type {
   RetractionEntry,
   StatementEntry,
 } from "./history.ts";
+export type { Projection, Projections, ProjectionWriter } from "./projection.ts";
 export { HLC_COUNTERS_PER_MS, HLC_EPOCH_MS, hlcFromMs, hlcToMs, isHlc } from "./hlc.ts";
 export type { Hlc } from "./hlc.ts";
 export {
