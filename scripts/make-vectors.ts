@@ -81,6 +81,26 @@ const frames: { name: string; frame: FactFrame }[] = [
     },
   },
   {
+    name: "what a fact belongs to and whom it is for",
+    frame: {
+      from: 0,
+      to: 2,
+      records: [
+        {
+          key: "t",
+          seq: 1,
+          hlc: hlcFromMs(START_MS),
+          valueJson: "1",
+          tags: ["a"],
+          correlation: "order 7 ß",
+          traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+          targets: ["planner", "vision-2"],
+        },
+        { key: "u", seq: 2, hlc: hlcFromMs(START_MS + 1), targets: ["planner"] },
+      ],
+    },
+  },
+  {
     name: "retractions between statements",
     frame: {
       from: 7,

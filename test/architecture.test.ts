@@ -30,11 +30,12 @@ const LAYERS: readonly (readonly string[])[] = [
     "hints-nats",
     "api",
     "auth",
+    "yjs-gateway",
     "testing",
   ],
   ["service"],
   ["edge-agent", "hub", "auditor", "sdk"],
-  ["simulator"],
+  ["simulator", "mcp"],
   ["cli"],
 ];
 /** L0 to L2. */

@@ -135,6 +135,7 @@ describe.each(formats)("stores of format %s", (format) => {
       ...parts,
       clock,
       random: systemRandom,
+      logger: silentLogger,
       signer: createSigner(seal),
       log: { origin, signers },
     });
@@ -142,6 +143,7 @@ describe.each(formats)("stores of format %s", (format) => {
     await sealer.seal();
     const root = createTrustRoot({
       version: 1,
+      issued: 0,
       spaces: [space.id],
       expires: nowMs + DAY_MS,
       keys: [{ role: "snapshot", key: toPublicKey(seal) }],

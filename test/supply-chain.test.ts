@@ -32,6 +32,8 @@ interface Floor {
   readonly min: string;
   /** The first version that is too new. */
   readonly below?: string;
+  /** Copies that nothing of ours is made with. */
+  readonly except?: readonly string[];
   /** Do not insist that the package is installed. */
   readonly ifPresent?: boolean;
   readonly reason: string;
@@ -52,9 +54,15 @@ const LICENCES = new Set([
   "ISC",
   "MIT",
   "Unlicense",
+  "(AFL-2.1 OR BSD-3-Clause)",
 ]);
-/** The CSS compiler of the test runner's bundler: a tool of development, in binary form, never shipped. */
-const isTool = (name: string): boolean => /^lightningcss(?:-|$)/u.test(name);
+/** Tools of development that are never shipped, and what they may be under besides: the CSS compiler of the test runner's bundler, and the memory server that ours is compared with, which names a file. */
+const TOOLS: readonly (readonly [name: RegExp, licence: string])[] = [
+  [/^lightningcss(?:-|$)/u, "MPL-2.0"],
+  [/^@modelcontextprotocol\/server-memory$/u, "SEE LICENSE IN LICENSE"],
+];
+const isTool = (name: string, licence: string): boolean =>
+  TOOLS.some(([tool, allowed]) => tool.test(name) && licence === allowed);
 
 const IN_MODULES = "node_modules/";
 /** The package's name: `a/node_modules/@b/c` is `@b/c`; undefined for the root and for workspaces. */
@@ -76,9 +84,9 @@ function compareVersions(a: string, b: string): number {
 
 function underFloor({ packages }: Lockfile, floors: Floors): string[] {
   const problems: string[] = [];
-  for (const [name, { min, below, ifPresent = false }] of Object.entries(floors)) {
+  for (const [name, { min, below, except = [], ifPresent = false }] of Object.entries(floors)) {
     const copies = Object.entries(packages).filter(
-      ([path, { link }]) => nameAt(path) === name && link !== true,
+      ([path, { link }]) => nameAt(path) === name && link !== true && !except.includes(path),
     );
     if (copies.length === 0 && !ifPresent) problems.push(`${name} is not installed`);
     for (const [path, { version = "" }] of copies) {
@@ -129,8 +137,7 @@ const withScripts = ({ packages }: Lockfile): string[] =>
 const unlicensed = ({ packages }: Lockfile): string[] =>
   Object.entries(packages)
     .filter(([path, { link, license = "" }]) => {
-      const allowed =
-        LICENCES.has(license) || (isTool(nameAt(path) ?? "") && license === "MPL-2.0");
+      const allowed = LICENCES.has(license) || isTool(nameAt(path) ?? "", license);
       return link !== true && !allowed;
     })
     .map(([path, { license }]) => `${path} has the licence ${license ?? "unknown"}`);

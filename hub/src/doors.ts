@@ -43,7 +43,7 @@ export interface Doors {
 }
 
 /** What the doors are made of. */
-export interface DoorsOptions extends Pick<WsServerOptions, "clientCertificate"> {
+export interface DoorsOptions extends Pick<WsServerOptions, "clientCertificate" | "guests"> {
   /** The server whose upgrade requests are taken. */
   readonly server: Server;
   /** WebSocket URLs of other hubs. */
@@ -57,7 +57,7 @@ export interface DoorsOptions extends Pick<WsServerOptions, "clientCertificate">
 
 /** Makes the doors, closed. Throws `CONFIG_INVALID` for a hub's URL. */
 export function createDoors(options: DoorsOptions, deps: NodeDeps): Doors {
-  const { server, hubs, relay, membership, hubTls, clientCertificate } = options;
+  const { server, hubs, relay, membership, hubTls, clientCertificate, guests } = options;
   const { device, verifier, replica } = options.parts;
   const known = { ...deps, device, space: replica.space.id, verifier };
   const isHub = (remote: string): boolean => membership.welcomes(remote, "hub");
@@ -68,6 +68,7 @@ export function createDoors(options: DoorsOptions, deps: NodeDeps): Doors {
     isMember,
     isHub,
     ...(clientCertificate === undefined ? {} : { clientCertificate }),
+    ...(guests === undefined ? {} : { guests }),
   });
   const tls = hubTls === undefined ? {} : { tls: hubTls };
   const uplink = createWsClient({ ...known, ...tls, urls: hubs, hubs: isHub });

@@ -55,19 +55,24 @@ export class EngineStore implements Store {
   }
 }
 
-/** Changes in parts that an engine takes. */
+/**
+ * Changes in parts that an engine takes. The last one is as full as it can be: what a seal is found by, and the log's new checkpoint, stand at
+ * the end of its changes and so are there together or not at all.
+ */
 function inCalls(changes: readonly StoreChange[]): StoreChange[][] {
-  const parts: StoreChange[][] = [[]];
+  const parts: StoreChange[][] = [];
+  let part: StoreChange[] = [];
   let bytes = 0;
-  for (const change of changes) {
-    bytes += sizeOf(change);
-    const last = parts.at(-1);
-    if (last !== undefined && last.length < LIMITS.engineEntries && bytes <= LIMITS.engineBytes) {
-      last.push(change);
-      continue;
+  for (const change of changes.toReversed()) {
+    const size = sizeOf(change);
+    const isFull =
+      part.length >= LIMITS.engineEntries || (part.length > 0 && bytes + size > LIMITS.engineBytes);
+    if (isFull) {
+      parts.push(part.toReversed());
+      [part, bytes] = [[], 0];
     }
-    parts.push([change]);
-    bytes = sizeOf(change);
+    part.push(change);
+    bytes += size;
   }
-  return parts;
+  return [...parts, part.toReversed()].toReversed();
 }

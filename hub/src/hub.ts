@@ -13,27 +13,32 @@ import type {
 import type { HubTls } from "@ctxmesh/transport-ws";
 import { LiveMembership, openReplica, serve, startSync } from "@ctxmesh/service";
 import type { NodeDeps, NodeOptions } from "@ctxmesh/service";
-import { openAuthorizer } from "./authorizing.ts";
-import type { HubAuth } from "./authorizing.ts";
 import { createDoors, createHubRelay } from "./doors.ts";
 import type { HubRelayOptions } from "./doors.ts";
 import { forgetPosition } from "./log-position.ts";
 import { Life } from "./life.ts";
+import { LogDoor } from "./log-door.ts";
+import type { HubAsWitness } from "./log-door.ts";
 import { Sealer } from "./sealer.ts";
+import type { SealKeys, SealerOptions } from "./sealer.ts";
+import type { OwnSeals } from "./shared-seals.ts";
+import type { SharedSealer } from "./shared-sealer.ts";
 import { shareEngine } from "./sharing.ts";
-import type { SealKeys } from "./sealer.ts";
+import type { Sharing } from "./sharing.ts";
+import { openBearers } from "./yjs.ts";
+import type { BearerOptions } from "./yjs.ts";
 
 /** A hub's settings. */
-export interface HubOptions extends NodeOptions {
+export interface HubOptions extends NodeOptions, BearerOptions {
   /** TCP address for agents and health probes; port 0 takes any free one. */
   readonly listen: { readonly host: string; readonly port: number };
   /** Without it the door is in plain text, which is for one machine, or for a proxy in front. */
   readonly tls?: DoorTls;
   /** What agents and hubs have to show at the door: a certificate of their device's key, which the authority of `tls` has signed (`authorized`), or nobody else (`own`). */
   readonly clientCertificate?: "own" | "authorized";
-  /** Whose tokens are accepted at the endpoints for them; none by default. */
-  readonly auth?: HubAuth;
   readonly seal: SealKeys;
+  /** Makes the hub a witness of other logs. */
+  readonly asWitness?: HubAsWitness;
   /** WebSocket URLs of other hubs to keep a connection to. */
   readonly hubs?: readonly string[];
   /** How those are connected to over `wss:`. */
@@ -75,7 +80,8 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   // The port first, so that a busy one leaves no store behind; until the hub is
   // complete, probes say so and agents try again.
   const life = new Life(() => sharing?.isReachable !== false);
-  const health = createHealthServer({ ...options, ...deps, ...life.probes });
+  const logDoor = new LogDoor(options.asWitness);
+  const health = createHealthServer({ ...options, ...deps, ...life.probes, ...logDoor.routes });
   starting.defer(async () => health.close());
   await health.listen(options.listen.host, options.listen.port);
 
@@ -83,16 +89,14 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   const parts = await openReplica({ ...options, ...journal }, deps, starting);
   const { store, vault, replica } = parts;
   if (sharing === undefined) await forgetPosition(store);
-  const sealing = { ...options.seal, ...deps, replica };
-  const sealer =
-    sharing === undefined
-      ? await Sealer.open({ ...sealing, store, vault })
-      : sharing.sealer({ ...sealing, own: { store, vault } });
+  const { authorizer, ...guests } = await openBearers(options, parts, membership, deps, starting);
+  const own = { store, vault };
+  const sealer = await openSealer(sharing, { ...options.seal, ...deps, replica }, own);
   starting.defer(async () => sealer.close());
   // Whatever waits for the engine must not hold up what is closed after it.
   starting.defer(async () => sharing?.stop());
-  const authorizer = await openAuthorizer(options.auth, parts.device, membership, deps, starting);
-  const doors = createDoors({ ...options, ...health, hubs, relay, membership, parts }, deps);
+  const met = { ...health, ...guests, hubs, relay, membership, parts };
+  const doors = createDoors({ ...options, ...met }, deps);
   const { sync, stop } = startSync(replica, deps, {
     relay: "push",
     admits: (remote) => membership.welcomes(remote),
@@ -123,12 +127,24 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
     sealer,
   );
   await sharing?.begin(replica, store, sealer);
+  await logDoor.open(sealer, store, deps);
   // Last, so that nobody syncs with a hub that is not complete.
   await doors.start((channel: Channel) => void sync.run(channel));
   life.complete(service, doors);
   const bearers = authorizer && { authorizer };
   const hub = { service, sealing: sealer, addresses, relayAddresses, ...bearers };
   return hubOf(hub, starting.move(), life);
+}
+
+/** Seals into the hub's own store, or, while it is this hub's turn, into what it shares. */
+async function openSealer(
+  sharing: Sharing | undefined,
+  options: Omit<SealerOptions, "store" | "vault">,
+  own: OwnSeals,
+): Promise<Sealer | SharedSealer> {
+  return sharing === undefined
+    ? Sealer.open({ ...options, ...own })
+    : sharing.sealer({ ...options, own });
 }
 
 /** A hub whose stop drains it and closes what was started; whoever calls it again waits for the same end. */

@@ -4,17 +4,19 @@
  *
  * Store keys of the hub beside the replica's: 0x20 the log, 0x21 the bundles (bundle-store.ts), 0x22 there while
  * seals may be missing, 0x26 the envelope of the newest seal. A seal's log entry, checkpoint and bundle are one atomic write, so there is never
- * one without the others, and nobody hears of a seal that a crash could take back.
+ * one without the others, and nobody hears of a seal that a crash could take back. Witnesses are asked after that, and hold up nothing (cosigning.ts).
  */
 import { decodeBatch } from "@ctxmesh/codec";
 import type { Signer } from "@ctxmesh/crypto";
 import {
   buildSnapshot,
+  cosignedProof,
   encodeBundle,
   envelopeHash,
   envelopeStatement,
   openLog,
   parseBundle,
+  replaceProof,
   sealSnapshot,
   sealedEnvelopeHash,
   snapshotEntry,
@@ -22,6 +24,7 @@ import {
 import type {
   FrontierHead,
   Log,
+  LogPages,
   LogSigners,
   SignedHeader,
   SnapshotStatement,
@@ -29,6 +32,7 @@ import type {
 import { MeshError, toHex, toMeshError } from "@ctxmesh/model";
 import type {
   Clock,
+  Logger,
   RandomSource,
   SealReceipt,
   SealingService,
@@ -38,8 +42,13 @@ import type {
 import type { Head, Replica } from "@ctxmesh/replica";
 import { SEALS_UNCERTAIN } from "@ctxmesh/service";
 import { bundleChanges, readBundle } from "./bundle-store.ts";
+import { Cosigning } from "./cosigning.ts";
+import type { HubWitness } from "./cosigning.ts";
 
-const LOG_PREFIX = new Uint8Array([0x20]);
+/** The log of seals in a hub's store. */
+export const LOG_PREFIX: Uint8Array = Uint8Array.of(0x20);
+/** How long a bundle waits for the witnesses that are being asked, in milliseconds. */
+const COSIGNED_MS = 3_000;
 /** Where the envelope of the newest seal is. */
 export const NEWEST_KEY: Uint8Array = Uint8Array.of(0x26);
 
@@ -49,6 +58,8 @@ export interface SealKeys {
   readonly signer: Signer;
   /** The log's name (a URL without its scheme) and keys. */
   readonly log: { readonly origin: string; readonly signers: LogSigners };
+  /** Who is asked to cosign the log; nobody by default. */
+  readonly witnesses?: readonly HubWitness[];
 }
 
 /** What a sealer is made of. */
@@ -59,6 +70,7 @@ export interface SealerOptions extends SealKeys {
   readonly replica: Replica;
   readonly clock: Clock;
   readonly random: RandomSource;
+  readonly logger: Logger;
 }
 
 const seals = (count: number): string => `${String(count)} ${count === 1 ? "seal" : "seals"}`;
@@ -88,10 +100,21 @@ export async function readNewestSeal(
   return envelope && envelopeStatement(envelope);
 }
 
+/** A bundle with the lines of the witnesses that have cosigned the log since it was made, where there are some. Throws what the store throws. */
+export async function withCosignatures(
+  store: Pick<Store, "get">,
+  sequence: number,
+  bundle: Uint8Array,
+): Promise<Uint8Array> {
+  const proof = await cosignedProof(store, LOG_PREFIX, sequence - 1);
+  return proof === undefined ? bundle : replaceProof(bundle, proof);
+}
+
 /** The sealing service of a hub. */
 export class Sealer implements SealingService {
   readonly #options: SealerOptions;
   readonly #log: Log;
+  readonly #cosigning: Cosigning;
   /** Number of seals made; the newest one's sequence. */
   #count = 0;
   #previous: string | null = null;
@@ -105,6 +128,8 @@ export class Sealer implements SealingService {
   private constructor(options: SealerOptions, log: Log) {
     this.#options = options;
     this.#log = log;
+    const { witnesses = [], logger } = options;
+    this.#cosigning = new Cosigning({ log, witnesses, logger });
   }
 
   /** Opens the log and the seals. Throws `STORE_CORRUPT`. */
@@ -120,7 +145,14 @@ export class Sealer implements SealingService {
     // Those that hubs made in a log that they share are not here.
     sealer.#isUncertain ||= ((await readNewestSeal(store))?.sequence ?? 0) > opened.size;
     sealer.#frontier = (await newestFrontier(store, sealer.#count, vault)) ?? [];
+    // Where the life before ended between a seal and its witnesses.
+    sealer.#cosigning.poke();
     return sealer;
+  }
+
+  /** The log as others may read it. */
+  get pages(): LogPages {
+    return this.#log.pages;
   }
 
   /** Number of seals made. */
@@ -217,6 +249,7 @@ export class Sealer implements SealingService {
     this.#count = sequence;
     this.#previous = envelopeHash(envelope);
     this.#frontier = heads;
+    this.#cosigning.poke();
     this.#listener(heads);
     return {
       sequence,
@@ -244,8 +277,9 @@ export class Sealer implements SealingService {
   async bundle(sequence: number = this.#count): Promise<Uint8Array> {
     const isMade = Number.isSafeInteger(sequence) && sequence >= 1 && sequence <= this.#count;
     const { store, vault } = this.#options;
+    if (isMade) await this.cosigned();
     const bundle = isMade ? await readBundle(store, sequence, vault) : undefined;
-    if (bundle !== undefined) return bundle;
+    if (bundle !== undefined) return withCosignatures(store, sequence, bundle);
     const made = `${seals(this.#count)} ${this.#count === 1 ? "has" : "have"} been made`;
     const message = isMade
       ? `the bundle of seal ${String(sequence)} was lost with a damaged store`
@@ -256,8 +290,19 @@ export class Sealer implements SealingService {
     });
   }
 
-  /** Waits for a seal under way. */
+  /** Waits, for a moment, for witnesses that are being asked. */
+  async cosigned(): Promise<void> {
+    await this.#cosigning.settled(COSIGNED_MS);
+  }
+
+  /** Another one seals from now on: witnesses are not asked any more. */
+  retire(): void {
+    void this.#cosigning.stop();
+  }
+
+  /** Waits for a seal under way; witnesses are not asked any more. */
   async close(): Promise<void> {
     await this.#queue;
+    await this.#cosigning.stop();
   }
 }

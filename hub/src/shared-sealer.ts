@@ -6,11 +6,12 @@
  */
 import { MeshError, toHex, toMeshError } from "@ctxmesh/model";
 import type { Fence, Lease, Logger, SealReceipt, SealingService } from "@ctxmesh/model";
-import type { FrontierHead } from "@ctxmesh/ledger";
+import { openLogPages } from "@ctxmesh/ledger";
+import type { FrontierHead, LogPages } from "@ctxmesh/ledger";
 import type { EngineLink } from "./engine-link.ts";
 import { EngineStore } from "./engine-store.ts";
 import { readBundle } from "./bundle-store.ts";
-import { NEWEST_KEY, Sealer, readNewestSeal } from "./sealer.ts";
+import { LOG_PREFIX, NEWEST_KEY, Sealer, readNewestSeal, withCosignatures } from "./sealer.ts";
 import type { SealerOptions } from "./sealer.ts";
 import { prepareSeals, rememberNewest } from "./shared-seals.ts";
 import type { OwnSeals } from "./shared-seals.ts";
@@ -49,9 +50,9 @@ export class SharedSealer implements SealingService {
   #leading: Leading | undefined;
   /** Why a seal might fork the log; undefined while it can't. */
   #unsafe: string | undefined;
-  /** Seals that are being made, and how long the last one took, in milliseconds. */
+  /** Seals that are being made, and the work of the last one, in milliseconds of CPU: whatever time it was waited for the engine, or the process was suspended, is none. */
   #sealing = 0;
-  #tookMs = 0;
+  #workMs = 0;
   #count = 0;
   #listener: (frontier: readonly FrontierHead[]) => void = () => undefined;
   #running: Promise<void> | undefined;
@@ -67,6 +68,11 @@ export class SharedSealer implements SealingService {
   /** Number of seals made, as far as is known here. */
   get count(): number {
     return Math.max(this.#count, this.#leading?.sealer.count ?? 0);
+  }
+
+  /** The log that the hubs share, as others may read it. */
+  get pages(): LogPages {
+    return openLogPages(this.#shared(), LOG_PREFIX);
   }
 
   /** Number of the lease under which this hub seals; undefined while another one does. */
@@ -97,7 +103,7 @@ export class SharedSealer implements SealingService {
         await this.#link.ask(async () => this.#look());
       } catch (error) {
         // The link is stopped, or the log of seals can't be read: then whoever can may seal.
-        this.#leading = undefined;
+        this.#giveUp();
         if (!this.#link.isStopped) {
           this.#options.logger.error("sealing.failed", { error: toMeshError(error).message });
         }
@@ -117,17 +123,23 @@ export class SharedSealer implements SealingService {
 
   /** While a large state is hashed, nothing else happens here: a lease that is not renewed meanwhile must last so long. */
   #termMs(): number {
-    return TERM_MS + (this.#sealing > 0 ? SEALS_PER_TERM * this.#tookMs : 0);
+    return Math.max(TERM_MS, this.#sealing > 0 ? SEALS_PER_TERM * this.#workMs : 0);
   }
 
   #follow(): void {
     if (this.#leading === undefined) return;
     this.#options.logger.warn("sealing.lost", { epoch: this.#leading.epoch });
+    this.#giveUp();
+  }
+
+  /** Seals no more; what is under way is fenced. */
+  #giveUp(): void {
+    this.#leading?.sealer.retire();
     this.#leading = undefined;
   }
 
   async #lead({ epoch }: Lease): Promise<void> {
-    this.#leading = undefined;
+    this.#giveUp();
     const { engine, space } = this.#link;
     const fence = this.#fence(epoch);
     const guarded = async (): Promise<EngineStore> => {
@@ -174,7 +186,7 @@ export class SharedSealer implements SealingService {
           "find the newest seal that anybody has, and give its number: ctxmesh seal --after N",
       });
     }
-    const sinceMs = performance.now();
+    const since = process.cpuUsage();
     this.#sealing++;
     try {
       const receipt = await this.#sealWith(leading, options);
@@ -187,11 +199,12 @@ export class SharedSealer implements SealingService {
       const isOld = this.#leading !== leading;
       if (code === "ENGINE_FENCED" && !isOld) this.#follow();
       // Whether it was written is not known, so the log has to be read again.
-      else if (code === "ENGINE_UNAVAILABLE" && !isOld) this.#leading = undefined;
+      else if (code === "ENGINE_UNAVAILABLE" && !isOld) this.#giveUp();
       throw error;
     } finally {
       this.#sealing--;
-      this.#tookMs = performance.now() - sinceMs;
+      const { user, system } = process.cpuUsage(since);
+      this.#workMs = (user + system) / 1_000;
     }
   }
 
@@ -207,8 +220,10 @@ export class SharedSealer implements SealingService {
 
   async bundle(sequence: number = this.count): Promise<Uint8Array> {
     const isMade = Number.isSafeInteger(sequence) && sequence >= 1;
-    const bundle = isMade ? await readBundle(this.#shared(), sequence, undefined) : undefined;
-    if (bundle !== undefined) return bundle;
+    if (isMade) await this.#leading?.sealer.cosigned();
+    const shared = this.#shared();
+    const bundle = isMade ? await readBundle(shared, sequence, undefined) : undefined;
+    if (bundle !== undefined) return withCosignatures(shared, sequence, bundle);
     throw new MeshError("NOT_FOUND", `there is no seal ${String(sequence)}`, {
       field: "sequence",
     });

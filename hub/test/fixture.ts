@@ -61,6 +61,7 @@ export function spaceOf(seed = 1, nowMs: number = START_MS): Space {
 export const rootFor = (space: Space, expires: number = START_MS + DAY_MS): TrustRoot =>
   createTrustRoot({
     version: 1,
+    issued: 0,
     spaces: [space.id],
     expires,
     keys: [{ role: "snapshot", key: snapshot }],

@@ -2,7 +2,7 @@
 /**
  * Goal: whatever sealer is paused for however long, no seal is made twice, and the log has no fork.
  * Method: sealers of two hubs on one engine in virtual time, which stop past the term of their lease, or whose write comes late, and then seal
- * at the same moment as whoever took over. The same with processes that are stopped is `npm run hubs -- --pauses 200`.
+ * at the same moment as whoever took over. The same with processes that are stopped is `npm run hubs -- pauses`.
  */
 import { envelopeHash, parseBundle, verifyBundle } from "@ctxmesh/ledger";
 import { toMeshError } from "@ctxmesh/model";

@@ -7,6 +7,7 @@ import type { Engine, HintBus } from "@ctxmesh/model";
 import { systemClock } from "@ctxmesh/service";
 import { MemoryEngineData } from "@ctxmesh/testing";
 import { expect, test } from "vitest";
+import { TERM_MS } from "../src/shared-sealer.ts";
 import { hubDevice, rootFor } from "./fixture.ts";
 import {
   eachTest,
@@ -24,6 +25,9 @@ import {
   valueAt,
   mesh,
 } from "./shared-kit.ts";
+
+/** So long that three of it are more than the term of a lease. */
+const STUCK_MS = 1_500;
 
 eachTest();
 
@@ -92,6 +96,37 @@ test.each(["while the hub runs", "while the hub is stopped"])(
     expect(valueAt(late, "reading/4")).toBe(4);
   },
 );
+
+test("neither a seal of little nor one that failed after a long wait makes a lease longer", async () => {
+  const terms: number[] = [];
+  let isStuck = false;
+  const engine = new Proxy(connect(), {
+    get(target, name) {
+      if (name === "write" && isStuck) {
+        return async (): Promise<void> => {
+          await new Promise((resolve) => setTimeout(resolve, STUCK_MS));
+          throw new MeshError("ENGINE_UNAVAILABLE", "it is stuck");
+        };
+      }
+      const member = Reflect.get(target, name, target) as (...args: unknown[]) => unknown;
+      return (...args: unknown[]): unknown => {
+        if (name === "acquire" && args[0] === space.id) terms.push(args[2] as number);
+        return member(...args);
+      };
+    },
+  });
+  const hub = await startHub(0, engine);
+  await hub.sealing.seal();
+  isStuck = true;
+  await expect(hub.sealing.seal()).rejects.toMatchObject({ code: "ENGINE_UNAVAILABLE" });
+  isStuck = false;
+  await until(
+    "the hub to lead again",
+    async () => (await hub.service.status()).engine?.sealingEpoch !== undefined,
+  );
+  await hub.sealing.seal();
+  expect(Math.max(...terms)).toBe(TERM_MS);
+});
 
 test("a hub that knew of a revocation first takes in what builds on what the others had counted before", async () => {
   const one = await startHub(0, connect());

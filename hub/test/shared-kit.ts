@@ -30,6 +30,8 @@ const seedOf = (index: number): Uint8Array => new Uint8Array(32).fill(40 + index
 export const deviceOf = (index: number): DeviceKey =>
   parseDeviceKey(toHex(createDeviceSigner(seedOf(index)).publicKey));
 export const HUB = 0;
+/** The seed of a hub's key. */
+export const hubSeed = (index: number): Uint8Array => seedOf(HUB + index);
 export const AGENT = 10;
 
 /** Three hubs and three agents. */

@@ -17,7 +17,7 @@ import { aimed, measured } from "./figure.ts";
 import type { Bench, BenchOptions, Figure, Report } from "./figure.ts";
 import { benchFolder } from "./files.ts";
 import { spread, startRelay, waitForPeers } from "./mesh-crowd.ts";
-import type { Crowd, CrowdOptions } from "./mesh-crowd.ts";
+import type { Crowd, CrowdOptions, Spread } from "./mesh-crowd.ts";
 import { alone } from "./mesh-ten-figures.ts";
 import { residentMb } from "./network.ts";
 import { foundSpace } from "./space.ts";
@@ -85,59 +85,78 @@ async function startHubs(
   };
 }
 
-/** Nine readers behind one hub, and behind a bare relay. */
-async function embedded(bench: BenchOptions, folder: string): Promise<Figure[]> {
-  const { signal, quick, progress } = bench;
-  const network: CrowdOptions["network"] = {
-    within: [],
-    bytes: () => undefined,
-    notes: [],
-    [Symbol.asyncDispose]: async () => Promise.resolve(),
-  };
-  const seconds = quick ? 5 : 15;
-  let next = 0;
-  const loadOf = (count: number): Load => {
-    const from = next;
-    next += count;
-    return { from, count, rate: RATE };
-  };
-  const measure = async (crowd: Crowd) => {
-    await spread(crowd, network, loadOf(WARM_UP), { drainMs: DRAIN_MS });
-    return spread(crowd, network, loadOf(RATE * seconds), { drainMs: DRAIN_MS });
-  };
+/** All on this machine, and bytes are not counted. */
+const network: CrowdOptions["network"] = {
+  within: [],
+  bytes: () => undefined,
+  notes: [],
+  [Symbol.asyncDispose]: async () => Promise.resolve(),
+};
+
+/** Once to warm up, and once to measure. */
+async function spreadTwice(crowd: Crowd, quick: boolean): Promise<Spread> {
+  const count = RATE * (quick ? 5 : 15);
+  await spread(crowd, network, { from: 0, count: WARM_UP, rate: RATE }, { drainMs: DRAIN_MS });
+  return spread(crowd, network, { from: WARM_UP, count, rate: RATE }, { drainMs: DRAIN_MS });
+}
+
+/** What a bare relay takes to nine readers. */
+async function bareRelay(
+  { signal, quick, progress }: BenchOptions,
+  folder: string,
+): Promise<Spread> {
   progress("a relay and nine readers");
-  const options: CrowdOptions = { network, folder, program: "", signal };
-  const relay = await (async () => {
-    await using crowd = await startRelay(NODES, options);
-    return await measure(crowd);
-  })();
+  await using crowd = await startRelay(NODES, { network, folder, program: "", signal });
+  return await spreadTwice(crowd, quick);
+}
+
+function besideRelay(name: string, ours: Spread, relay: Spread): Figure[] {
+  const delivered = { value: ours.deliveredPercent, baseline: relay.deliveredPercent };
+  const p50 = { value: ours.p50, baseline: relay.p50 };
+  const p95 = { value: ours.p95, baseline: relay.p95 };
+  return [
+    aimed(`${name}, p50, beside a bare relay`, p50, "ms", "lower", 2 * relay.p50),
+    measured(`${name}, p95, beside a bare relay`, p95, "ms", "lower"),
+    aimed(`${name}, delivered`, delivered, "%", "higher", 100),
+  ];
+}
+
+/** Nine agents behind one hub, and nine readers behind a bare relay. */
+async function embedded(
+  { signal, quick, progress }: BenchOptions,
+  folder: string,
+  relay: Spread,
+): Promise<Figure[]> {
   progress("a hub and nine readers");
   await using crowd = await startHubs({ agents: NODES, hubs: 1 }, join(folder, "nine"), signal);
-  const ours = await measure(crowd);
-  const name = "through a hub to nine readers, 1,000 facts/s";
-  const figures = [
-    aimed(
-      `${name}, p50, beside a bare relay`,
-      { value: ours.p50, baseline: relay.p50 },
-      "ms",
-      "lower",
-      2 * relay.p50,
-    ),
-    measured(
-      `${name}, p95, beside a bare relay`,
-      { value: ours.p95, baseline: relay.p95 },
-      "ms",
-      "lower",
-    ),
-    aimed(
-      `${name}, delivered`,
-      { value: ours.deliveredPercent, baseline: relay.deliveredPercent },
-      "%",
-      "higher",
-      100,
-    ),
-  ];
-  return figures;
+  const ours = await spreadTwice(crowd, quick);
+  return besideRelay("through a hub to nine agents, 1,000 facts/s", ours, relay);
+}
+
+/** Nine stock Yjs providers behind one hub, and nine readers behind a bare relay. */
+async function yjs(
+  { signal, quick, progress }: BenchOptions,
+  folder: string,
+  relay: Spread,
+): Promise<Figure[]> {
+  progress("a hub and nine Yjs providers");
+  await using stack = new AsyncDisposableStack();
+  const { space, seeds } = foundSpace(1, 1);
+  await mkdir(folder, { recursive: true });
+  const hub = stack.use(startChild("hub", signal));
+  const seed = seeds[1] ?? new Uint8Array();
+  const start: HubStart = { space: encodeSpaceFile(space), seed, folder, yjs: true };
+  await hub.call("start", start);
+  const door = await hub.call("door");
+  const nodes = Array.from({ length: NODES }, () => stack.use(startChild("yjs-client", signal)));
+  await Promise.all(nodes.map(async (node) => node.call("start", door)));
+  const crowd: Crowd = {
+    nodes,
+    processes: [hub, ...nodes],
+    [Symbol.asyncDispose]: async () => stack.disposeAsync(),
+  };
+  const ours = await spreadTwice(crowd, quick);
+  return besideRelay("through a hub to nine stock Yjs providers, 1,000 facts/s", ours, relay);
 }
 
 /** One agent writes as fast as it can, until the hub has all of it. */
@@ -282,8 +301,10 @@ async function fanOut(
 
 async function run(bench: BenchOptions): Promise<Report> {
   await using folder = await benchFolder();
+  const relay = await bareRelay(bench, folder.path);
   const figures = [
-    ...(await embedded(bench, folder.path)),
+    ...(await embedded(bench, folder.path, relay)),
+    ...(await yjs(bench, join(folder.path, "yjs"), relay)),
     await sustained(bench, folder.path),
     await memory(bench, folder.path),
   ];

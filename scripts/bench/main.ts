@@ -8,15 +8,19 @@ import { factsBench } from "./facts.ts";
 import { toJsonLines, toTable } from "./figure.ts";
 import type { Bench } from "./figure.ts";
 import { hubBench } from "./hub.ts";
+import { mcpBench } from "./mcp.ts";
 import { meshBench } from "./mesh.ts";
 import { receiveBench } from "./receive.ts";
+import { sealBench } from "./seal.ts";
 import { storeBench } from "./store.ts";
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   facts: factsBench,
   hub: hubBench,
+  mcp: mcpBench,
   mesh: meshBench,
   receive: receiveBench,
+  seal: sealBench,
   store: storeBench,
 };
 const NAMES = Object.keys(BENCHES);

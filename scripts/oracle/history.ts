@@ -158,6 +158,11 @@ function factOf(dice: Dice, { keys, values }: Theme): FactInput {
     ...chance(dice, 30, () => ({ ttlMs: dice.pick([1, 500, 4000, 12_000, 40_000]) })),
     ...chance(dice, 20, () => ({ tags: dice.pick([["t"], ["t", "u"]]) })),
     ...chance(dice, 5, () => ({ basis: ["id"] })),
+    ...chance(dice, 5, () => ({
+      correlation: "c",
+      targets: ["m"],
+      traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    })),
   };
 }
 

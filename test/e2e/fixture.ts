@@ -65,6 +65,7 @@ export function createFixture(folder: string, agents: number): Fixture {
   };
   const root = createTrustRoot({
     version: 1,
+    issued: 0,
     spaces: [space.id],
     expires: now + DAY_MS,
     keys: [{ role: "snapshot", key: snapshot }],

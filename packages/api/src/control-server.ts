@@ -26,8 +26,10 @@
  * POST /v1/scrub               {}                            -> ScrubReport, as the check begins
  * GET  /v1/omissions           ?doc &before &proof=1         -> OmissionReport: what is left out here
  * POST /v1/fetches             {doc, key?, before?}          -> FetchReport: some of that was asked for; go on with its next
+ * POST /v1/decisions           {model, inputs, checks, output} (agent) -> DecisionReceipt
+ * POST /v1/outcomes            {of, outcome} (agent)         -> DecisionReceipt
  * POST /v1/seals               {after?} (hub)                -> SealReceipt
- * GET  /v1/bundles/:sequence   (hub; a number, or latest)    -> the bundle's bytes
+ * GET  /v1/bundles/:sequence   ?batches=1 (hub; a number, or latest) -> the bundle's bytes
  * ```
  *
  * A read of facts may have `covers`, the `token` of a write's answer, from any node: it is answered once that write is here;
@@ -48,6 +50,7 @@ import type {
   CallOff,
   CareService,
   ContextService,
+  DecisionService,
   HistoryService,
   Logger,
   MembershipService,
@@ -59,9 +62,11 @@ import { fastify } from "fastify";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { sendBackup } from "./backup-stream.ts";
 import { listenUnix } from "./listen.ts";
+import { parseDecisionRequest, parseOutcomeRequest } from "./decision-requests.ts";
 import { PROBLEM_MEDIA_TYPE, problemOf, toProblem } from "./problem.ts";
 import {
   parseActsRequest,
+  parseBundleQuery,
   parseBundleSequence,
   parseDeleteRequest,
   parseEmptyRequest,
@@ -86,6 +91,8 @@ export interface ControlServerOptions {
   readonly service: ContextService & HistoryService & MembershipService;
   /** Hub only. */
   readonly sealing?: SealingService;
+  /** Agent only. */
+  readonly decisions?: DecisionService;
   /** Of a node with a store of its own. */
   readonly care?: CareService;
   /** Of a node that can fetch what it leaves out. */
@@ -134,6 +141,7 @@ export function createControlServer(options: ControlServerOptions): ControlServe
   installMembershipRoutes(app, service);
   installWatchRoute(app, service, watchers);
   installSealRoutes(app, sealing);
+  installDecisionRoutes(app, options.decisions);
   installCareRoutes(app, options.care);
   installPartialRoutes(app, options.partial);
   const backupEnd = installBackupRoute(app, backup, logger, closing.signal);
@@ -298,10 +306,28 @@ function installSealRoutes(app: FastifyInstance, sealing: SealingService | undef
   };
   app.post("/v1/seals", (request) => sealer().seal(parseSealRequest(request.body ?? {})));
   app.get<{ Params: { sequence: string } }>("/v1/bundles/:sequence", async (request, reply) => {
-    const bytes = await sealer().bundle(parseBundleSequence(request.params.sequence));
+    const { sequence } = request.params;
+    const bytes = await sealer().bundle(
+      parseBundleSequence(sequence),
+      parseBundleQuery(request.query),
+    );
     return reply
       .type("application/json")
       .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  });
+}
+
+function installDecisionRoutes(app: FastifyInstance, decisions: DecisionService | undefined): void {
+  const recorder = (): DecisionService => {
+    if (decisions !== undefined) return decisions;
+    throw new MeshError("POLICY_REFUSED", "this node is a hub, and only an agent decides", {
+      remedy: "use the socket of an agent",
+    });
+  };
+  app.post("/v1/decisions", (request) => recorder().decide(parseDecisionRequest(request.body)));
+  app.post("/v1/outcomes", (request) => {
+    const { of, outcome } = parseOutcomeRequest(request.body);
+    return recorder().recordOutcome(of, outcome);
   });
 }
 

@@ -9,16 +9,19 @@ import { LIMITS } from "@ctxmesh/model";
 import type { Logger } from "@ctxmesh/model";
 import { fastify } from "fastify";
 import type { FastifyInstance, FastifyServerOptions } from "fastify";
+import { addDoorErrors, answerBroken } from "./door-errors.ts";
 import { listenTcp } from "./listen.ts";
+import { addLogRoutes } from "./log-routes.ts";
+import type { LogRouteOptions } from "./log-routes.ts";
 import { LoopWatch } from "./loop-watch.ts";
 import { METRICS_MEDIA_TYPE, metricsText } from "./metrics.ts";
 import type { NodeMetrics } from "./metrics.ts";
-import { PROBLEM_MEDIA_TYPE, problemOf } from "./problem.ts";
+import { OPENAPI, OPENAPI_PATH } from "./openapi.ts";
 import { tlsOptionsOf } from "./tls.ts";
 import type { DoorTls } from "./tls.ts";
 
 /** What the health server asks and where it logs. */
-export interface HealthServerOptions {
+export interface HealthServerOptions extends LogRouteOptions {
   /** Whether `/readyz` answers 200 (else 503). */
   readonly ready: () => boolean;
   /** Whether `/startupz` answers 200 (else 503): the start is over, whatever came of readiness since. As `ready` by default. */
@@ -47,6 +50,8 @@ const HTTP_OPTIONS = {
   keepAliveTimeout: 5_000,
   connectionsCheckingInterval: 1_000,
 } as const;
+/** Whoever does not read its answers is cut when nothing has moved for so long, or twice as long, in milliseconds; a WebSocket has limits of its own. */
+const STUCK_MS = 5_000;
 /** Probes carry no body. */
 const BODY_BYTES = 1_024;
 
@@ -57,22 +62,22 @@ export function createHealthServer(options: HealthServerOptions): HealthServer {
   const common = {
     bodyLimit: BODY_BYTES,
     forceCloseConnections: "idle",
+    clientErrorHandler: answerBroken,
     requestTimeout: HTTP_OPTIONS.requestTimeout,
     keepAliveTimeout: HTTP_OPTIONS.keepAliveTimeout,
+    connectionTimeout: STUCK_MS,
   } as const;
   const app =
     secure === undefined
       ? fastify({ ...common, http: HTTP_OPTIONS })
       : // Of the two servers' types everything here uses what they share.
         fastify({ ...common, https: { ...HTTP_OPTIONS, ...secure } } as FastifyServerOptions);
-  app.setErrorHandler((error, _request, reply) => {
-    const problem = problemOf(error);
-    const body = Buffer.from(JSON.stringify(problem));
-    return reply.code(problem.status).type(PROBLEM_MEDIA_TYPE).send(body);
-  });
+  addDoorErrors(app);
   const loop = new LoopWatch();
   addProbes(app, options, loop);
   addMetrics(app, options, loop);
+  addLogRoutes(app, options);
+  app.get(OPENAPI_PATH, (_request, reply) => reply.send(OPENAPI));
   return {
     server: app.server,
     async listen(host, port) {

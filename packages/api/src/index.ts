@@ -4,6 +4,7 @@ export { createControlServer } from "./control-server.ts";
 export type { ControlServer, ControlServerOptions } from "./control-server.ts";
 export { createHealthServer } from "./health-server.ts";
 export type { HealthServer, HealthServerOptions } from "./health-server.ts";
+export type { LogRouteOptions, ServedLog, ServedPage, ServedWitness } from "./log-routes.ts";
 export type { NodeMetrics } from "./metrics.ts";
 export { PROBLEM_MEDIA_TYPE } from "./problem.ts";
 export type { Problem } from "./problem.ts";

@@ -28,6 +28,7 @@ export interface Problem {
 
 const STATUS_OF_CODE: Readonly<Record<MeshErrorCode, number>> = {
   INPUT_INVALID: 400,
+  SCHEMA_INVALID: 422,
   LIMIT_EXCEEDED: 413,
   CONFIG_INVALID: 400,
   USAGE: 400,
@@ -53,6 +54,7 @@ const STATUS_OF_CODE: Readonly<Record<MeshErrorCode, number>> = {
   ABORTED: 503,
   ACK_TIMEOUT: 504,
   READ_BEHIND: 504,
+  WRITE_BEHIND: 503,
   CLOSED: 503,
   INTERNAL: 500,
 };

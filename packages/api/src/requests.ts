@@ -65,16 +65,19 @@ export interface HistoryRequest extends HistoryQuery {
   readonly key: string;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+/** The members of an object. */
+export type Fields = Readonly<Record<string, unknown>>;
 
-function refuse(field: string, message: string, remedy?: string): never {
+/** Refuses a part of a request. */
+export function refuse(field: string, message: string, remedy?: string): never {
   throw new MeshError("INPUT_INVALID", message, {
     field,
     ...(remedy === undefined ? {} : { remedy }),
   });
 }
 
-function readObject(value: unknown, at: string, known: readonly string[]): Fields {
+/** An object with no members but the known ones. */
+export function readObject(value: unknown, at: string, known: readonly string[]): Fields {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     return refuse(at, `${at} must be a JSON object`);
   }
@@ -87,11 +90,13 @@ function readObject(value: unknown, at: string, known: readonly string[]): Field
   return value as Fields;
 }
 
-function readString(value: unknown, at: string): string {
+/** A string. */
+export function readString(value: unknown, at: string): string {
   return typeof value === "string" ? value : refuse(at, `${at} must be a string`);
 }
 
-function readArray(value: unknown, at: string, max: number): readonly unknown[] {
+/** An array of at most `max` items. Also throws `LIMIT_EXCEEDED`. */
+export function readArray(value: unknown, at: string, max: number): readonly unknown[] {
   if (!Array.isArray(value)) return refuse(at, `${at} must be an array`);
   if (value.length > max) {
     const message = `${at} has ${String(value.length)} items; at most ${String(max)} are allowed`;
@@ -107,11 +112,13 @@ function readNumber(value: unknown, at: string): number {
   return typeof value === "number" ? value : refuse(at, `${at} must be a number`);
 }
 
-function readBoolean(value: unknown, at: string): boolean {
+/** True or false. */
+export function readBoolean(value: unknown, at: string): boolean {
   return typeof value === "boolean" ? value : refuse(at, `${at} must be true or false`);
 }
 
-function readSource(value: unknown, at: string): FactSource {
+/** Where a fact or a decision came from. */
+export function readSource(value: unknown, at: string): FactSource {
   const fields = readObject(value, at, ["model", "version", "instance"]);
   const { version, instance } = fields;
   return {
@@ -130,11 +137,15 @@ const FACT_FIELDS = [
   "ttlMs",
   "tags",
   "basis",
+  "correlation",
+  "traceparent",
+  "targets",
 ] as const satisfies readonly (keyof FactInput)[];
 
 function readFact(input: unknown, at: string): FactInput {
   const fields = readObject(input, at, FACT_FIELDS);
   const { value, increment, confidence, source, ttlMs, tags, basis } = fields;
+  const { correlation, traceparent, targets } = fields;
   if (value === undefined) refuse(`${at}.value`, `${at}.value is missing`);
   const max = LIMITS.tagsPerFact;
   return {
@@ -146,6 +157,13 @@ function readFact(input: unknown, at: string): FactInput {
     ...(ttlMs === undefined ? {} : { ttlMs: readNumber(ttlMs, `${at}.ttlMs`) }),
     ...(tags === undefined ? {} : { tags: readStrings(tags, `${at}.tags`, max) }),
     ...(basis === undefined ? {} : { basis: readStrings(basis, `${at}.basis`, max) }),
+    ...(correlation === undefined
+      ? {}
+      : { correlation: readString(correlation, `${at}.correlation`) }),
+    ...(traceparent === undefined
+      ? {}
+      : { traceparent: readString(traceparent, `${at}.traceparent`) }),
+    ...(targets === undefined ? {} : { targets: readStrings(targets, `${at}.targets`, max) }),
   };
 }
 
@@ -319,6 +337,11 @@ export function parseWatchQuery(query: unknown): WatchQuery {
 /** Parses the query of `GET /v1/status`. */
 export function parseStatusQuery(query: unknown): { readonly digest: boolean } {
   return { digest: readFlag(readQuery(query, ["digest"])["digest"], "digest") };
+}
+
+/** Parses the query of `GET /v1/bundles/:sequence`. */
+export function parseBundleQuery(query: unknown): { readonly batches: boolean } {
+  return { batches: readFlag(readQuery(query, ["batches"])["batches"], "batches") };
 }
 
 /** Parses the last path segment of `GET /v1/bundles/:sequence`; undefined for `latest`. */

@@ -72,11 +72,16 @@ async function sealed(): Promise<{ bundle: Uint8Array; root: string }> {
     clock: createVirtualClock(NOW),
   });
   const { proof } = await log.append(snapshotEntry(envelope));
+  const rootKey = generatePrivateKey("ML-DSA-65-Ed25519", random);
   const root = createTrustRoot({
     version: 1,
+    issued: NOW - 1000,
     expires: NOW + 1000,
     spaces: [space],
-    keys: [{ role: "snapshot", key: toPublicKey(keys.snapshot) }],
+    keys: [
+      { role: "root", key: toPublicKey(rootKey) },
+      { role: "snapshot", key: toPublicKey(keys.snapshot) },
+    ],
     logs: [
       {
         origin: ORIGIN,
@@ -86,7 +91,7 @@ async function sealed(): Promise<{ bundle: Uint8Array; root: string }> {
     ],
   });
   const bundle = encodeBundle({ leaves: snapshot.leaves, envelope, proof, headers: [] });
-  return { bundle, root: formatTrustRoot(root) };
+  return { bundle, root: formatTrustRoot(root, [createSigner(rootKey)]) };
 }
 
 const folder = await tempDir();
@@ -99,13 +104,13 @@ const file = (name: string, content: string | Uint8Array): string => {
 };
 const bundlePath = file("good.json", bundle);
 const rootPath = file("root.json", root);
-const verify = (change: Partial<Parameters<typeof runVerify>[0]>): Verdict =>
+const verify = (change: Partial<Parameters<typeof runVerify>[0]>): Promise<Verdict> =>
   runVerify({ bundlePath, rootPath, now: NOW, ...change });
 const outcome = (verdict: Verdict): string =>
   `${String(verdict.exitCode)} ${verdict.failed?.step ?? "valid"} ${verdict.failed?.code ?? ""}`.trim();
 
-describe("a genuine bundle under its trust root", () => {
-  const verdict = verify({});
+describe("a genuine bundle under its trust root", async () => {
+  const verdict = await verify({});
 
   test("is valid, and its report names every step and what was sealed", () => {
     expect(outcome(verdict)).toBe("0 valid");
@@ -130,9 +135,9 @@ describe("a genuine bundle under its trust root", () => {
 });
 
 describe("every refusal is a verdict with its exit code", () => {
-  test("one changed byte of a fact is exit 1, and the report says what is wrong", () => {
+  test("one changed byte of a fact is exit 1, and the report says what is wrong", async () => {
     const text = new TextDecoder().decode(bundle).replace("20.5", "20.6");
-    const verdict = verify({ bundlePath: file("forged.json", text) });
+    const verdict = await verify({ bundlePath: file("forged.json", text) });
     expect(outcome(verdict)).toBe("1 snapshot-root PROOF_INVALID");
     const report = renderVerdict(verdict, { color: false });
     expect(report).toMatch(/^FAIL {2}snapshot-root +the facts hash to/mu);
@@ -144,39 +149,43 @@ describe("every refusal is a verdict with its exit code", () => {
     expect(verdictToJson(verdict)).not.toHaveProperty("sealed");
   });
 
-  test("an expired trust root is exit 2 and says what to do", () => {
-    const verdict = verify({ now: NOW + 1000 });
+  test("an expired trust root is exit 2 and says what to do", async () => {
+    const verdict = await verify({ now: NOW + 1000 });
     expect(outcome(verdict)).toBe("2 trust-root POLICY_REFUSED");
     expect(renderVerdict(verdict, { color: false })).toContain("pin the current trust root");
   });
 
-  test("a missing, unreadable or oversized file is exit 3 and is named", () => {
+  test("a missing, unreadable or oversized file is exit 3 and is named", async () => {
     const missing = join(folder.path, "missing");
     const huge = file("huge.json", "");
     const fd = openSync(huge, "r+");
     ftruncateSync(fd, LIMITS.bundleBytes + 1);
     closeSync(fd);
-    expect(outcome(verify({ bundlePath: missing }))).toBe("3 bundle-file FILE_UNAVAILABLE");
-    expect(outcome(verify({ rootPath: missing }))).toBe("3 trust-root-file FILE_UNAVAILABLE");
-    expect(outcome(verify({ bundlePath: folder.path }))).toBe("3 bundle-file FILE_UNAVAILABLE");
-    expect(outcome(verify({ bundlePath: huge }))).toBe("3 bundle-file LIMIT_EXCEEDED");
-    expect(outcome(verify({ rootPath: huge }))).toBe("3 trust-root-file LIMIT_EXCEEDED");
-    expect(verify({ bundlePath: "/dev/null" }).failed?.message).toMatch(/not a regular file$/u);
-    expect(verify({ bundlePath: missing }).failed?.message).toBe(
+    expect(outcome(await verify({ bundlePath: missing }))).toBe("3 bundle-file FILE_UNAVAILABLE");
+    expect(outcome(await verify({ rootPath: missing }))).toBe("3 trust-root-file FILE_UNAVAILABLE");
+    expect(outcome(await verify({ bundlePath: folder.path }))).toBe(
+      "3 bundle-file FILE_UNAVAILABLE",
+    );
+    expect(outcome(await verify({ bundlePath: huge }))).toBe("3 bundle-file LIMIT_EXCEEDED");
+    expect(outcome(await verify({ rootPath: huge }))).toBe("3 trust-root-file LIMIT_EXCEEDED");
+    expect((await verify({ bundlePath: "/dev/null" })).failed?.message).toMatch(
+      /not a regular file$/u,
+    );
+    expect((await verify({ bundlePath: missing })).failed?.message).toBe(
       `bundle ${missing} does not exist`,
     );
   });
 
-  test("files of another kind, swapped or cut are exit 3", () => {
-    expect(outcome(verify({ bundlePath: rootPath }))).toMatch(/^3 bundle /u);
-    expect(outcome(verify({ rootPath: bundlePath }))).toMatch(/^3 trust-root-file /u);
+  test("files of another kind, swapped or cut are exit 3", async () => {
+    expect(outcome(await verify({ bundlePath: rootPath }))).toMatch(/^3 bundle /u);
+    expect(outcome(await verify({ rootPath: bundlePath }))).toMatch(/^3 trust-root-file /u);
     const binary = file("binary", Uint8Array.of(0xff, 0x00));
-    expect(outcome(verify({ bundlePath: binary }))).toMatch(/^3 bundle /u);
-    expect(outcome(verify({ rootPath: binary }))).toBe("3 trust-root-file FORMAT_INVALID");
+    expect(outcome(await verify({ bundlePath: binary }))).toMatch(/^3 bundle /u);
+    expect(outcome(await verify({ rootPath: binary }))).toBe("3 trust-root-file FORMAT_INVALID");
     const cut = file("cut.json", bundle.subarray(0, bundle.length / 2));
-    expect(outcome(verify({ bundlePath: cut }))).toMatch(/^3 bundle /u);
+    expect(outcome(await verify({ bundlePath: cut }))).toMatch(/^3 bundle /u);
     const empty = file("empty.json", "");
-    expect(outcome(verify({ bundlePath: empty }))).toMatch(/^3 bundle /u);
+    expect(outcome(await verify({ bundlePath: empty }))).toMatch(/^3 bundle /u);
   });
 });
 

@@ -8,8 +8,8 @@ import type { Clock } from "@ctxmesh/model";
 
 /** Bytes that a tenant may send in its turn; what it does not use of them, since its next message is larger, is kept for the next turn. */
 const QUANTUM_BYTES = 16_384;
-/** Bytes that are let through before others have the event loop: some milliseconds of work. */
-const PASS_BYTES = 262_144;
+/** Bytes that are let through before others have the event loop: whoever has just sent something waits for no more than that and a turn of each other one. */
+const PASS_BYTES = 32_768;
 /** What a message costs at least, since it takes time however short it is. */
 const LEAST_BYTES = 512;
 /** How often it is looked whether a bucket has filled, in milliseconds. */
@@ -40,7 +40,8 @@ export class Tenants {
   readonly #tenants = new Map<string, Tenant>();
   /** Those with something that waits; the first has its turn. */
   #ring: Tenant[] = [];
-  #pumping = false;
+  #isDue = false;
+  #refill: NodeJS.Timeout | undefined;
   #isClosed = false;
 
   constructor(clock: Clock) {
@@ -86,6 +87,7 @@ export class Tenants {
   /** Turns away whatever waits. */
   close(): void {
     this.#isClosed = true;
+    clearTimeout(this.#refill);
     for (const { waiting } of this.#ring) for (const { reject } of waiting) reject(closed());
     this.#ring = [];
   }
@@ -118,15 +120,15 @@ export class Tenants {
     tenant.filledMs = now;
   }
 
-  #pumpSoon(delayMs = 0): void {
-    if (this.#pumping) return;
-    this.#pumping = true;
-    const pump = (): void => {
-      this.#pumping = false;
+  #pumpSoon(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    // Whoever has just come does not wait for the buckets of others.
+    clearTimeout(this.#refill);
+    setImmediate(() => {
+      this.#isDue = false;
       this.#pump();
-    };
-    if (delayMs === 0) setImmediate(pump);
-    else setTimeout(pump, delayMs);
+    });
   }
 
   /** Lets through what fits into one pass. */
@@ -142,7 +144,9 @@ export class Tenants {
       idleTurns = served > 0 || tenant.bucket > 0 ? 0 : idleTurns + 1;
       if (tenant.waiting.length > 0) this.#ring.push(tenant);
     }
-    if (this.#ring.length > 0) this.#pumpSoon(left > 0 ? REFILL_MS : 0);
+    if (this.#ring.length === 0) return;
+    if (left <= 0) this.#pumpSoon();
+    else this.#refill = setTimeout(() => this.#pumpSoon(), REFILL_MS);
   }
 
   /** One turn of a tenant; returns what went through. */

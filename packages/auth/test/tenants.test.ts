@@ -74,6 +74,54 @@ test("one that sends a hundred times as much does not delay another by more than
   expect(last).toBeLessThanOrEqual(24);
 });
 
+/**
+ * How long each message of one tenant takes from its coming to the end of the work for it, in virtual milliseconds, while another one has `crowd` connections
+ * that send all the time, each message `size` bytes.
+ */
+async function timesBeside(crowd: number, size: number): Promise<number[]> {
+  const [messages, everyMs, workMs] = [200, 7, 1];
+  tenants = new Tenants(clock);
+  const over = new AbortController();
+  const send = async (name: string, bytes: number): Promise<void> => {
+    await tenants.turn(name, bytes);
+    clock.advance(workMs);
+  };
+  const others = Array.from({ length: crowd }, async () => {
+    while (!over.signal.aborted) await send("large", size);
+  });
+  const times: number[] = [];
+  let [asked, dueMs] = [0, clock.now()];
+  while (times.length < messages) {
+    // What has come while others were worked for is read from its socket when that pass is over.
+    while (asked < messages && dueMs <= clock.now()) {
+      const cameMs = dueMs;
+      void send("small", 1).then(() => times.push(clock.now() - cameMs));
+      asked += 1;
+      dueMs += everyMs;
+    }
+    const before = clock.now();
+    await new Promise(setImmediate);
+    if (clock.now() === before) clock.advance(workMs);
+  }
+  over.abort();
+  tenants.close();
+  await Promise.allSettled(others);
+  return times.toSorted((a, b) => a - b);
+}
+
+test.each([
+  ["as fast as it is let", 8_192],
+  ["far more than its rate", 65_536],
+])(
+  "whenever a message comes, it waits for a few of another tenant at most that sends %s",
+  async (_, size) => {
+    const [alone, beside] = [await timesBeside(0, size), await timesBeside(100, size)];
+    expect(alone.at(-1)).toBe(1);
+    // A pass that is under way, and one turn of the other.
+    expect(beside.at(-1)).toBeLessThanOrEqual(8);
+  },
+);
+
 test("past what it may send at once a tenant has its rate, and others do not wait for it", async () => {
   const turns: Turns = [];
   const size = 1_048_576;

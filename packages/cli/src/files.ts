@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Reading the small files that commands and configurations name, and replacing files whole. */
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { createDeviceVerifier, parsePrivateKey } from "@ctxmesh/crypto";
-import type { Algorithm, PrivateKey } from "@ctxmesh/crypto";
+import {
+  createDeviceVerifier,
+  parsePrivateKey,
+  parsePublicKey,
+  toPublicKey,
+} from "@ctxmesh/crypto";
+import type { Algorithm, PrivateKey, PublicKey } from "@ctxmesh/crypto";
 import { parseSpaceFile } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
 import { LIMITS, MeshError, toMeshError } from "@ctxmesh/model";
@@ -44,7 +49,7 @@ export async function readBoundedFile(
 }
 
 /** The error of a parser with the file's path in front. */
-function inFile(path: string, error: unknown): MeshError {
+export function inFile(path: string, error: unknown): MeshError {
   const { code, message, field, remedy } = toMeshError(error);
   return new MeshError(code, `${path}: ${message}`, {
     ...(field === undefined ? {} : { field }),
@@ -53,17 +58,53 @@ function inFile(path: string, error: unknown): MeshError {
   });
 }
 
-/** Reads a private key file. Throws `KEY_INVALID`, also for a key of another algorithm. */
-export async function readKey(path: string, alg: Algorithm): Promise<PrivateKey> {
+/** Reads a private key file of any algorithm, encrypted or not. Throws `KEY_INVALID`. */
+export async function readPrivateKey(path: string): Promise<PrivateKey> {
   const text = await readSmallFile(path, "key", "KEY_INVALID");
-  let key: PrivateKey;
   try {
-    key = parsePrivateKey(text);
+    return parsePrivateKey(isEncrypted(text) ? await decrypted(text) : text);
   } catch (error) {
     throw inFile(path, error);
   }
+}
+
+/** Most keys are not, and what decrypts takes a while to load. */
+const isEncrypted = (text: string): boolean => text.startsWith("-----BEGIN AGE ");
+
+async function decrypted(text: string): Promise<string> {
+  const { decryptKeyFile, readPassphrase } = await import("@ctxmesh/vault");
+  const path = process.env["CTXMESH_PASSPHRASE_FILE"];
+  if (path === undefined || path === "") {
+    throw new MeshError("KEY_INVALID", "is encrypted, and CTXMESH_PASSPHRASE_FILE is not set", {
+      remedy: "set it to the path of a file that holds the passphrase",
+    });
+  }
+  return decryptKeyFile(text, await readPassphrase(path));
+}
+
+/** Reads a private key file. Throws `KEY_INVALID`, also for a key of another algorithm. */
+export async function readKey(path: string, alg: Algorithm): Promise<PrivateKey> {
+  const key = await readPrivateKey(path);
   if (key.alg === alg) return key;
   throw new MeshError("KEY_INVALID", `${path}: is a key for ${key.alg}; ${alg} is needed here`);
+}
+
+/** Reads the public key of a key file: of a public one, or the public part of a private one. Throws `KEY_INVALID`. */
+export async function readPublicKey(path: string): Promise<PublicKey> {
+  const text = await readSmallFile(path, "key", "KEY_INVALID");
+  let jwk: unknown;
+  try {
+    jwk = JSON.parse(text);
+  } catch {
+    jwk = undefined;
+  }
+  const isPublic = typeof jwk === "object" && jwk !== null && !("priv" in jwk || "d" in jwk);
+  if (!isPublic) return toPublicKey(await readPrivateKey(path));
+  try {
+    return parsePublicKey(jwk);
+  } catch (error) {
+    throw inFile(path, error);
+  }
 }
 
 /** Reads a space file and verifies every signature in it. Throws `FILE_UNAVAILABLE` and what the parser throws. */

@@ -86,15 +86,20 @@ async function devAuth(
   return { auth: { issuer: dev.issuer, audience, keys: dev.keys } };
 }
 
+/** Whose pages may connect to `/yjs`; where it is tried out, anybody's: without a token they get nothing. */
+const originsOf = (yjs: HubConfig["yjs"], dev: boolean | undefined): Pick<HubOptions, "origins"> =>
+  dev === true ? { origins: "any" } : yjs === undefined ? {} : { origins: yjs.origins };
+
 /** All of it, for a hub. Throws `CONFIG_INVALID`, `KEY_INVALID`. */
 export async function hubSecurityOf(
-  { hubTls, tls, auth }: HubConfig,
+  { hubTls, tls, auth, yjs }: HubConfig,
   dev: boolean | undefined,
   space: SpaceId,
   seed: Uint8Array,
   deps: NodeDeps,
-): Promise<Pick<HubOptions, "auth" | "clientCertificate" | "hubTls" | "tls">> {
+): Promise<Pick<HubOptions, "auth" | "clientCertificate" | "hubTls" | "origins" | "tls">> {
   return {
+    ...originsOf(yjs, dev),
     ...(await hubTlsOf(hubTls, seed)),
     ...(await doorTlsOf(tls)),
     ...(dev === true ? await devAuth(auth, space, deps) : await authOf(auth)),

@@ -6,18 +6,23 @@ import pretty from "pino-pretty";
 import type { LogLevel } from "./config/types.ts";
 
 /**
- * The log of a daemon on stdout: one JSON object per line with `level` (a name), `time` (ISO 8601),
- * `event` (a stable code) and the event's fields; readable lines when stdout is a terminal.
+ * The log of a daemon, on stdout unless that is for something else: one JSON object per line with `level` (a name), `time` (ISO 8601),
+ * `event` (a stable code) and the event's fields; readable lines on a terminal.
  */
-export function createLogger(level: LogLevel, service: string): Logger {
-  const stream: DestinationStream = process.stdout.isTTY
+export function createLogger(
+  level: LogLevel,
+  service: string,
+  output: NodeJS.WriteStream & { readonly fd: number } = process.stdout,
+): Logger {
+  const stream: DestinationStream = output.isTTY
     ? pretty({
-        colorize: process.stdout.hasColors(),
+        colorize: output.hasColors(),
+        destination: output.fd,
         sync: true,
         messageKey: "event",
         ignore: "service",
       })
-    : destination({ dest: 1, sync: true });
+    : destination({ dest: output.fd, sync: true });
   const log = pino(
     {
       level,

@@ -3,10 +3,12 @@
 import type { Command } from "commander";
 import type { BackupOptions } from "./commands/backup.ts";
 import type { DoctorOptions } from "./commands/doctor.ts";
+import type { CertificateOptions } from "./commands/keys-certificate.ts";
 import type { KeysOptions, RewrapOptions } from "./commands/keys.ts";
 import type { RestoreOptions } from "./commands/restore.ts";
 import type { ScrubOptions } from "./commands/scrub.ts";
 import { clientCommand, examples, jsonOption } from "./program-parts.ts";
+import { addKeyFileCommands } from "./program-trust.ts";
 
 /** `ctxmesh backup`, `restore`, `doctor`, `scrub` and `keys`. */
 export function addCareCommands(program: Command): void {
@@ -61,8 +63,11 @@ export function addCareCommands(program: Command): void {
 function addKeysCommands(program: Command): void {
   const keys = program
     .command("keys")
-    .description("the keys that a daemon's store is encrypted with")
+    .description(
+      "the keys that a store is encrypted with, key files, and certificates of device keys",
+    )
     .addHelpText("after", examples("ctxmesh keys show", "ctxmesh keys rotate"));
+  addKeyFileCommands(keys);
   clientCommand(keys, "show", "how the store is encrypted, and how old its keys are")
     .addHelpText(
       "after",
@@ -93,5 +98,21 @@ function addKeysCommands(program: Command): void {
     )
     .action(async (options: RewrapOptions) =>
       (await import("./commands/keys.ts")).runKeysRewrap(options),
+    );
+  keys
+    .command("certificate <key>")
+    .description("a client certificate of a device key, for hubs that ask for one")
+    .option("--request", "a request instead, which an authority answers with one")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      examples(
+        "ctxmesh keys certificate agent-1/device.jwk > agent-1/device.pem",
+        "ctxmesh keys certificate agent-1/device.jwk --request > agent-1/device.csr",
+      ) +
+        "\n\nA hub with tls.requireClientCertificate takes the first, as the grant of the device says who it is;\none with tls.clientCa besides wants one that this authority has signed. Name it in hubTls.cert.",
+    )
+    .action(async (key: string, options: CertificateOptions) =>
+      (await import("./commands/keys-certificate.ts")).runKeysCertificate(key, options),
     );
 }

@@ -10,10 +10,12 @@ import type { PutOptions } from "./commands/put.ts";
 import type { RetractOptions } from "./commands/retract.ts";
 import type { SealOptions } from "./commands/seal.ts";
 import type { StatusOptions } from "./commands/status.ts";
-import type { VerifyOptions } from "./commands/verify.ts";
 import type { WatchOptions } from "./commands/watch.ts";
+import { addAuditCommands } from "./program-audit.ts";
 import { addCareCommands } from "./program-care.ts";
 import { addLinksCommand } from "./program-links.ts";
+import { addLogCommands } from "./program-log.ts";
+import { addMcpCommand } from "./program-mcp.ts";
 import { addPartialCommands, subscribeOption } from "./program-partial.ts";
 import {
   ACK_HELP,
@@ -27,6 +29,7 @@ import {
 } from "./program-parts.ts";
 import { addSimulateCommand } from "./program-simulate.ts";
 import { addEvidenceCommands, addPolicyCommands, addSpaceCommands } from "./program-space.ts";
+import { addTrustCommands } from "./program-trust.ts";
 
 interface DaemonOptions {
   readonly checkConfig?: boolean;
@@ -295,6 +298,7 @@ function addSealCommands(program: Command): void {
     );
   clientCommand(program, "seal", "have the hub seal the space")
     .option("-o, --out <file>", "save the bundle, for ctxmesh verify")
+    .option("--batches", "with --out: enclose the signed batches that the facts come from")
     .addOption(
       new Option(
         "--after <n>",
@@ -306,23 +310,6 @@ function addSealCommands(program: Command): void {
       examples("ctxmesh seal --out bundle.json", "ctxmesh seal --socket hub/hub.sock --json"),
     )
     .action(async (options: SealOptions) => (await import("./commands/seal.ts")).runSeal(options));
-  program
-    .command("verify <bundle>")
-    .description("verify a bundle offline, with nothing but the trust root")
-    .option("-r, --root <file>", "the pinned trust root")
-    .addOption(new Option("--trust <file>", "the same as --root").conflicts("root"))
-    .addOption(jsonOption())
-    .addHelpText(
-      "after",
-      examples(
-        "ctxmesh verify bundle.json --root root.json",
-        "ctxmesh verify bundle.json --trust root.json --json",
-      ) +
-        "\n\nExit codes: 0 valid, 1 a signature or proof is wrong, 2 refused by policy, 3 wrong input.",
-    )
-    .action(async (bundle: string, options: VerifyOptions) =>
-      (await import("./commands/verify.ts")).runVerifyCommand(bundle, options),
-    );
 }
 
 /** The whole command line. */
@@ -347,11 +334,15 @@ export function createProgram(version: string): Command {
   addKeyCommands(program);
   addListCommands(program);
   addSealCommands(program);
+  addAuditCommands(program);
+  addLogCommands(program);
   addLinksCommand(program);
+  addMcpCommand(program);
   addPartialCommands(program);
   addSpaceCommands(program);
   addPolicyCommands(program);
   addEvidenceCommands(program);
+  addTrustCommands(program);
   addCareCommands(program);
   addSimulateCommand(program);
   program

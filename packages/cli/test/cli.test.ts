@@ -152,7 +152,29 @@ describe("a wrong command line is one line on stderr and exit code 3", () => {
     ],
     [
       ["verify", "b.json"],
-      "ctxmesh: which trust root?; give --root FILE, the root.json that you pinned",
+      "ctxmesh: which trust root?; give --trust FILE, the root.json that you pinned",
+    ],
+    [["prove", "a"], "ctxmesh: which fact?; ctxmesh prove DOC KEY, or --decision FILE"],
+    [
+      ["prove", "a", "b", "--bundle", "x.json", "--seal", "2"],
+      "ctxmesh: a bundle file is one seal, and needs no hub; leave out --seal and --socket",
+    ],
+    [
+      ["verify", "b.json", "--trust", "r.json", "--log", "tiles"],
+      "ctxmesh: --log is compared with what was seen before; give --state DIR, where that is remembered, too",
+    ],
+    [["decide", "stop"], "ctxmesh: who decided?; give --model NAME or NAME@VERSION"],
+    [
+      ["decide", "stop", "--model", "m", "--input", "press"],
+      'ctxmesh: --input "press" names no fact; write it as DOC:KEY',
+    ],
+    [
+      ["decide", "stop", "--model", "m", "--check", "limit"],
+      'ctxmesh: --check "limit" says no result; write it as NAME=pass or NAME=fail:WHY',
+    ],
+    [
+      ["decide", "stop", "--model", "m", "--outcome-of", "ab"],
+      "ctxmesh: an outcome has no model, inputs or checks; leave them out, or --outcome-of",
     ],
     [
       ["config-schema", "agents"],
@@ -259,6 +281,7 @@ describe("completion", () => {
     expect(complete(script, ["ctxmesh", "s"])).toEqual([
       "status",
       "seal",
+      "seal-batch",
       "space",
       "scrub",
       "simulate",

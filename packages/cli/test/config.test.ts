@@ -84,6 +84,7 @@ describe("what is good", () => {
       tls: { key: "hub.key", cert: "hub.pem", requireClientCertificate: true, clientCa: "ca.pem" },
       hubTls: { ca: "ca.pem" },
       auth: { issuer: "https://id.example", audience: "hub", keyUrl: "https://id.example/keys" },
+      yjs: { origins: ["https://editor.example", "http://[::1]:5173", "null"] },
     };
     const lines = Object.entries(more).map(([key, value]) => `${key}: ${JSON.stringify(value)}`);
     const text = `${hubYaml(4_400, "log.example/x")}\n${lines.join("\n")}\n`;
@@ -97,7 +98,11 @@ describe("what is good", () => {
       },
       hubTls: { ca: "/etc/ca.pem", requirePq: false },
       auth: { ...more.auth, type: "at+jwt" },
+      yjs: more.yjs,
     });
+    expect(
+      problems(text.replace('"https://editor.example"', '"editor.example"'), "hub")[0],
+    ).toMatch(/yjs\.origins\[0\] must be an origin/u);
     expect(
       problems(text.replace("https://id.example/keys", "http://id.example/keys"), "hub")[0],
     ).toMatch(/auth\.keyUrl must be an https URL/u);

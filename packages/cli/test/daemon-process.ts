@@ -18,7 +18,12 @@ export class Daemon {
   readonly exit: Promise<number | null>;
   stderr = "";
 
-  constructor(cwd: string, kind: "agent" | "hub", config: string, options: readonly string[] = []) {
+  constructor(
+    cwd: string,
+    kind: "agent" | "hub" | "witness",
+    config: string,
+    options: readonly string[] = [],
+  ) {
     this.process = start([kind, config, ...options], { cwd });
     createInterface({ input: this.process.stdout }).on("line", (line) =>
       this.log.push(JSON.parse(line) as LogLine),

@@ -170,6 +170,70 @@ describe("seal and verify", () => {
     expect((await ctxmesh("verify", "none.json", "--root", "root.json")).code).toBe(EXIT.input);
   });
 
+  test("a decision is classical alone, and hybrid with the proof of its fact; what was read can be proven, too", async () => {
+    await ctxmesh("put", "press", "temperature", "92");
+    const made = await ctxmesh(
+      ...["decide", '{"action":"stop"}', "--model", "advisor@1.2", "--input", "press:temperature"],
+      ...["--check", "below limit=fail:92 > 90", "--out", "decision.json", "--json"],
+    );
+    const { doc, key, id } = JSON.parse(made.stdout) as Record<string, string>;
+    await waitFor(
+      async () =>
+        (await ctxmesh("get", doc ?? "", key ?? "", "--socket", "hub/hub.sock")).code === EXIT.ok,
+      { timeoutMs: 20_000, what: "the decision at the hub" },
+    );
+    const alone = await ctxmesh("verify", "decision.json", "--trust", "root.json", "--json");
+    expect(JSON.parse(alone.stdout)).toMatchObject({
+      exitCode: 2,
+      failed: { step: "decision-signer" },
+    });
+    await ctxmesh("seal", "--out", "decided.json", "--batches");
+    expect(
+      (await ctxmesh("prove", "--decision", "decision.json", "--bundle", "decided.json")).code,
+    ).toBe(EXIT.ok);
+    const proven = await ctxmesh("verify", "decision.json", "--trust", "root.json", "--json");
+    expect(JSON.parse(proven.stdout)).toMatchObject({
+      valid: true,
+      decisions: [
+        { id, strength: "hybrid by snapshot seal", record: { output: { action: "stop" } } },
+      ],
+    });
+    const fact = await ctxmesh(
+      "prove",
+      "press",
+      "temperature",
+      "--socket",
+      "hub/hub.sock",
+      "-o",
+      "t.proof",
+    );
+    expect(fact).toMatchObject({ code: EXIT.ok, stderr: "" });
+    const shown = await ctxmesh("verify", "t.proof", "--trust", "root.json");
+    expect(shown.stdout).toContain("press temperature = 92, by replica");
+    // With batches every fact is derived again from what its replica signed.
+    const derived = await ctxmesh("verify", "decided.json", "--trust", "root.json", "--json");
+    const { replicas, steps } = JSON.parse(derived.stdout) as {
+      readonly replicas: readonly { readonly facts: number }[];
+      readonly steps: readonly { readonly name: string; readonly detail: string }[];
+    };
+    expect(replicas.some(({ facts }) => facts > 0)).toBe(true);
+    expect(steps.find(({ name }) => name === "batches")?.detail).toMatch(
+      /^\d+ facts as their replicas signed them/u,
+    );
+    const diff = await ctxmesh(
+      "diff",
+      "bundle.json",
+      "decided.json",
+      "--trust",
+      "root.json",
+      "--json",
+    );
+    const { keys } = JSON.parse(diff.stdout) as { readonly keys: readonly unknown[] };
+    expect(keys).toContainEqual(
+      expect.objectContaining({ doc: "press", key: "temperature", change: "added" }),
+    );
+  });
+
   test("only a hub seals", async () => {
     const { code, stderr } = await ctxmesh("seal", "--socket", "agent-1/agent.sock");
     expect(code).toBe(EXIT.input);

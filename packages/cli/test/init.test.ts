@@ -55,10 +55,14 @@ describe("what it makes", () => {
     const hub = await loadConfig("hub", inDir("plant/hub.yaml"));
     const hubKey = await readKey(hub.key, "Ed25519");
     const hubGrant = [...space.grants.values()].flat().find((grant) => grant.service === "hub");
-    expect(hubGrant).toMatchObject({ device: toHex(hubKey.publicKey), role: "read" });
+    expect(hubGrant).toMatchObject({ device: toHex(hubKey.publicKey), role: "write" });
     expect(hub.listen).toEqual({ host: "127.0.0.1", port: 7400 });
     const snapshot = await readKey(hub.seal.key, "ML-DSA-65-Ed25519");
-    expect(root.keys.map(({ key }) => key.keyid)).toEqual([snapshot.keyid]);
+    const rootKey = await readKey(inDir("plant/creator/root.jwk"), "ML-DSA-65-Ed25519");
+    expect(root.roles).toMatchObject({
+      root: { keyids: [rootKey.keyid], threshold: 1 },
+      snapshot: { keyids: [snapshot.keyid] },
+    });
     const { origin, ed25519Key, mldsa44Key } = hub.seal.log;
     expect(root.logs.map((log) => [log.origin, log.ed25519.keyid, log.mldsa44.keyid])).toEqual([
       [
@@ -76,6 +80,7 @@ describe("what it makes", () => {
       "agent-3/device.jwk",
       "hub/snapshot.jwk",
       "creator/creator.jwk",
+      "creator/root.jwk",
     ]) {
       expect((await stat(inDir("plant", path))).mode & 0o777, path).toBe(0o600);
       expect((await stat(inDir("plant", path, ".."))).mode & 0o777, path).toBe(0o700);

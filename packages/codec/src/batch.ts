@@ -10,7 +10,7 @@
  *                  ? lane: 1 (high) | 2 (low),
  *                  sections: [ { doc: tstr, gen: uint, kind: "facts" | "rich", from: uint, to: uint,
  *                                bodyHash: bstr(32), bodyLen: uint, keyId: bstr(16) | null,
- *                                ? until: uint (facts only) } ... ] }
+ *                                ? until: uint (facts only), ? alias: uint (rich only) } ... ] }
  * signed  = "ctxmesh/batch/v1\n" || header                                      Ed25519, key = replica
  * id      = SHA-256(header)
  * ```
@@ -27,6 +27,9 @@
  * facts alone, which apply in any order, and names no `deps`. `until` says that nothing in a section is visible after that
  * time, Unix milliseconds: all its facts have a ttl, and what they replace ended no later. A body that is left out takes nothing from the
  * signature, which covers its hash.
+ *
+ * `alias` says that a gateway carries what somebody else's Yjs client made: the section's structs are that client's, which drew its
+ * id itself, from 1 up to and without 2^32, and `from` and `to` are its clocks.
  */
 import {
   LIMITS,
@@ -67,6 +70,8 @@ export interface Section {
   readonly keyId: Uint8Array | null;
   /** When the last of its facts expires, Unix milliseconds; absent when one does not, and for rich content. */
   readonly until?: number;
+  /** The Yjs client that made the structs, where it is not the incarnation's own: 1 up to and without 2^32. */
+  readonly alias?: number;
 }
 
 /** How urgent a batch is: what is in the high lane overtakes, what is in the low one waits; the usual ones are in neither. */
@@ -114,6 +119,8 @@ const HEADER_NAMES = [
 ] as const;
 const SECTION_NAMES = ["doc", "gen", "kind", "from", "to", "bodyHash", "bodyLen", "keyId"] as const;
 const LANES: readonly Lane[] = ["high", "low"];
+/** Ids that Yjs draws by itself are below this. */
+const ALIASES = 2 ** 32;
 /** The shortest section has 92 bytes and 17 items. */
 const HEADER_BYTES_PER_ITEM = 4;
 const DOMAIN = utf8Encode("ctxmesh/batch/v1\n");
@@ -140,8 +147,16 @@ export function encodeHeader(header: Header): Uint8Array {
   });
 }
 
+function checkAlias({ kind, from, to, alias }: Section): void {
+  if (alias === undefined) return;
+  if (kind !== "rich" || from >= to) {
+    invalid("section.alias is for rich content with structs", "section.alias");
+  }
+  if (alias === 0 || alias >= ALIASES) invalid("section.alias is out of range", "section.alias");
+}
+
 function decodeSection(value: CborValue): Section {
-  const read = new MapReader(value, SECTION_NAMES, "section", ["until"]);
+  const read = new MapReader(value, SECTION_NAMES, "section", ["until", "alias"]);
   const kind = read.text("kind");
   if (kind !== "facts" && kind !== "rich")
     return invalid(`section.kind "${kind.slice(0, 20)}" is not known`, "kind");
@@ -155,7 +170,9 @@ function decodeSection(value: CborValue): Section {
     bodyLen: read.uint("bodyLen"),
     keyId: read.bytesOrNull("keyId", 16),
     ...(read.has("until") ? { until: read.uint("until") } : {}),
+    ...(read.has("alias") ? { alias: read.uint("alias") } : {}),
   };
+  checkAlias(section);
   if (kind === "rich" && section.until !== undefined) {
     invalid("section.until is for facts", "section.until");
   }

@@ -26,6 +26,17 @@ const WITH_DICTIONARY: DictionaryOption = { dictionary: DICTIONARY };
 /** The widest window (2 MiB) that the compressor uses for `LIMITS.bodyBytes`; a frame could ask for 128 MiB. */
 const WINDOW_LOG = 21;
 
+/** What a short payload may become longer by, and the least that Node accepts as `chunkSize`. */
+const ROOM_BYTES = 64;
+/** Node's own `chunkSize`. */
+const CHUNK_BYTES = 16_384;
+
+/**
+ * How much Node sets aside for a result of about so many bytes: with its own 16 KiB for each body, however short, most of the time of
+ * a busy node goes into collecting them.
+ */
+const roomFor = (bytes: number): number => Math.min(bytes + ROOM_BYTES, CHUNK_BYTES);
+
 function tagged(tag: number, payload: Uint8Array): Uint8Array {
   const body = new Uint8Array(1 + payload.length);
   body[0] = tag;
@@ -42,11 +53,13 @@ export function encodeBody(payload: Uint8Array): Uint8Array {
       { field: "body" },
     );
   }
+  const chunkSize = roomFor(payload.length);
   if (payload.length > DICTIONARY_TO_BYTES) {
-    const compressed = zstdCompressSync(payload);
+    const compressed = zstdCompressSync(payload, { chunkSize });
     return compressed.length < payload.length ? tagged(ZSTD, compressed) : tagged(RAW, payload);
   }
-  const compressed = zstdCompressSync(payload, WITH_DICTIONARY).subarray(ZSTD_MAGIC.length);
+  const options = { ...WITH_DICTIONARY, chunkSize };
+  const compressed = zstdCompressSync(payload, options).subarray(ZSTD_MAGIC.length);
   return compressed.length <= WORTH * payload.length
     ? tagged(ZSTD_WITH_DICTIONARY, compressed)
     : tagged(RAW, payload);
@@ -56,6 +69,7 @@ export function encodeBody(payload: Uint8Array): Uint8Array {
 function decompress(payload: Uint8Array, more: Partial<DictionaryOption> = {}): Uint8Array {
   const { buffer, engine } = zstdDecompressSync(payload, {
     ...more,
+    chunkSize: roomFor(contentSize(payload) ?? CHUNK_BYTES),
     maxOutputLength: LIMITS.bodyBytes,
     params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG },
     info: true,

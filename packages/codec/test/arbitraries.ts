@@ -37,6 +37,16 @@ const section: fc.Arbitrary<Section> = fc
     to: from + 1,
   }));
 
+/** A section of rich content, of the incarnation's own client or of somebody else's. */
+export const richSectionArbitrary: fc.Arbitrary<Section> = fc
+  .tuple(section, fc.option(fc.integer({ min: 1, max: 0xffff_ffff }), { nil: undefined }))
+  .filter(([{ until }]) => until === undefined)
+  .map(([rest, alias]) => ({
+    ...rest,
+    kind: "rich",
+    ...(alias === undefined ? {} : { alias }),
+  }));
+
 /** Any well-formed header. */
 export const headerArbitrary: fc.Arbitrary<Header> = fc
   .record({

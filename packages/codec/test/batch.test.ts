@@ -13,7 +13,7 @@ import type { Batch, CborValue, Header, Section } from "@ctxmesh/codec";
 import { LIMITS, MeshError, parseDocumentName, toHex } from "@ctxmesh/model";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { batchArbitrary, headerArbitrary } from "./arbitraries.ts";
+import { batchArbitrary, headerArbitrary, richSectionArbitrary } from "./arbitraries.ts";
 
 const REFUSED = new Set(["FORMAT_INVALID", "INPUT_INVALID", "LIMIT_EXCEEDED"]);
 
@@ -55,6 +55,36 @@ describe("a header", () => {
       fc.property(headerArbitrary, (header) => {
         expect(decodeHeader(encodeHeader(header))).toEqual(header);
       }),
+    );
+  });
+
+  test("keeps whose the rich content of a section is", () => {
+    fc.assert(
+      fc.property(headerArbitrary, richSectionArbitrary, (header, section) => {
+        fc.pre(header.lane === undefined);
+        const rich: Header = { ...header, sections: [section] };
+        expect(decodeHeader(encodeHeader(rich))).toEqual(rich);
+      }),
+    );
+  });
+
+  test("names a foreign Yjs client only with rich structs, and only one that Yjs may draw", () => {
+    fc.assert(
+      fc.property(
+        headerArbitrary,
+        richSectionArbitrary,
+        fc.constantFrom<Partial<Section>>(
+          { alias: 0 },
+          { alias: 2 ** 32 },
+          { alias: Number.MAX_SAFE_INTEGER },
+          { alias: 7, from: 5, to: 5 },
+          { alias: 7, kind: "facts" },
+        ),
+        (header, section, wrong) => {
+          const bytes = encodeHeader({ ...header, sections: [{ ...section, ...wrong }] });
+          expect(() => decodeHeader(bytes)).toThrow("section.alias");
+        },
+      ),
     );
   });
 

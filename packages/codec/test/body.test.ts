@@ -19,6 +19,8 @@ const PACKED = [
 ];
 const bodyOf = (tag: number, payload: Uint8Array): Uint8Array => Uint8Array.of(tag, ...payload);
 
+const shortPayload = (i: number): Uint8Array => Buffer.from(`{"celsius":${String(i)}}`.repeat(12));
+
 describe("a body", () => {
   test("unpacks to what was packed, and is at most one byte longer", () => {
     const repetitive = fc
@@ -48,6 +50,15 @@ describe("a body", () => {
     ]) {
       expect(Buffer.compare(decodeBody(encodeBody(payload)), payload)).toBe(0);
     }
+  });
+
+  test("that is short keeps little more memory than its own bytes, as long as somebody has it", () => {
+    const unpacked = Array.from({ length: 500 }, (_, i) => decodeBody(encodeBody(shortPayload(i))));
+    const kept = new Set(unpacked.map(({ buffer }) => buffer));
+    const memory = [...kept].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const bytes = unpacked.reduce((sum, { length }) => sum + length, 0);
+    // Node hands out short ones as pieces of one buffer of 8 KiB, of which others have pieces, too.
+    expect(memory).toBeLessThan(16 * bytes);
   });
 
   test("over the greatest size is not packed", () => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Hashes, device keys, signature suites and key files. The only importer of the noble libraries. */
-export { createDeviceSigner, createDeviceVerifier, generateSeed } from "./ed25519.ts";
-export { sha256, sha256Hex } from "./hash.ts";
+export { createDeviceSigner, createDeviceVerifier, generateSeed } from "./devices.ts";
+export { sha256, sha256Hex } from "./native.ts";
 export {
   createSigner,
   createVerifier,
@@ -14,4 +14,4 @@ export {
 } from "./keys.ts";
 export type { PrivateKey, PublicJwk, PublicKey, Signer, Verifier } from "./keys.ts";
 export { ALGORITHMS, SUITES } from "./suites.ts";
-export type { Algorithm, Suite } from "./suites.ts";
+export type { Algorithm, Suite, VerifierOptions } from "./suites.ts";

@@ -4,16 +4,19 @@ import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import {
   ALGORITHMS,
+  SUITES,
   createSigner,
   createVerifier,
   formatPrivateKey,
   generatePrivateKey,
   parsePrivateKey,
   parsePublicKey,
+  sha256,
   toPublicJwk,
   toPublicKey,
 } from "@ctxmesh/crypto";
-import type { Algorithm } from "@ctxmesh/crypto";
+import type { Algorithm, Suite } from "@ctxmesh/crypto";
+import { keyOperations } from "../src/keys.ts";
 import { haveVectors, readVector, skipNote } from "./vectors.ts";
 
 const random = {
@@ -30,12 +33,10 @@ const codeOf = (action: () => unknown): string => {
 const jwkOf = (alg: Algorithm): Record<string, string> =>
   JSON.parse(formatPrivateKey(generatePrivateKey(alg, random))) as Record<string, string>;
 
-test.skipIf(!haveVectors)(
-  `the key id is the thumbprint of the JOSE draft's vector${skipNote}`,
-  () => {
-    const { jwk } = readVector<{ jwk: Record<string, string> }>(
-      "composite-jose-ML-DSA-65-Ed25519.json",
-    );
+test.skipIf(!haveVectors).each(["ML-DSA-65-Ed25519", "ML-DSA-44-Ed25519"])(
+  `the key id is the thumbprint of the JOSE draft's vector for %s${skipNote}`,
+  (alg) => {
+    const { jwk } = readVector<{ jwk: Record<string, string> }>(`composite-jose-${alg}.json`);
     const { kid, ...members } = jwk;
     expect(parsePrivateKey(JSON.stringify(members)).keyid).toBe(kid);
     const { priv: _, ...open } = members;
@@ -115,4 +116,54 @@ test("what is no key file is refused with a word about why, and without its cont
     expect(message).toMatch(expected);
     expect(message).not.toContain("s3cret");
   }
+});
+
+/** Signs by hashing: good for nothing, and as much of a suite as any other. */
+const HASH_SUITE: Suite = {
+  kty: "AKP",
+  seedBytes: 16,
+  publicKeyBytes: 32,
+  signatureBytes: 32,
+  publicFromSeed: (seed) => sha256(seed),
+  assertPublicKey: (publicKey) => {
+    if (publicKey.length !== 32) throw new MeshError("KEY_INVALID", "not 32 bytes");
+  },
+  components: (publicKey) => [publicKey],
+  signer: (seed) => (message) => sha256(sha256(seed), message),
+  verifier: (publicKey) => (message, signature) =>
+    Buffer.compare(sha256(publicKey, message), signature) === 0,
+};
+
+test("a row in the table is all that a new suite needs", () => {
+  const keys = keyOperations({ ...SUITES, "TEST-HASH": HASH_SUITE });
+  const key = keys.generatePrivateKey("TEST-HASH", random);
+  const file = keys.formatPrivateKey(key);
+  expect(JSON.parse(file)).toMatchObject({ kty: "AKP", alg: "TEST-HASH" });
+  const again = keys.parsePrivateKey(file);
+  expect(again.keyid).toBe(key.keyid);
+  const open = keys.parsePublicKey(JSON.parse(JSON.stringify(keys.toPublicJwk(again))));
+  expect(open).toEqual(keys.toPublicKey(key));
+  const message = Uint8Array.of(4, 5);
+  const signature = keys.createSigner(again).sign(message);
+  expect(keys.createVerifier(open).verify(message, signature)).toBe(true);
+  expect(keys.createVerifier(open).verify(signature, signature)).toBe(false);
+  expect(codeOf(() => keys.parsePublicKey({ ...keys.toPublicJwk(open), pub: "AAAA" }))).toMatch(
+    /^KEY_INVALID/u,
+  );
+  // The closed table does not know it, and knows nothing by the wrong kind of name.
+  expect(codeOf(() => parsePrivateKey(file))).toMatch(/neither kty/u);
+  for (const jwk of [
+    { kty: "OKP", crv: "TEST-HASH", x: "AAAA" },
+    { kty: "AKP", alg: "Ed25519", pub: "AAAA" },
+    { kty: "AKP", alg: "toString", pub: "AAAA" },
+  ]) {
+    expect(codeOf(() => keys.parsePublicKey(jwk))).toMatch(/neither kty/u);
+  }
+});
+
+test("a verifier is made once for a key object, and once more for the cross-check", () => {
+  const key = toPublicKey(generatePrivateKey("ML-DSA-65-Ed25519", random));
+  expect(createVerifier(key)).toBe(createVerifier(key));
+  expect(createVerifier(key, { crossCheck: true })).toBe(createVerifier(key, { crossCheck: true }));
+  expect(createVerifier(key, { crossCheck: true })).not.toBe(createVerifier(key));
 });

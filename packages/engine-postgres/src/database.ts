@@ -33,6 +33,8 @@ export function serverOf(url: string): string {
   if (!["postgres:", "postgresql:"].includes(parsed.protocol)) {
     throw invalidUrl(`it begins with ${parsed.protocol}`);
   }
+  // Without slashes all of it is a path, and the server would be the default one.
+  if (!url.slice(parsed.protocol.length).startsWith("//")) throw invalidUrl("it lacks //");
   // A socket's folder may stand for the host, as in postgres:///name?host=/run/postgresql.
   const host =
     parsed.hostname === "" ? (parsed.searchParams.get("host") ?? "localhost") : parsed.hostname;

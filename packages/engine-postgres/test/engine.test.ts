@@ -67,6 +67,7 @@ describe("an address", () => {
   test.each([
     ["not a URL", "not a url"],
     ["of another protocol", "mysql://u:secret-password@127.0.0.1/db"],
+    ["without slashes", "postgres:u:secret-password@127.0.0.1/db"],
   ])("that is %s is refused, without the password", async (_, url) => {
     await expect(openPostgresEngine({ url })).rejects.toMatchObject({
       code: "CONFIG_INVALID",

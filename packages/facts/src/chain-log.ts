@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ChainId, Slot } from "./slot.ts";
+import type { NamedChain } from "./chain-names.ts";
+import type { Slot } from "./slot.ts";
 
 /** The seqs above `from` up to `to`. */
 interface Interval {
@@ -32,7 +33,7 @@ function lowerBound(length: number, numberAt: (i: number) => number, least: numb
  * `FactStore.gaps`), so that whoever bounds documents can bound them.
  */
 export class ChainLog {
-  readonly id: ChainId;
+  readonly id: NamedChain;
   /** Every seq up to this one is known, applied or overwritten. */
   #known = 0;
   readonly #islands: Interval[] = [];
@@ -44,7 +45,7 @@ export class ChainLog {
   #slots: (Slot | undefined)[] = [];
   #live = 0;
 
-  constructor(id: ChainId) {
+  constructor(id: NamedChain) {
     this.id = id;
   }
 

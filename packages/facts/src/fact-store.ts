@@ -46,6 +46,8 @@ export interface FactStore {
   applyFrame(chain: ChainId, frame: FactFrame): readonly string[];
   /** The slots of a key; both lists empty when nobody wrote it. */
   slots(key: string): KeySlots;
+  /** Whether the ttl of a statement runs out after one time and up to another, Unix milliseconds; at once where none has a ttl. */
+  expires(afterMs: number, upToMs: number): boolean;
   /** Keys that have a slot. Keys added while a scan is under way are not in it. */
   keys(range?: KeyRange): Iterable<string>;
   /** Keys with a statement from a source model, or with a tag. Built at the first call, then kept up to date. */

@@ -6,17 +6,19 @@
  * frame   = 0x01  from  to  count  record * count
  * record  = flags:u8  seq-delta  hlc-delta  key:text  [value:text]  [confidence:f64]
  *           [model:text version:text instance:text]  [ttlMs]  [n tag:text * n]  [n id:text * n]
+ *           [more:u8  [correlation:text]  [trace:bytes(25)]  [n model:text * n]]
  *           [writer:bytes(32) upTo reason:text]
  * ```
  *
  * Numbers without a type are unsigned LEB128, in their shortest form; text is its UTF-8 length and
  * bytes. Deltas are against the record before (the first: `from` and 0) and at least 1, so seq and HLC
  * rise strictly. Flags: 1 deleted (no value), 2 confidence, 4 source, 8 ttl, 16 tags, 32 basis,
- * 64 retraction (then no other, and no value); an
- * absent source part is the empty text. The frame covers `from < seq <= to`: numbers that are not
+ * 64 retraction (then no other, and no value), 128 more; an
+ * absent source part is the empty text. More, not 0: 1 correlation, 2 trace, 4 target models. A trace is what a `traceparent` of version 00
+ * has in hex: trace id(16), parent id(8), flags(1). The frame covers `from < seq <= to`: numbers that are not
  * there were overwritten before the frame was made. `value` is the canonical JSON text (RFC 8785).
  */
-import { LIMITS, fromHex, isHlc, parseDeviceKey, toHex } from "@ctxmesh/model";
+import { LIMITS, fromHex, isHlc, isTraceparent, parseDeviceKey, toHex } from "@ctxmesh/model";
 import type { FactSource, Hlc } from "@ctxmesh/model";
 import { ByteReader, ByteWriter } from "./bytes.ts";
 import type { Retraction } from "./slot.ts";
@@ -33,6 +35,10 @@ export interface FactRecord {
   readonly ttlMs?: number;
   readonly tags?: readonly string[];
   readonly basis?: readonly string[];
+  readonly correlation?: string;
+  /** Of version 00. */
+  readonly traceparent?: string;
+  readonly targets?: readonly string[];
   /** A ruling on another writer's statements; then there is no value and nothing else. */
   readonly retract?: Retraction;
 }
@@ -52,10 +58,23 @@ const TTL = 8;
 const TAGS = 16;
 const BASIS = 32;
 const RETRACT = 64;
-const KNOWN_FLAGS = DELETED | CONFIDENCE | SOURCE | TTL | TAGS | BASIS;
+const MORE = 128;
+const KNOWN_FLAGS = DELETED | CONFIDENCE | SOURCE | TTL | TAGS | BASIS | MORE;
+/** In the byte that {@link MORE} announces. */
+const CORRELATION = 1;
+const TRACE = 2;
+const TARGETS = 4;
+const KNOWN_MORE = CORRELATION | TRACE | TARGETS;
+const TRACE_ID_BYTES = 16;
+const PARENT_ID_BYTES = 8;
 const WRITER_BYTES = 32;
 /** The shortest record: flags, two deltas, a key of one byte, and no value. */
 const MIN_RECORD_BYTES = 5;
+
+const moreOf = ({ correlation, traceparent, targets }: FactRecord): number =>
+  (correlation === undefined ? 0 : CORRELATION) |
+  (traceparent === undefined ? 0 : TRACE) |
+  (targets === undefined ? 0 : TARGETS);
 
 function flagsOf(record: FactRecord): number {
   if (record.retract !== undefined) return RETRACT;
@@ -65,7 +84,8 @@ function flagsOf(record: FactRecord): number {
     (record.source === undefined ? 0 : SOURCE) |
     (record.ttlMs === undefined ? 0 : TTL) |
     (record.tags === undefined ? 0 : TAGS) |
-    (record.basis === undefined ? 0 : BASIS)
+    (record.basis === undefined ? 0 : BASIS) |
+    (moreOf(record) === 0 ? 0 : MORE)
   );
 }
 
@@ -92,6 +112,19 @@ function writeRecord(writer: ByteWriter, record: FactRecord): void {
   if (record.ttlMs !== undefined) writer.uvarint(record.ttlMs);
   if (record.tags !== undefined) writeTexts(writer, record.tags);
   if (record.basis !== undefined) writeTexts(writer, record.basis);
+  writeMore(writer, record);
+}
+
+function writeMore(writer: ByteWriter, record: FactRecord): void {
+  const more = moreOf(record);
+  if (more === 0) return;
+  writer.u8(more);
+  if (record.correlation !== undefined) writer.text(record.correlation);
+  if (record.traceparent !== undefined) {
+    const [, trace = "", parent = "", flags = ""] = record.traceparent.split("-");
+    writer.bytes(fromHex(trace + parent + flags));
+  }
+  if (record.targets !== undefined) writeTexts(writer, record.targets);
 }
 
 /** The bytes of a frame. The records must be in ascending seq and HLC order. */
@@ -148,6 +181,29 @@ function readTexts(reader: ByteReader, what: string): readonly string[] {
   return Array.from({ length: count }, () => reader.text(LIMITS.tagBytes, what));
 }
 
+function readTraceparent(reader: ByteReader): string {
+  const [trace, parent, flags] = [TRACE_ID_BYTES, PARENT_ID_BYTES, 1].map((length) =>
+    toHex(reader.bytes(length)),
+  );
+  const traceparent = `00-${trace ?? ""}-${parent ?? ""}-${flags ?? ""}`;
+  return isTraceparent(traceparent) ? traceparent : reader.fail("has a trace of nothing but zeros");
+}
+
+function readCorrelation(reader: ByteReader): string {
+  const correlation = reader.text(LIMITS.tagBytes, "correlation");
+  return correlation === "" ? reader.fail("has an empty correlation") : correlation;
+}
+
+function readMore(reader: ByteReader): Pick<FactRecord, "correlation" | "traceparent" | "targets"> {
+  const more = reader.u8();
+  if (more === 0 || (more & ~KNOWN_MORE) !== 0) reader.fail("has an unknown flag");
+  return {
+    ...((more & CORRELATION) === 0 ? {} : { correlation: readCorrelation(reader) }),
+    ...((more & TRACE) === 0 ? {} : { traceparent: readTraceparent(reader) }),
+    ...((more & TARGETS) === 0 ? {} : { targets: readTexts(reader, "target model") }),
+  };
+}
+
 function readRetraction(reader: ByteReader): Retraction {
   const writer = parseDeviceKey(toHex(reader.bytes(WRITER_BYTES)));
   const upTo = reader.uvarint();
@@ -182,6 +238,7 @@ function readRecord(reader: ByteReader, seqBefore: number, hlcBefore: number): F
     ...((flags & TTL) === 0 ? {} : { ttlMs: reader.uvarint() }),
     ...((flags & TAGS) === 0 ? {} : { tags: readTexts(reader, "tag") }),
     ...((flags & BASIS) === 0 ? {} : { basis: readTexts(reader, "basis id") }),
+    ...((flags & MORE) === 0 ? {} : readMore(reader)),
   };
 }
 

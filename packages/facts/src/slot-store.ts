@@ -3,8 +3,9 @@ import type { FactSource } from "@ctxmesh/model";
 import { ChainLog } from "./chain-log.ts";
 import type { ChainFrame, FactStore, KeyRange, KeySlots, Summary } from "./fact-store.ts";
 import type { FactFrame, FactRecord } from "./frame.ts";
+import { nameOf, sharedChain } from "./chain-names.ts";
 import { KeyIndex } from "./key-index.ts";
-import { isNewer } from "./slot.ts";
+import { expiryMs, isNewer } from "./slot.ts";
 import type { ChainId, Slot } from "./slot.ts";
 
 /** Overhead counted per slot besides its texts, so that `bytes` tracks the encoded size. */
@@ -25,9 +26,10 @@ const slotBytes = (slot: Slot): number =>
   (slot.source === undefined ? 0 : sourceLength(slot.source)) +
   lengthOf(slot.tags) +
   lengthOf(slot.basis) +
+  (slot.correlation?.length ?? 0) +
+  (slot.traceparent?.length ?? 0) +
+  lengthOf(slot.targets) +
   (slot.retract?.reason.length ?? 0);
-
-const nameOf = ({ writer, incarnation }: ChainId): string => writer + incarnation;
 
 /** First index in sorted `keys` whose key is not below `key`. */
 function lowerBound(keys: readonly string[], key: string): number {
@@ -77,6 +79,9 @@ function slotOf(record: FactRecord, key: string, { writer, incarnation }: ChainI
     record.ttlMs === undefined &&
     record.tags === undefined &&
     record.basis === undefined &&
+    record.correlation === undefined &&
+    record.traceparent === undefined &&
+    record.targets === undefined &&
     record.retract === undefined;
   return plain
     ? { key, seq, hlc, valueJson, writer, incarnation }
@@ -95,6 +100,8 @@ export class SlotStore implements FactStore {
   #sortedKeys: string[] | undefined = [];
   #index: KeyIndex | undefined;
   #slotCount = 0;
+  /** Slots with a ttl. */
+  #expiring = 0;
   #bytes = 0;
   #gaps = 0;
 
@@ -115,7 +122,7 @@ export class SlotStore implements FactStore {
   }
 
   applyFrame(id: ChainId, frame: FactFrame): readonly string[] {
-    const chain = this.#chainOf(id) ?? new ChainLog(id);
+    const chain = this.#chainOf(id) ?? new ChainLog(sharedChain(id));
     const changed: string[] = [];
     for (const record of frame.records) {
       if (this.#apply(record, chain)) changed.push(record.key);
@@ -124,14 +131,14 @@ export class SlotStore implements FactStore {
     chain.cover(frame.from, frame.to);
     this.#gaps += chain.islands.length - length;
     // A chain without slots has nothing to tell anybody, and is forgotten.
-    if (chain.live === 0) this.#forget(nameOf(id), chain);
-    else if (chain !== this.#latest) this.#chains.set(nameOf(id), chain);
+    if (chain.live === 0) this.#forget(chain);
+    else if (chain !== this.#latest) this.#chains.set(chain.id.name, chain);
     this.#latest = chain.live === 0 ? undefined : chain;
     return changed;
   }
 
-  #forget(name: string, chain: ChainLog): void {
-    this.#chains.delete(name);
+  #forget(chain: ChainLog): void {
+    this.#chains.delete(chain.id.name);
     this.#gaps -= chain.islands.length;
   }
 
@@ -185,6 +192,7 @@ export class SlotStore implements FactStore {
   #count(slot: Slot, chain: ChainLog): void {
     chain.add(slot);
     this.#slotCount++;
+    if (slot.ttlMs !== undefined) this.#expiring++;
     this.#bytes += slotBytes(slot);
     this.#index?.add(slot);
   }
@@ -192,6 +200,7 @@ export class SlotStore implements FactStore {
   #replace(old: Slot, slot: Slot, chain: ChainLog): void {
     this.#count(slot, chain);
     this.#slotCount--;
+    if (old.ttlMs !== undefined) this.#expiring--;
     this.#bytes -= slotBytes(old);
     this.#index?.remove(old);
     // Last, so that a chain which replaces its only slot is never without one.
@@ -199,11 +208,10 @@ export class SlotStore implements FactStore {
       chain.remove(old);
       return;
     }
-    const name = nameOf(old);
-    const other = this.#chains.get(name);
+    const other = this.#chains.get(nameOf(old));
     other?.remove(old);
     if (other?.live === 0) {
-      this.#forget(name, other);
+      this.#forget(other);
       if (this.#latest === other) this.#latest = undefined;
     }
   }
@@ -212,6 +220,18 @@ export class SlotStore implements FactStore {
     const found = this.#entries.get(key);
     if (found === undefined) return NO_SLOTS;
     return found instanceof Entry ? found : { statements: [found], retractions: NONE };
+  }
+
+  expires(afterMs: number, upToMs: number): boolean {
+    if (this.#expiring === 0) return false;
+    for (const key of this.#entries.keys()) {
+      const isOver = this.slots(key).statements.some((slot) => {
+        const ms = expiryMs(slot);
+        return afterMs < ms && ms <= upToMs;
+      });
+      if (isOver) return true;
+    }
+    return false;
   }
 
   *keys({ prefix = "", after }: KeyRange = {}): Generator<string> {

@@ -2,7 +2,7 @@
 /** Random frames, slots and resolvers for properties. */
 import { Resolvers } from "@ctxmesh/facts";
 import type { FactFrame, FactRecord, Resolver, ResolverSpec, Slot } from "@ctxmesh/facts";
-import { hlcFromMs, parseDeviceKey, parseIncarnationId } from "@ctxmesh/model";
+import { hlcFromMs, parseDeviceKey, parseIncarnationId, toHex } from "@ctxmesh/model";
 import type { DeviceKey, FactSource, Hlc, IncarnationId } from "@ctxmesh/model";
 import * as fc from "fast-check";
 
@@ -25,6 +25,16 @@ const source: fc.Arbitrary<FactSource> = fc.record(
 // eslint-disable-next-line no-control-regex -- a key has none
 const key = text.filter((name) => !/[\u0000-\u001F\u007F]/u.test(name));
 
+const hexOf = (bytes: number): fc.Arbitrary<string> =>
+  fc
+    .uint8Array({ minLength: bytes, maxLength: bytes })
+    .filter((id) => id.some((byte) => byte !== 0))
+    .map(toHex);
+
+const traceparent = fc
+  .tuple(hexOf(16), hexOf(8), fc.integer({ min: 0, max: 255 }))
+  .map(([trace, parent, flags]) => `00-${trace}-${parent}-${toHex(Uint8Array.of(flags))}`);
+
 /** What a record says besides its place in the frame; absent members are left out. */
 const statement: fc.Arbitrary<Omit<FactRecord, "seq" | "hlc">> = fc.record(
   {
@@ -35,6 +45,9 @@ const statement: fc.Arbitrary<Omit<FactRecord, "seq" | "hlc">> = fc.record(
     ttlMs: fc.maxSafeNat(),
     tags: fc.array(fc.string({ unit: "binary", maxLength: 20 }), { minLength: 1, maxLength: 16 }),
     basis: fc.array(text, { minLength: 1, maxLength: 16 }),
+    correlation: text,
+    traceparent,
+    targets: fc.array(text, { minLength: 1, maxLength: 16 }),
   },
   { requiredKeys: ["key"], noNullPrototype: true },
 );

@@ -4,6 +4,7 @@ import type { Hlc } from "@ctxmesh/model";
 import * as fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { ChainLog } from "../src/chain-log.ts";
+import { sharedChain } from "../src/chain-names.ts";
 import { deviceOf, incarnationOf, shuffled } from "./arbitraries.ts";
 
 const idOf = (n: number) => ({ writer: deviceOf(n), incarnation: incarnationOf(1) });
@@ -22,7 +23,7 @@ describe("what a chain is known to cover", () => {
       .map(([from, length]) => [from, from + length] as const);
     fc.assert(
       fc.property(fc.array(interval), (intervals) => {
-        const log = new ChainLog(idOf(1));
+        const log = new ChainLog(sharedChain(idOf(1)));
         const covered = new Set<number>();
         for (const [from, to] of intervals) {
           log.cover(from, to);
@@ -51,7 +52,7 @@ test("the live slots above a seq come in ascending order, whatever the order the
   );
   fc.assert(
     fc.property(cases, ([order, gone, after]) => {
-      const log = new ChainLog(idOf(1));
+      const log = new ChainLog(sharedChain(idOf(1)));
       const slots = new Map(order.map((seq) => [seq, slotOf(1, "k", seq)]));
       for (const slot of slots.values()) log.add(slot);
       for (const seq of gone) log.remove(slots.get(seq) ?? slotOf(1, "k", seq));
@@ -65,7 +66,7 @@ test("the live slots above a seq come in ascending order, whatever the order the
 });
 
 test("slots that come in falling order are put in no place until somebody asks for them", () => {
-  const log = new ChainLog(idOf(1));
+  const log = new ChainLog(sharedChain(idOf(1)));
   const moves = [vi.spyOn(Array.prototype, "splice"), vi.spyOn(Array.prototype, "toSorted")];
   for (let seq = 1_000; seq > 0; seq--) log.add(slotOf(1, "k", seq));
   for (let seq = 1; seq <= 500; seq++) log.remove(slotOf(1, "k", seq));
@@ -75,7 +76,7 @@ test("slots that come in falling order are put in no place until somebody asks f
 });
 
 test("a frame behind thousands of gaps looks at a few of them", () => {
-  const log = new ChainLog(idOf(1));
+  const log = new ChainLog(sharedChain(idOf(1)));
   for (let i = 1; i <= 4_096; i++) log.cover(4 * i, 4 * i + 1);
   const looks = vi.fn<() => void>();
   for (const island of log.islands) {
@@ -97,7 +98,7 @@ function placesOf(log: ChainLog): number {
 }
 
 test("after 200,000 overwrites of 100 keys by 10 writers the logs hold at most twice the live slots, and 32", () => {
-  const logs = Array.from({ length: 10 }, (_, n) => new ChainLog(idOf(n)));
+  const logs = Array.from({ length: 10 }, (_, n) => new ChainLog(sharedChain(idOf(n))));
   const current = new Map<string, Slot>();
   for (let i = 0; i < 200_000; i++) {
     const n = i % 10;

@@ -135,7 +135,18 @@ describe("a frame is refused", () => {
     ["with a retraction without a reason", `01000101400101016b${"00".repeat(32)}0100`],
     ["with a retraction and a value", `01000101410101016b${"00".repeat(32)}010172`],
     ["with a retraction with confidence", `01000101420101016b${"00".repeat(32)}010172`],
-    ["with the flag after retraction", "01000101800101016b0131"],
+    ["with more that ends early", "01000101800101016b0131"],
+    ["with more, and nothing of it", "01000101800101016b013100"],
+    ["with more that is not known", `01000101800101016b0131080161`],
+    ["with an empty correlation", "01000101800101016b01310100"],
+    ["with a trace that ends early", `01000101800101016b013102${"01".repeat(24)}`],
+    ["with a trace without an id", `01000101800101016b013102${"00".repeat(16)}${"01".repeat(9)}`],
+    [
+      "with a trace without a parent",
+      `01000101800101016b013102${"01".repeat(16)}${"00".repeat(9)}`,
+    ],
+    ["with no target models behind the flag", "01000101800101016b01310400"],
+    ["with a retraction and more", `01000101c00101016b${"00".repeat(32)}0101720101`],
     ["with a trailing byte", "01000101000101016b013100"],
   ])("%s", (_, hex) => {
     expect(decodeFrame(fromHex("01000101000101016b0131"))).toEqual(frameOf(record()));
@@ -159,6 +170,16 @@ describe("a frame is refused", () => {
     ["tag", record({ tags: ["t".repeat(most)] }), record({ tags: ["t".repeat(most + 1)] })],
     ["tags", record({ tags: Array(16).fill("t") }), record({ tags: Array(17).fill("t") })],
     ["basis id", record({ basis: ["b".repeat(most)] }), record({ basis: ["b".repeat(most + 1)] })],
+    [
+      "correlation",
+      record({ correlation: "c".repeat(most) }),
+      record({ correlation: "c".repeat(most + 1) }),
+    ],
+    [
+      "target model",
+      record({ targets: ["m".repeat(most)] }),
+      record({ targets: ["m".repeat(most + 1)] }),
+    ],
     ["basis ids", record({ basis: Array(16).fill("b") }), record({ basis: Array(17).fill("b") })],
     [
       "source model",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { SlotStore, decodeFrame, encodeFrame, encodeState } from "@ctxmesh/facts";
 import type { ChainFrame, FactRecord } from "@ctxmesh/facts";
+import { HLC_EPOCH_MS, hlcFromMs } from "@ctxmesh/model";
 import type { Hlc } from "@ctxmesh/model";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -40,6 +41,26 @@ test("the gaps of a chain are counted until they are filled or the chain is forg
   const record = { key: "k", seq: 1, hlc: 99 as Hlc, valueJson: "1" };
   store.applyFrame(next, { from: 0, to: 1, records: [record] });
   expect(store.gaps).toBe(0);
+});
+
+test("something expires between two times exactly when the ttl of a statement that counts then ends there", () => {
+  const ttl = fc.option(fc.integer({ min: 1, max: 40 }), { nil: undefined });
+  const writes = fc.array(fc.tuple(fc.constantFrom("a", "b", "c"), ttl), { maxLength: 12 });
+  fc.assert(
+    fc.property(writes, fc.nat(60), fc.nat(60), (all, one, other) => {
+      const store = new SlotStore();
+      const [from, to] = [Math.min(one, other), Math.max(one, other)];
+      const ends = new Map<string, number>();
+      for (const [i, [key, ttlMs]] of all.entries()) {
+        const hlc = hlcFromMs(HLC_EPOCH_MS + i + 1);
+        const more = ttlMs === undefined ? {} : { ttlMs };
+        put(store, { key, seq: i + 1, hlc, valueJson: "1", ...more });
+        ends.set(key, ttlMs === undefined ? Infinity : i + 1 + ttlMs);
+      }
+      const expected = [...ends.values()].some((end) => from < end && end <= to);
+      expect(store.expires(HLC_EPOCH_MS + from, HLC_EPOCH_MS + to)).toBe(expected);
+    }),
+  );
 });
 
 describe("merging", () => {

@@ -3,7 +3,8 @@
  * The bundle: everything an auditor needs besides the trust root, in one file of canonical JSON.
  *
  * ```
- * { "envelope": text of the DSSE envelope, "format": "ctxmesh-bundle/v1",
+ * { "batches": [ base64 of a batch ... ],                            there only where batches are enclosed
+ *   "envelope": text of the DSSE envelope, "format": "ctxmesh-bundle/v1",
  *   "headers": [ { "header": base64, "signature": base64 } ... ]     one per frontier head, in its order
  *   "proof": text of the tlog-proof@v1,
  *   "snapshot": { "leaves": [ { "leaf": text, "salt": base64(16 bytes) } ... ] } }
@@ -11,15 +12,10 @@
  *
  * The envelope is kept as text, so that its exact bytes are what was signed and logged.
  */
-import {
-  canonicalJson,
-  parseCanonicalJson,
-  toBase64,
-  utf8Decode,
-  utf8Encode,
-} from "@ctxmesh/codec";
+import { canonicalJson, toBase64, utf8Decode, utf8Encode } from "@ctxmesh/codec";
 import { LIMITS, MeshError } from "@ctxmesh/model";
-import { malformed, readArray, readBase64, readMembers, readText } from "./read.ts";
+import { CanonicalReader } from "./bundle-reader.ts";
+import { malformed, readBase64 } from "./read.ts";
 import { SALT_BYTES } from "./snapshot.ts";
 import type { SnapshotLeaf } from "./snapshot.ts";
 
@@ -41,6 +37,8 @@ export interface Bundle {
   readonly proof: string;
   /** The headers of the frontier heads, sorted by replica, then incarnation. */
   readonly headers: readonly SignedHeader[];
+  /** Batches of the sealed chains, in any order, from which facts can be derived again. */
+  readonly batches?: readonly Uint8Array[];
 }
 
 function assertSize(bytes: number): void {
@@ -55,6 +53,7 @@ function assertSize(bytes: number): void {
 /** The bytes of a bundle file. Throws `LIMIT_EXCEEDED` over `LIMITS.bundleBytes`. */
 export function encodeBundle(bundle: Bundle): Uint8Array {
   const text = canonicalJson({
+    ...(bundle.batches === undefined ? {} : { batches: bundle.batches.map(toBase64) }),
     format: FORMAT,
     snapshot: {
       leaves: bundle.leaves.map(({ salt, leaf }) => ({ salt: toBase64(salt), leaf })),
@@ -71,70 +70,59 @@ export function encodeBundle(bundle: Bundle): Uint8Array {
   return bytes;
 }
 
-/** Nesting of a bundle: bundle, snapshot, leaves, leaf. */
-const MAX_DEPTH = 4;
+/** The smallest batch: header, signature and one body. */
+const MIN_BATCH_BYTES = 128;
+const ANY_NUMBER = Number.POSITIVE_INFINITY;
 
-/**
- * Bounds what parsing can cost before any parsing: no deeper than a bundle is, and no more
- * containers and commas than its smallest leaf (47 bytes, one object, two commas) allows.
- */
-function assertStructure(bytes: Uint8Array): void {
-  const allowed = 64 + Math.floor(bytes.length / 12);
-  let [depth, tokens, quoted] = [0, 0, false];
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (quoted) {
-      if (byte === 0x5c) i += 1;
-      else if (byte === 0x22) quoted = false;
-    } else if (byte === 0x22) {
-      quoted = true;
-    } else if (byte === 0x7b || byte === 0x5b) {
-      depth += 1;
-      tokens += 1;
-    } else if (byte === 0x7d || byte === 0x5d) {
-      depth -= 1;
-    } else if (byte === 0x2c) {
-      tokens += 1;
-    }
-    if (depth > MAX_DEPTH || tokens > allowed) {
-      throw new MeshError("LIMIT_EXCEEDED", "bundle has more structure than any bundle can have");
-    }
-  }
+function readBatches(reader: CanonicalReader): readonly Uint8Array[] {
+  reader.expect('"batches":');
+  const limit = LIMITS.bundleBytes / MIN_BATCH_BYTES;
+  const batches = reader.array(limit, (i) =>
+    readBase64(reader.string(), `bundle.batches[${String(i)}]`),
+  );
+  if (batches.length === 0) malformed("bundle.batches is empty");
+  reader.expect(",");
+  return batches;
+}
+
+function readHeader(reader: CanonicalReader, i: number): SignedHeader {
+  const what = `bundle.headers[${String(i)}]`;
+  reader.expect('{"header":');
+  const header = readBase64(reader.string(), `${what}.header`);
+  reader.expect(',"signature":');
+  const signature = readBase64(reader.string(), `${what}.signature`, SIGNATURE_BYTES);
+  reader.expect("}");
+  return { header, signature };
+}
+
+function readLeaf(reader: CanonicalReader, i: number): SnapshotLeaf {
+  reader.expect('{"leaf":');
+  const leaf = reader.string();
+  reader.expect(',"salt":');
+  const salt = readBase64(reader.string(), `bundle.snapshot.leaves[${String(i)}].salt`, SALT_BYTES);
+  reader.expect("}");
+  return { salt, leaf };
 }
 
 /**
- * Parses an untrusted bundle file: size and structure are bounded first, then what does not encode
- * to the same bytes again is refused, which excludes duplicate members, other spellings and
- * trailing bytes. Throws `LIMIT_EXCEEDED`, `FORMAT_INVALID` or `INPUT_INVALID`.
+ * Parses an untrusted bundle file. Its grammar is fixed and its form canonical, so it is read from front to back, and
+ * whatever is not what comes next is refused: other members, duplicates, other spellings, nesting, trailing bytes.
+ * Throws `LIMIT_EXCEEDED` or `FORMAT_INVALID`.
  */
 export function parseBundle(bytes: Uint8Array): Bundle {
   assertSize(bytes.length);
-  assertStructure(bytes);
-  const value = parseCanonicalJson(utf8Decode(bytes), "bundle");
-  const names = ["envelope", "format", "headers", "proof", "snapshot"] as const;
-  const members = readMembers(value, names, "bundle");
-  if (members.format !== FORMAT) malformed(`bundle.format is not ${FORMAT}`);
-  const snapshot = readMembers(members.snapshot, ["leaves"], "bundle.snapshot");
-  const leaves = readArray(snapshot.leaves, Number.POSITIVE_INFINITY, "bundle.snapshot.leaves");
-  const headers = readArray(members.headers, LIMITS.frontierHeads, "bundle.headers");
-  return {
-    envelope: utf8Encode(readText(members.envelope, "bundle.envelope")),
-    proof: readText(members.proof, "bundle.proof"),
-    leaves: leaves.map((item, i) => {
-      const what = `bundle.snapshot.leaves[${String(i)}]`;
-      const leaf = readMembers(item, ["leaf", "salt"], what);
-      return {
-        salt: readBase64(leaf.salt, `${what}.salt`, SALT_BYTES),
-        leaf: readText(leaf.leaf, `${what}.leaf`),
-      };
-    }),
-    headers: headers.map((item, i) => {
-      const what = `bundle.headers[${String(i)}]`;
-      const signed = readMembers(item, ["header", "signature"], what);
-      return {
-        header: readBase64(signed.header, `${what}.header`),
-        signature: readBase64(signed.signature, `${what}.signature`, SIGNATURE_BYTES),
-      };
-    }),
-  };
+  const reader = new CanonicalReader(bytes, "bundle");
+  reader.expect("{");
+  const batches = reader.isNext('"batches":') ? readBatches(reader) : undefined;
+  reader.expect('"envelope":');
+  const envelope = utf8Encode(reader.string());
+  reader.expect(`,"format":"${FORMAT}","headers":`);
+  const headers = reader.array(LIMITS.frontierHeads, (i) => readHeader(reader, i));
+  reader.expect(',"proof":');
+  const proof = reader.string();
+  reader.expect(',"snapshot":{"leaves":');
+  const leaves = reader.array(ANY_NUMBER, (i) => readLeaf(reader, i));
+  reader.expect("}}");
+  reader.end();
+  return { envelope, proof, leaves, headers, ...(batches === undefined ? {} : { batches }) };
 }

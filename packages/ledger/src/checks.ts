@@ -1,34 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The single checks of a bundle. Each returns what it found with a word about it, or throws a `MeshError`. */
 import { decodeHeader, headerSigningInput } from "@ctxmesh/codec";
-import { createDeviceVerifier, createVerifier, sha256 } from "@ctxmesh/crypto";
+import { createDeviceVerifier, sha256 } from "@ctxmesh/crypto";
 import type { Verifier } from "@ctxmesh/crypto";
-import { MeshError, fromHex, toHex } from "@ctxmesh/model";
+import { MeshError, formatInstant, fromHex, toHex } from "@ctxmesh/model";
+import type { JsonValue } from "@ctxmesh/model";
+import type { AuditPolicy } from "./audit-policy.ts";
 import { parseBundle } from "./bundle.ts";
 import type { Bundle, SignedHeader } from "./bundle.ts";
 import { parseEnvelope, preAuthEncoding } from "./dsse.ts";
 import type { Envelope } from "./dsse.ts";
-import { snapshotEntry } from "./log.ts";
-import { leafHash, verifyInclusion } from "./merkle.ts";
-import { parseCheckpoint, verifyEd25519Line, verifyMlDsaLine } from "./note.ts";
-import type { Checkpoint } from "./note.ts";
-import { parseLogProof } from "./proof.ts";
-import type { LogProof } from "./proof.ts";
+import { parseFactProof } from "./fact-proof.ts";
+import type { FactProof } from "./fact-proof.ts";
+import { verifyInclusion } from "./merkle.ts";
+import { deriveLeaves } from "./provenance.ts";
+import type { Provenance } from "./provenance.ts";
 import { malformed } from "./read.ts";
-import { assertLeaf, snapshotRoot } from "./snapshot.ts";
+import { assertLeaf, leafMembers, saltedLeafHash, snapshotRoot, textMember } from "./snapshot.ts";
+import type { SnapshotLeaf } from "./snapshot.ts";
 import { STATEMENT_PAYLOAD_TYPE, parseStatement } from "./statement.ts";
 import type { FrontierHead, SnapshotStatement } from "./statement.ts";
-import { assertCurrent, trustedLog, trustedVerifier } from "./trust.ts";
-import type { TrustRoot, TrustedLog } from "./trust.ts";
+import { assertCurrent, trustedVerifier } from "./trust-use.ts";
+import type { TrustRoot } from "./trust.ts";
 
 /** What a check found, and a word about it for people. */
 export type Checked<T> = readonly [found: T, detail: string];
-
-/** A proof with the checkpoint inside it. */
-export interface Logged {
-  readonly proof: LogProof;
-  readonly checkpoint: Checkpoint;
-}
 
 function fail(
   code: "SIGNATURE_INVALID" | "PROOF_INVALID" | "POLICY_REFUSED",
@@ -43,6 +39,11 @@ export function readBundle(bytes: Uint8Array): Checked<Bundle> {
   return [bundle, `${String(bytes.length)} bytes, ${String(bundle.leaves.length)} leaves`];
 }
 
+/** Size, deterministic CBOR, exact members, an envelope and a proof that are canonical. */
+export function readFactProof(bytes: Uint8Array): Checked<FactProof> {
+  return [parseFactProof(bytes), `${String(bytes.length)} bytes`];
+}
+
 /** The trust root has not expired. */
 export function checkCurrent(root: TrustRoot, now: number): Checked<void> {
   assertCurrent(root, now);
@@ -50,27 +51,12 @@ export function checkCurrent(root: TrustRoot, now: number): Checked<void> {
 }
 
 /** One signature, over an in-toto statement. */
-export function readEnvelope(bundle: Bundle): Checked<Envelope> {
-  const envelope = parseEnvelope(bundle.envelope);
+export function readEnvelope(bytes: Uint8Array): Checked<Envelope> {
+  const envelope = parseEnvelope(bytes);
   if (envelope.payloadType !== STATEMENT_PAYLOAD_TYPE) {
     malformed(`envelope.payloadType is not ${STATEMENT_PAYLOAD_TYPE}`);
   }
   return [envelope, STATEMENT_PAYLOAD_TYPE];
-}
-
-/** The trust root has the key for sealing; the algorithm is the root's. */
-export function findKey(root: TrustRoot, envelope: Envelope): Checked<Verifier> {
-  const verifier = trustedVerifier(root, "snapshot", envelope.keyid);
-  return [verifier, `${verifier.key.alg} ${verifier.key.keyid}`];
-}
-
-/** Both halves of the composite signature. */
-export function checkSignature(verifier: Verifier, envelope: Envelope): Checked<void> {
-  const message = preAuthEncoding(envelope.payloadType, envelope.payload);
-  if (!verifier.verify(message, envelope.signature)) {
-    fail("SIGNATURE_INVALID", `the seal's ${verifier.key.alg} signature does not verify`);
-  }
-  return [undefined, "the ML-DSA-65 and the Ed25519 half verify"];
 }
 
 /** A well-formed statement about a space that the trust root names. */
@@ -84,6 +70,27 @@ export function readStatement(envelope: Envelope, root: TrustRoot): Checked<Snap
     statement,
     `space ${space}, seal ${String(sequence)}, ${String(frontier.length)} chain heads`,
   ];
+}
+
+/** The trust root had the key for sealing this space when the seal was logged; the algorithm is the root's. */
+export function findKey(
+  root: TrustRoot,
+  { keyid }: Envelope,
+  { space }: SnapshotStatement,
+  { atMs, crossCheck }: { readonly atMs: number; readonly crossCheck: boolean },
+): Checked<Verifier> {
+  const verifier = trustedVerifier(root, "snapshot", keyid, { atMs, space, crossCheck });
+  const { key } = verifier;
+  return [verifier, `${key.alg} ${key.keyid}, good at ${formatInstant(atMs)}`];
+}
+
+/** Both halves of the composite signature. */
+export function checkSignature(verifier: Verifier, envelope: Envelope): Checked<void> {
+  const message = preAuthEncoding(envelope.payloadType, envelope.payload);
+  if (!verifier.verify(message, envelope.signature)) {
+    fail("SIGNATURE_INVALID", `the seal's ${verifier.key.alg} signature does not verify`);
+  }
+  return [undefined, `both halves of the ${verifier.key.alg} signature verify`];
 }
 
 /** The leaves hash to the sealed root. */
@@ -147,41 +154,98 @@ export function checkFrontier({ headers }: Bundle, statement: SnapshotStatement)
   return [undefined, `${String(headers.length)} chain heads signed by their devices`];
 }
 
-/** A well-formed proof and checkpoint. */
-export function readProof(bundle: Bundle): Checked<Logged> {
-  const proof = parseLogProof(bundle.proof);
-  const checkpoint = parseCheckpoint(proof.checkpoint);
-  return [{ proof, checkpoint }, `${String(proof.hashes.length)} hashes and a checkpoint`];
+/** Facts are derived again from the batches that are enclosed. Where none are, that is what is said. */
+export function checkBatches(
+  { leaves, batches }: Bundle,
+  statement: SnapshotStatement,
+  isAsked: boolean,
+): Checked<Provenance | undefined> {
+  if (batches === undefined) {
+    if (isAsked) fail("POLICY_REFUSED", "the bundle has no batches to derive the facts from");
+    return [undefined, "none enclosed: the hub vouches for what its replicas said"];
+  }
+  const found = deriveLeaves(leaves, batches, statement);
+  const { replicas, derived, uncovered, rich } = found;
+  if (isAsked && uncovered > 0) {
+    fail("POLICY_REFUSED", `${String(uncovered)} facts are in none of the enclosed batches`);
+  }
+  const rest = [
+    ...(uncovered === 0 ? [] : [`${String(uncovered)} in no enclosed batch`]),
+    ...(rich === 0 ? [] : [`${String(rich)} rich roots not derived`]),
+  ];
+  const by = `${String(batches.length)} batches of ${String(replicas.length)} replicas`;
+  return [
+    found,
+    [`${String(derived)} facts as their replicas signed them, in ${by}`, ...rest].join("; "),
+  ];
 }
 
-/** The trust root names the log. */
-export const findLog = (root: TrustRoot, { checkpoint }: Logged): Checked<TrustedLog> => [
-  trustedLog(root, checkpoint.origin),
-  checkpoint.origin,
-];
-
-/** The checkpoint's tree includes the entry of exactly these envelope bytes. */
-export function checkInclusion(bundle: Bundle, { proof, checkpoint }: Logged): Checked<void> {
-  const { size, root } = checkpoint;
-  const included = verifyInclusion({
-    leafHash: leafHash(snapshotEntry(bundle.envelope)),
-    index: proof.index,
-    size,
-    proof: proof.hashes,
-    root,
-  });
-  if (!included) fail("PROOF_INVALID", "the log's checkpoint does not include this envelope");
-  return [undefined, `entry ${String(proof.index)} of ${String(size)}`];
+/** Every proven leaf is a canonical fact of one key, and in the snapshot that was sealed. */
+export function checkFactInclusion(
+  { facts }: FactProof,
+  { root, leaves }: SnapshotStatement,
+): Checked<void> {
+  const names = new Set<string>();
+  for (const fact of facts) {
+    assertLeaf(fact.leaf);
+    const members = leafMembers(fact.leaf);
+    if (typeof members["key"] !== "string") malformed("the fact proof is of no fact");
+    names.add(`${textMember(members, "doc")} ${members["key"]}`);
+    const claim = { leafHash: saltedLeafHash(fact), index: fact.index, size: leaves };
+    if (!verifyInclusion({ ...claim, proof: fact.hashes, root: fromHex(root) })) {
+      fail("PROOF_INVALID", `leaf ${String(fact.index)} is not in the snapshot that was sealed`);
+    }
+  }
+  if (names.size > 1) malformed("the fact proof is of more than one key");
+  const count = `${String(facts.length)} ${facts.length === 1 ? "candidate" : "candidates"}`;
+  return [undefined, `${count} of ${String(leaves)} sealed leaves: ${[...names].join("")}`];
 }
 
-/** The log's Ed25519 line. */
-export function checkEd25519Line({ checkpoint }: Logged, log: TrustedLog): Checked<void> {
-  verifyEd25519Line(checkpoint.note, log.origin, createVerifier(log.ed25519));
-  return [undefined, log.ed25519.keyid];
+/** A fact that was looked for, as it was sealed. */
+export interface FoundFact {
+  readonly members: Readonly<Record<string, JsonValue>>;
+  /** Id of the batch in which its replica signed it, where that is enclosed. */
+  readonly batch?: string;
 }
 
-/** The log's ML-DSA-44 line. */
-export function checkMlDsaLine({ checkpoint }: Logged, log: TrustedLog): Checked<void> {
-  const time = verifyMlDsaLine(checkpoint, createVerifier(log.mldsa44));
-  return [undefined, `${log.mldsa44.keyid}, POSIX time ${String(time)}`];
+/** The candidates of a key, in one document or in all. Throws `NOT_FOUND`. */
+export function findFacts(
+  leaves: readonly SnapshotLeaf[],
+  { doc, key }: { readonly doc?: string | undefined; readonly key: string },
+  provenance: Provenance | undefined,
+): Checked<readonly FoundFact[]> {
+  const found: FoundFact[] = [];
+  for (const [i, { leaf }] of leaves.entries()) {
+    const members = leafMembers(leaf);
+    if (members["key"] !== key || (doc !== undefined && members["doc"] !== doc)) continue;
+    const batch = provenance?.sources[i];
+    found.push({ members, ...(batch === undefined ? {} : { batch }) });
+  }
+  if (found.length === 0) {
+    const where = doc === undefined ? "" : ` of ${doc}`;
+    throw new MeshError("NOT_FOUND", `no fact ${JSON.stringify(key)}${where} was sealed`);
+  }
+  const docs = new Set(found.map(({ members }) => textMember(members, "doc")));
+  return [found, `${String(found.length)} sealed in ${[...docs].join(", ")}`];
+}
+
+/** The seal is as new as the policy asks. */
+export function checkPolicy(
+  policy: AuditPolicy,
+  { sequence }: SnapshotStatement,
+  { loggedMs, nowMs }: { readonly loggedMs: number; readonly nowMs: number },
+): Checked<void> {
+  const { maxAgeMs, minSequence } = policy;
+  if (minSequence !== undefined && sequence < minSequence) {
+    fail(
+      "POLICY_REFUSED",
+      `seal ${String(sequence)} is older than seal ${String(minSequence)}, which is asked for`,
+    );
+  }
+  if (maxAgeMs !== undefined && nowMs - loggedMs > maxAgeMs) {
+    const logged = formatInstant(loggedMs);
+    fail("POLICY_REFUSED", `stale: logged ${logged}, more than ${String(maxAgeMs)} ms before`);
+  }
+  const asked = Object.keys(policy);
+  return [undefined, asked.length === 0 ? "asks for nothing more" : asked.join(", ")];
 }

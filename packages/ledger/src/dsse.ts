@@ -35,15 +35,20 @@ export function preAuthEncoding(payloadType: string, payload: Uint8Array): Uint8
   return bytes;
 }
 
-/** Signs a payload; returns the envelope's bytes. */
-export function signEnvelope(signer: Signer, payloadType: string, payload: Uint8Array): Uint8Array {
-  const signature = signer.sign(preAuthEncoding(payloadType, payload));
+/** The bytes of an envelope in parts: what {@link parseEnvelope} takes apart. */
+export function formatEnvelope({ payload, payloadType, keyid, signature }: Envelope): Uint8Array {
   const text = canonicalJson({
     payload: toBase64(payload),
     payloadType,
-    signatures: [{ keyid: signer.key.keyid, sig: toBase64(signature) }],
+    signatures: [{ keyid, sig: toBase64(signature) }],
   });
   return utf8Encode(text);
+}
+
+/** Signs a payload; returns the envelope's bytes. */
+export function signEnvelope(signer: Signer, payloadType: string, payload: Uint8Array): Uint8Array {
+  const signature = signer.sign(preAuthEncoding(payloadType, payload));
+  return formatEnvelope({ payload, payloadType, keyid: signer.key.keyid, signature });
 }
 
 /** Parses untrusted envelope bytes; nothing is verified yet. Throws `FORMAT_INVALID`, `INPUT_INVALID` or `LIMIT_EXCEEDED`. */

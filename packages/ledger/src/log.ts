@@ -2,26 +2,29 @@
 /**
  * The append-only log of seals. One append is one atomic store write of entry, tree nodes and the
  * new checkpoint, before anything of it leaves this module: so no published checkpoint can be
- * forgotten by a crash, and no two can disagree.
+ * forgotten by a crash, and no two can disagree. What a crash takes back before that write was signed, and nobody saw it.
+ * Witnesses come after it: a crash in between leaves a checkpoint without their lines, which are asked for again.
  */
 import { fromBase64, toBase64, utf8Decode, utf8Encode } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { MeshError, toHex } from "@ctxmesh/model";
 import type { StoreChange } from "@ctxmesh/model";
-import { corrupt, hashRanges, layout, loadLog, rangeHash } from "./log-store.ts";
-import type { LogLayout, LogOptions, ReadNode } from "./log-store.ts";
+import { proveEntry } from "./log-proof.ts";
+import { corrupt, hashRanges, layout, loadLog, nodeReader, rangeHash } from "./log-store.ts";
+import type { KeptCheckpoint, LoadedLog, LogLayout, LogOptions, ReadNode } from "./log-store.ts";
 import {
   appendLeaf,
   consistencyRanges,
   edgeRoot,
-  inclusionRanges,
+  equalBytes,
   leafHash,
   verifyConsistency,
-  verifyInclusion,
 } from "./merkle.ts";
 import type { TreeEdge, TreeNode } from "./merkle.ts";
-import { assertOrigin, signCheckpoint } from "./note.ts";
-import { formatLogProof } from "./proof.ts";
+import { assertOrigin, parseCheckpoint, signCheckpoint } from "./note.ts";
+import { openLogPages } from "./tile-pages.ts";
+import type { LogPages } from "./tile-pages.ts";
+import { addLines } from "./witness-cosignature.ts";
 
 const ENTRY_TAG = "ctxmesh.dev/snapshot/v1\n";
 /** C2SP tlog-tiles: an entry is below 64 KiB. */
@@ -54,34 +57,47 @@ export type AlsoWrite = (appended: Appended) => readonly StoreChange[];
 export interface Log {
   /** Number of entries on stable storage. */
   readonly size: number;
-  /** The newest checkpoint's text; undefined while the log is empty. */
+  /** The newest checkpoint's text, as the log signed it; undefined while the log is empty. */
   readonly checkpoint: string | undefined;
+  /** The newest checkpoint that witnesses cosigned, with their lines: of this size or a smaller one. */
+  readonly cosigned: string | undefined;
+  /** The log as the pages of C2SP tlog-tiles. */
+  readonly pages: LogPages;
   /**
    * Appends an entry of 65,535 bytes at most and signs the new tree. What `also` returns goes into the
-   * same atomic write, so that a seal and its place in the log can't be parted. Throws
+   * same atomic write, before the rest, so that a seal and its place in the log can't be parted. Throws
    * `LIMIT_EXCEEDED`, or what the store throws: then only a reopen can tell whether it was appended.
    */
   append(entry: Uint8Array, also?: AlsoWrite): Promise<Appended>;
+  /**
+   * Keeps lines of witnesses, which the caller has verified (`acceptCosignatures`), with the checkpoint of this log that they are on. Those on
+   * a smaller tree than the kept ones come too late. Throws `INPUT_INVALID` for a checkpoint that is not this log's, and what the store throws.
+   */
+  keepCosignatures(checkpoint: string, lines: string): Promise<void>;
   /** The bytes of an entry; undefined for an index that is not there. */
   entry(index: number): Promise<Uint8Array | undefined>;
-  /** The tlog-proof of an entry under the newest checkpoint. Throws `INPUT_INVALID` for an index that is not there. */
+  /** The tlog-proof of an entry: under the newest cosigned checkpoint if that has it, else under the newest. Throws `INPUT_INVALID` for an index that is not there. */
   proof(index: number): Promise<string>;
-  /** The consistency proof from `size1` to the newest checkpoint. Throws `INPUT_INVALID`. */
-  consistency(size1: number): Promise<Uint8Array[]>;
+  /** The consistency proof from `size1` to `size2`, the newest checkpoint's by default. Throws `INPUT_INVALID`. */
+  consistency(size1: number, size2?: number): Promise<Uint8Array[]>;
 }
 
 class StoredLog implements Log {
+  readonly pages: LogPages;
   readonly #options: LogOptions;
   readonly #keys: LogLayout;
   #edge: TreeEdge;
   #checkpoint: string | undefined;
+  #cosigned: KeptCheckpoint | undefined;
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(options: LogOptions, edge: TreeEdge, checkpoint: string | undefined) {
+  constructor(options: LogOptions, { edge, checkpoint, cosigned }: LoadedLog) {
     this.#options = options;
     this.#keys = layout(options.prefix);
+    this.pages = openLogPages(options.store, options.prefix);
     this.#edge = edge;
     this.#checkpoint = checkpoint;
+    this.#cosigned = cosigned;
   }
 
   get size(): number {
@@ -92,8 +108,20 @@ class StoredLog implements Log {
     return this.#checkpoint;
   }
 
+  get cosigned(): string | undefined {
+    return this.#cosigned?.text;
+  }
+
   append(entry: Uint8Array, also: AlsoWrite = () => []): Promise<Appended> {
-    const result = this.#queue.then(() => this.#append(entry, also));
+    return this.#inTurn(async () => this.#append(entry, also));
+  }
+
+  keepCosignatures(checkpoint: string, lines: string): Promise<void> {
+    return this.#inTurn(async () => this.#keepCosignatures(checkpoint, lines));
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(action);
     this.#queue = result.catch(() => undefined);
     return result;
   }
@@ -112,17 +140,41 @@ class StoredLog implements Log {
     const time = Math.max(1, Math.floor(clock.now() / 1000));
     const head = { origin, size: edge.size, root: edgeRoot(edge) };
     const checkpoint = signCheckpoint(head, signers, time);
-    const proof = await this.#proof(index, edge, checkpoint, made);
+    const proof = await proveEntry(this.#reader(made), index, head, checkpoint);
     const appended: Appended = { index, checkpoint, proof };
+    // The checkpoint last: a store that makes large writes in steps shows none before all that it is about is there.
     await store.write([
+      ...also(appended),
       { key: keys.entry(index), value: entry },
       ...made.map((node) => ({ key: keys.node(node.level, node.index), value: node.hash })),
       { key: keys.checkpoint, value: utf8Encode(checkpoint) },
-      ...also(appended),
     ]);
     this.#edge = edge;
     this.#checkpoint = checkpoint;
     return appended;
+  }
+
+  async #keepCosignatures(checkpoint: string, lines: string): Promise<void> {
+    const { origin, size, root } = parseCheckpoint(checkpoint);
+    const kept = this.#cosigned;
+    if (kept !== undefined && size < kept.size) return;
+    if (origin !== this.#options.origin || !equalBytes(root, await this.#rootAt(size))) {
+      throw new MeshError("INPUT_INVALID", "the cosigned checkpoint is not of this log", {
+        field: "checkpoint",
+      });
+    }
+    // The newest lines first: of each key the first one stays.
+    const older = kept?.size === size ? kept.text.slice(kept.text.indexOf("\n\n") + 2) : "";
+    const text = addLines(addLines(checkpoint, lines), older);
+    await this.#options.store.write([{ key: this.#keys.cosigned, value: utf8Encode(text) }]);
+    this.#cosigned = { origin, size, root, text };
+  }
+
+  /** The root with the first `size` entries. */
+  async #rootAt(size: number): Promise<Uint8Array> {
+    if (size === this.size) return edgeRoot(this.#edge);
+    if (size < 1 || size > this.size) return new Uint8Array(0);
+    return rangeHash(this.#reader([]), [0, size]);
   }
 
   async entry(index: number): Promise<Uint8Array | undefined> {
@@ -130,30 +182,26 @@ class StoredLog implements Log {
   }
 
   async proof(index: number): Promise<string> {
-    return this.#proof(index, this.#edge, this.#checkpoint ?? "", []);
-  }
-
-  /** A proof is checked before it is handed out: a bad one means damaged tree nodes. */
-  async #proof(
-    index: number,
-    edge: TreeEdge,
-    checkpoint: string,
-    fresh: readonly TreeNode[],
-  ): Promise<string> {
-    const read = this.#reader(fresh);
-    const proof = await hashRanges(read, inclusionRanges(index, edge.size));
-    const claim = { index, size: edge.size, proof, root: edgeRoot(edge) };
-    if (!verifyInclusion({ ...claim, leafHash: await read(0, index) })) {
-      throw corrupt(this.#options.origin, `the tree nodes do not prove entry ${String(index)}`);
+    const cosigned = this.#cosigned;
+    if (cosigned !== undefined && index < cosigned.size) {
+      return proveEntry(this.#reader([]), index, cosigned, cosigned.text);
     }
-    return formatLogProof({ index, hashes: proof, checkpoint });
+    const { origin } = this.#options;
+    const head = { origin, size: this.size, root: edgeRoot(this.#edge) };
+    return proveEntry(this.#reader([]), index, head, this.#checkpoint ?? "");
   }
 
-  async consistency(size1: number): Promise<Uint8Array[]> {
-    const [read, edge] = [this.#reader([]), this.#edge];
-    const proof = await hashRanges(read, consistencyRanges(size1, edge.size));
+  async consistency(size1: number, size2: number = this.size): Promise<Uint8Array[]> {
+    if (size2 > this.size) {
+      throw new MeshError("INPUT_INVALID", `the log has ${String(this.size)} entries`, {
+        field: "size2",
+      });
+    }
+    const read = this.#reader([]);
+    const proof = await hashRanges(read, consistencyRanges(size1, size2));
+    const root2 = await this.#rootAt(size2);
     const root1 = await rangeHash(read, [0, size1]);
-    if (!verifyConsistency({ size1, size2: edge.size, root1, root2: edgeRoot(edge), proof })) {
+    if (!verifyConsistency({ size1, size2, root1, root2, proof })) {
       throw corrupt(this.#options.origin, `the tree nodes do not extend size ${String(size1)}`);
     }
     return proof;
@@ -161,12 +209,11 @@ class StoredLog implements Log {
 
   /** Reads tree nodes, those of an append under way first. */
   #reader(fresh: readonly TreeNode[]): ReadNode {
+    const { store, origin } = this.#options;
+    const stored = nodeReader(store, this.#keys, origin);
     return async (level, index) => {
       const made = fresh.find((node) => node.level === level && node.index === index);
-      const hash = made?.hash ?? (await this.#options.store.get(this.#keys.node(level, index)));
-      if (hash !== undefined) return hash;
-      const name = `${String(level)}/${String(index)}`;
-      throw corrupt(this.#options.origin, `tree node ${name} is missing`);
+      return made?.hash ?? stored(level, index);
     };
   }
 }
@@ -178,6 +225,5 @@ class StoredLog implements Log {
  */
 export async function openLog(options: LogOptions): Promise<Log> {
   assertOrigin(options.origin);
-  const { edge, checkpoint } = await loadLog(options);
-  return new StoredLog(options, edge, checkpoint);
+  return new StoredLog(options, await loadLog(options));
 }

@@ -24,7 +24,8 @@ import { malformed, readBase64 } from "./read.ts";
 
 /** Signature lines read from one note; C2SP asks for 16 at least. */
 const MAX_SIGNATURES = 64;
-const TIME_BYTES = 8;
+/** The time in front of a type 0x04 or 0x06 signature: u64, POSIX seconds. */
+export const TIME_BYTES = 8;
 const KEY_ID_BYTES = 4;
 /** Printable ASCII without space and plus. */
 const ORIGIN = /^[!-*,-~]{1,255}$/u;
@@ -73,21 +74,40 @@ export function assertOrigin(origin: string): void {
   }
 }
 
-const NOTE_TYPES = { Ed25519: 0x01, "ML-DSA-44": 0x06 } as const;
+/** Signature types of C2SP signed-note: plain Ed25519, cosignatures with a time by Ed25519 and by ML-DSA-44. */
+export const NOTE_TYPES = {
+  ed25519: 0x01,
+  ed25519Cosignature: 0x04,
+  mlDsa44Cosignature: 0x06,
+} as const;
 
-/** The 4-byte key id of a name and key. Throws `KEY_INVALID` for a suite that signs no notes. */
-export function noteKeyId(name: string, key: PublicKey): Uint8Array {
-  if (key.alg === "ML-DSA-65-Ed25519") {
-    throw new MeshError("KEY_INVALID", `no signed-note type for ${key.alg}`);
-  }
-  const type = Uint8Array.of(NOTE_TYPES[key.alg]);
-  return sha256(utf8Encode(`${name}\n`), type, key.publicKey).slice(0, KEY_ID_BYTES);
+/** One of {@link NOTE_TYPES}. */
+export type NoteType = (typeof NOTE_TYPES)[keyof typeof NOTE_TYPES];
+
+/** The type of a log's own line. Throws `KEY_INVALID` for a suite that signs no notes. */
+export function logNoteType({ alg }: PublicKey): NoteType {
+  if (alg === "Ed25519") return NOTE_TYPES.ed25519;
+  if (alg === "ML-DSA-44") return NOTE_TYPES.mlDsa44Cosignature;
+  throw new MeshError("KEY_INVALID", `no signed-note type for ${alg}`);
+}
+
+/** The 4-byte key id of a name and key, for a log's own line unless a type is given. Throws `KEY_INVALID` for a suite that signs no notes. */
+export function noteKeyId(
+  name: string,
+  key: PublicKey,
+  type: NoteType = logNoteType(key),
+): Uint8Array {
+  const named = utf8Encode(`${name}\n`);
+  return sha256(named, Uint8Array.of(type), key.publicKey).slice(0, KEY_ID_BYTES);
 }
 
 /** Parses an untrusted signed note. Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`. */
 export function parseNote(note: string): Note {
-  if (note.length > LIMITS.smallFileBytes) {
-    throw new MeshError("LIMIT_EXCEEDED", `note of ${String(note.length)} characters is too long`);
+  if (note.length > LIMITS.checkpointBytes) {
+    throw new MeshError(
+      "LIMIT_EXCEEDED",
+      `note of ${String(note.length)} characters is over LIMITS.checkpointBytes (${String(LIMITS.checkpointBytes)})`,
+    );
   }
   // oxlint-disable-next-line no-control-regex -- the format forbids them
   if (/[\u0000-\u0009\u000b-\u001f]/u.test(note)) malformed("note holds a control character");
@@ -127,49 +147,73 @@ export function parseCheckpoint(text: string): Checkpoint {
 const headText = ({ origin, size, root }: TreeHead): string =>
   `${origin}\n${String(size)}\n${toBase64(root)}\n`;
 
-/** The message of a type 0x06 line by the log itself. */
-function cosignedMessage({ origin, size, root }: TreeHead, time: Uint8Array): Uint8Array {
-  const name = utf8Encode(origin);
+/** The message of a type 0x06 line by whoever has `name`: the log itself, or a witness. `time` is the line's 8 bytes. */
+export function cosignedMessage(
+  { origin, size, root }: TreeHead,
+  name: string,
+  time: Uint8Array,
+): Uint8Array {
+  const [cosigner, log] = [utf8Encode(name), utf8Encode(origin)];
   const range = new DataView(new ArrayBuffer(16));
   range.setBigUint64(8, BigInt(size));
-  const parts = [
+  return concat(
     utf8Encode("subtree/v1\n\0"),
-    Uint8Array.of(name.length),
-    name,
+    Uint8Array.of(cosigner.length),
+    cosigner,
     time,
-    Uint8Array.of(name.length),
-    name,
+    Uint8Array.of(log.length),
+    log,
     new Uint8Array(range.buffer),
     root,
-  ];
-  const message = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  );
+}
+
+function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let offset = 0;
   for (const part of parts) {
-    message.set(part, offset);
+    bytes.set(part, offset);
     offset += part.length;
   }
-  return message;
+  return bytes;
 }
+
+/** A time of POSIX seconds as a line has it. Throws `INPUT_INVALID` below 1. */
+export function timeBytes(seconds: number): Uint8Array {
+  if (!Number.isSafeInteger(seconds) || seconds < 1) {
+    throw new MeshError("INPUT_INVALID", `checkpoint time ${String(seconds)} is not positive`);
+  }
+  const view = new DataView(new ArrayBuffer(TIME_BYTES));
+  view.setBigUint64(0, BigInt(seconds));
+  return new Uint8Array(view.buffer);
+}
+
+/** The time in front of a line's signature, in POSIX seconds; undefined when it is zero, too large, or not there. */
+export function readTime(line: Uint8Array): number | undefined {
+  if (line.length <= TIME_BYTES) return undefined;
+  const seconds = Number(new DataView(line.buffer, line.byteOffset).getBigUint64(0));
+  return seconds > 0 && Number.isSafeInteger(seconds) ? seconds : undefined;
+}
+
+/** A signature line with its newline; `parts` are what stands behind the key id. */
+export const noteLine = (
+  name: string,
+  keyId: Uint8Array,
+  ...parts: readonly Uint8Array[]
+): string => `— ${name} ${toBase64(concat(keyId, ...parts))}\n`;
 
 /** Signs a tree head with both keys of a log: the checkpoint's text. `time` is POSIX seconds, at least 1. */
 export function signCheckpoint(head: TreeHead, signers: LogSigners, time: number): string {
   assertOrigin(head.origin);
-  if (!Number.isSafeInteger(time) || time < 1) {
-    throw new MeshError("INPUT_INVALID", `checkpoint time ${String(time)} is not positive`);
-  }
-  const view = new DataView(new ArrayBuffer(TIME_BYTES));
-  view.setBigUint64(0, BigInt(time));
-  const timeBytes = new Uint8Array(view.buffer);
+  const timed = timeBytes(time);
   const text = headText(head);
-  const line = (key: PublicKey, ...parts: Uint8Array[]): string => {
-    const bytes = [noteKeyId(head.origin, key), ...parts].flatMap((part) => [...part]);
-    return `— ${head.origin} ${toBase64(Uint8Array.from(bytes))}\n`;
-  };
+  const line = (key: PublicKey, ...parts: Uint8Array[]): string =>
+    noteLine(head.origin, noteKeyId(head.origin, key), ...parts);
   const { ed25519, mldsa44 } = signers;
   return `${text}\n${line(ed25519.key, ed25519.sign(utf8Encode(text)))}${line(
     mldsa44.key,
-    timeBytes,
-    mldsa44.sign(cosignedMessage(head, timeBytes)),
+    timed,
+    mldsa44.sign(cosignedMessage(head, head.origin, timed)),
   )}`;
 }
 
@@ -202,13 +246,9 @@ export function verifyEd25519Line(note: Note, name: string, verifier: Verifier):
 /** Verifies the log's type 0x06 line of a checkpoint; returns its time in POSIX seconds. Throws `SIGNATURE_INVALID`. */
 export function verifyMlDsaLine(checkpoint: Checkpoint, verifier: Verifier): number {
   const line = onlyLine(checkpoint.note, checkpoint.origin, verifier.key);
-  if (line.length <= TIME_BYTES) refuseSignature(checkpoint.origin, "ML-DSA-44");
-  const time = line.subarray(0, TIME_BYTES);
-  const seconds = Number(new DataView(line.buffer, line.byteOffset).getBigUint64(0));
-  const message = cosignedMessage(checkpoint, time);
-  const valid = verifier.verify(message, line.subarray(TIME_BYTES));
-  if (!valid || seconds === 0 || !Number.isSafeInteger(seconds)) {
-    refuseSignature(checkpoint.origin, "ML-DSA-44");
-  }
-  return seconds;
+  const seconds = readTime(line);
+  if (seconds === undefined) return refuseSignature(checkpoint.origin, "ML-DSA-44");
+  const message = cosignedMessage(checkpoint, checkpoint.origin, line.subarray(0, TIME_BYTES));
+  if (verifier.verify(message, line.subarray(TIME_BYTES))) return seconds;
+  return refuseSignature(checkpoint.origin, "ML-DSA-44");
 }

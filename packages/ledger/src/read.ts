@@ -9,16 +9,24 @@ export function malformed(message: string): never {
   throw new MeshError("FORMAT_INVALID", message);
 }
 
+/** An object with any members. */
+export function readObject(
+  value: JsonValue | undefined,
+  what: string,
+): Readonly<Record<string, JsonValue>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return malformed(`${what} is not an object`);
+  }
+  return value as Readonly<Record<string, JsonValue>>;
+}
+
 /** An object with exactly the given members. */
 export function readMembers<Name extends string>(
   value: JsonValue | undefined,
   names: readonly Name[],
   what: string,
 ): Readonly<Record<Name, JsonValue>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return malformed(`${what} is not an object`);
-  }
-  const found = value as Readonly<Record<string, JsonValue>>;
+  const found = readObject(value, what);
   for (const name of names) {
     if (!Object.hasOwn(found, name)) malformed(`${what} lacks "${name}"`);
   }

@@ -6,7 +6,7 @@ import type { Signer } from "@ctxmesh/crypto";
 import { LIMITS, MeshError, isHlc, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
 import type { JsonValue, RandomSource } from "@ctxmesh/model";
 import { parseEnvelope, signEnvelope } from "./dsse.ts";
-import { leafHash, merkleRoot } from "./merkle.ts";
+import { leafHash, merkleRoot, nodeHash } from "./merkle.ts";
 import { malformed, readMembers, readText } from "./read.ts";
 import { STATEMENT_PAYLOAD_TYPE, encodeStatement, parseStatement } from "./statement.ts";
 import type { SnapshotStatement } from "./statement.ts";
@@ -55,6 +55,26 @@ export function assertLeaf(leaf: CanonicalLeaf): void {
   if (!isHlc(members["hlc"])) malformed("leaf.hlc is not an HLC");
 }
 
+/** A member as text: a string as it is, anything else as JSON. */
+export const textMember = (members: Readonly<Record<string, JsonValue>>, name: string): string => {
+  const value = members[name];
+  return typeof value === "string" ? value : JSON.stringify(value ?? null);
+};
+
+/** The members of a leaf that was checked before, or will be. Throws `FORMAT_INVALID` for what is no JSON object. */
+export function leafMembers(leaf: CanonicalLeaf): Readonly<Record<string, JsonValue>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(leaf);
+  } catch {
+    return malformed("leaf is not JSON");
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return malformed("leaf is not an object");
+  }
+  return value as Readonly<Record<string, JsonValue>>;
+}
+
 /** A root of rich content: doc, root, type, value, and nothing else. */
 function assertRichLeaf(members: Readonly<Record<string, JsonValue>>): void {
   readMembers(members, ["doc", "root", "type", "value"], "leaf");
@@ -72,9 +92,31 @@ function sortedUnique(leaves: readonly CanonicalLeaf[]): CanonicalLeaf[] {
   return sorted;
 }
 
-/** The Merkle root of salted leaves in the given order. */
-export const snapshotRoot = (leaves: readonly SnapshotLeaf[]): Uint8Array =>
-  merkleRoot(leaves.map(({ salt, leaf }) => leafHash(salt, utf8Encode(leaf))));
+/** The tree leaf hash of a salted leaf: SHA-256(0x00 || salt || UTF-8(leaf)). */
+export function saltedLeafHash({ salt, leaf }: SnapshotLeaf): Uint8Array {
+  const text = utf8Encode(leaf);
+  const data = new Uint8Array(1 + salt.length + text.length);
+  data.set(salt, 1);
+  data.set(text, 1 + salt.length);
+  return sha256(data);
+}
+
+/** The Merkle root of salted leaves in the given order. Of the tree only its edge is kept: there may be very many leaves. */
+export function snapshotRoot(leaves: readonly SnapshotLeaf[]): Uint8Array {
+  const edge: { level: number; hash: Uint8Array }[] = [];
+  for (const leaf of leaves) {
+    let node = { level: 0, hash: saltedLeafHash(leaf) };
+    for (let left = edge.at(-1); left?.level === node.level; left = edge.at(-1)) {
+      edge.pop();
+      node = { level: node.level + 1, hash: nodeHash(left.hash, node.hash) };
+    }
+    edge.push(node);
+  }
+  const last = edge.pop();
+  return last === undefined
+    ? sha256()
+    : edge.reduceRight((right, left) => nodeHash(left.hash, right), last.hash);
+}
 
 /** Sorts and salts leaves (16 random bytes each). Throws `INPUT_INVALID` for a repeated leaf. */
 export function buildSnapshot(leaves: readonly CanonicalLeaf[], random: RandomSource): Snapshot {
@@ -117,3 +159,12 @@ export const envelopeHash = (envelope: Uint8Array): string => toHex(sha256(envel
 /** What the envelope of a seal states, without a look at its signature: for whoever made it. Throws `FORMAT_INVALID`. */
 export const envelopeStatement = (envelope: Uint8Array): SnapshotStatement =>
   parseStatement(parseEnvelope(envelope).payload);
+
+/** Whether leaves are those that an envelope is about, without a look at its signature. Throws what a malformed envelope is refused with. */
+export const sealedLeavesMatch = ({
+  leaves,
+  envelope,
+}: {
+  readonly leaves: readonly SnapshotLeaf[];
+  readonly envelope: Uint8Array;
+}): boolean => toHex(snapshotRoot(leaves)) === envelopeStatement(envelope).root;

@@ -9,7 +9,7 @@ import {
   sha256,
   toPublicKey,
 } from "@ctxmesh/crypto";
-import type { PrivateKey } from "@ctxmesh/crypto";
+import type { PrivateKey, Signer } from "@ctxmesh/crypto";
 import {
   hlcFromMs,
   parseDeviceKey,
@@ -30,7 +30,14 @@ import {
   snapshotEntry,
   sortFrontier,
 } from "@ctxmesh/ledger";
-import type { Bundle, FrontierHead, LogSigners, SignedHeader, TrustRoot } from "@ctxmesh/ledger";
+import type {
+  Bundle,
+  FrontierHead,
+  LogSigners,
+  SignedHeader,
+  TrustRoot,
+  TrustRootDraft,
+} from "@ctxmesh/ledger";
 
 /** The code of the `MeshError` that an action throws, or what happened instead. */
 export function codeOf(action: () => unknown): string {
@@ -61,13 +68,21 @@ export const logSigners: LogSigners = {
   mldsa44: createSigner(logKeys.mldsa44),
 };
 
+/** The key that signs trust roots. */
+export const rootKey: PrivateKey = generatePrivateKey("ML-DSA-44-Ed25519", random);
+export const rootSigner: Signer = createSigner(rootKey);
+
 /** The trust root that pins all of the above. */
-export const trustRoot = (changes: Partial<TrustRoot> = {}): TrustRoot =>
+export const trustRoot = (changes: Partial<TrustRootDraft> = {}): TrustRoot =>
   createTrustRoot({
     version: 1,
+    issued: NOW - 86_400_000,
     expires: NOW + 86_400_000,
     spaces: [spaceId],
-    keys: [{ role: "snapshot", key: toPublicKey(snapshotKey) }],
+    keys: [
+      { role: "root", key: toPublicKey(rootKey) },
+      { role: "snapshot", key: toPublicKey(snapshotKey) },
+    ],
     logs: [
       {
         origin: ORIGIN,

@@ -19,6 +19,7 @@ import {
   logSigners,
   makeBundle,
   random,
+  rootSigner,
   snapshotKey,
   spaceId,
   trustRoot,
@@ -52,17 +53,21 @@ const STEPS = [
   "bundle",
   "trust-root",
   "payload-type",
+  "statement",
+  "proof",
+  "log",
+  "checkpoint",
+  "logged-time",
   "key",
   "signature",
-  "statement",
+  "inclusion",
+  "witnesses",
+  "policy",
   "snapshot-root",
   "leaves",
   "frontier",
-  "proof",
-  "log",
-  "inclusion",
-  "checkpoint-ed25519",
-  "checkpoint-ml-dsa-44",
+  "batches",
+  "decisions",
 ];
 
 describe("a genuine bundle", () => {
@@ -75,7 +80,9 @@ describe("a genuine bundle", () => {
   });
 
   test("is valid under the trust root's file", () => {
-    expect(outcome(verify(bytes, parseTrustRoot(formatTrustRoot(root))))).toBe("0 valid");
+    expect(outcome(verify(bytes, parseTrustRoot(formatTrustRoot(root, [rootSigner]))))).toBe(
+      "0 valid",
+    );
   });
 
   test("survives its file", () => {
@@ -258,16 +265,14 @@ describe("each step refuses what it is for", () => {
   test("checkpoint lines: either line missing, or signed by another key", async () => {
     const lines = bundle.proof.split("\n").filter((line) => line.startsWith("— "));
     const [first = "", second = ""] = lines;
-    expect(changed({ proof: bundle.proof.replace(`${first}\n`, "") })).toBe("1 checkpoint-ed25519");
-    expect(changed({ proof: bundle.proof.replace(`${second}\n`, "") })).toBe(
-      "1 checkpoint-ml-dsa-44",
-    );
+    expect(changed({ proof: bundle.proof.replace(`${first}\n`, "") })).toBe("1 checkpoint");
+    expect(changed({ proof: bundle.proof.replace(`${second}\n`, "") })).toBe("1 checkpoint");
     const ed25519 = createSigner(generatePrivateKey("Ed25519", random));
     const mldsa44 = createSigner(generatePrivateKey("ML-DSA-44", random));
     const forgedFirst = await makeBundle({ logSigners: { ...logSigners, ed25519 } });
-    expect(outcome(verify(encodeBundle(forgedFirst)))).toBe("1 checkpoint-ed25519");
+    expect(outcome(verify(encodeBundle(forgedFirst)))).toBe("1 checkpoint");
     const forgedSecond = await makeBundle({ logSigners: { ...logSigners, mldsa44 } });
-    expect(outcome(verify(encodeBundle(forgedSecond)))).toBe("1 checkpoint-ml-dsa-44");
+    expect(outcome(verify(encodeBundle(forgedSecond)))).toBe("1 checkpoint");
   });
 
   test("another mesh's trust root refuses by policy", () => {
@@ -313,10 +318,10 @@ describe("a malformed bundle is exit 3 and costs little", () => {
   ])("%s is refused before it is parsed", (_, file) => {
     const verdict = verify(utf8Encode(file));
     expect(outcome(verdict)).toBe("3 bundle");
-    expect(verdict.failed?.code).toBe("LIMIT_EXCEEDED");
+    expect(verdict.failed?.code).toBe("FORMAT_INVALID");
   });
 
-  test("a bundle of the smallest leaves is within the bound on structure", () => {
+  test("a bundle of the smallest leaves is read", () => {
     const leaves = Array.from({ length: 2_000 }, () => ({ leaf: "", salt: new Uint8Array(16) }));
     const small = encodeBundle({ ...bundle, leaves });
     expect(parseBundle(small).leaves.length).toBe(2_000);

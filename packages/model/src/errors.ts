@@ -21,6 +21,8 @@ export const EXIT = {
 export const ERROR_CODES = {
   /** Untrusted input has the wrong shape; `field` names the part. */
   INPUT_INVALID: "input",
+  /** A value breaks the schema of its key; `field` is the JSON pointer of the part that does. */
+  SCHEMA_INVALID: "input",
   /** A size, depth or count is over its limit; the message names the limit. */
   LIMIT_EXCEEDED: "input",
   /** The configuration file is wrong; the message has the line. */
@@ -71,6 +73,8 @@ export const ERROR_CODES = {
   ACK_TIMEOUT: "unavailable",
   /** A node does not have in time what a read was to see. */
   READ_BEHIND: "unavailable",
+  /** What a write builds on has not arrived at a node yet; the same write may do a moment later. */
+  WRITE_BEHIND: "unavailable",
   /** The program is shutting down, or the object is closed. */
   CLOSED: "unavailable",
   /** A defect in ctxmesh. */

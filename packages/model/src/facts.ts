@@ -28,13 +28,25 @@ export interface FactInput {
   readonly tags?: readonly string[];
   /** Ids of facts or decisions this one came from. */
   readonly basis?: readonly string[];
+  /** Ties facts and events of one undertaking together: 1 to `LIMITS.tagBytes` bytes. */
+  readonly correlation?: string;
+  /** The trace that it belongs to (W3C Trace Context, version 00). */
+  readonly traceparent?: string;
+  /** The models that it is for, which filters events; all when absent. */
+  readonly targets?: readonly string[];
 }
 
 /**
  * Where a candidate stands: `shown` won (or is part of a merged value); `undominated` lost, but nothing
- * makes it irrelevant; `dominated`; `expired` by its ttl; `retracted` by somebody who may.
+ * makes it irrelevant; `dominated`; `expired` by its ttl; `retracted` by somebody who may; `invalid`, since its value breaks the key's schema.
  */
-export type Standing = "shown" | "undominated" | "dominated" | "expired" | "retracted";
+export type Standing =
+  | "shown"
+  | "undominated"
+  | "dominated"
+  | "expired"
+  | "retracted"
+  | "invalid";
 
 /** One writer's current statement about a key. */
 export interface Candidate {
@@ -51,6 +63,9 @@ export interface Candidate {
   readonly ttlMs?: number;
   readonly tags?: readonly string[];
   readonly basis?: readonly string[];
+  readonly correlation?: string;
+  readonly traceparent?: string;
+  readonly targets?: readonly string[];
   readonly standing: Standing;
   /** Who retracted it, and why. */
   readonly retraction?: { readonly by: DeviceKey; readonly reason: string };

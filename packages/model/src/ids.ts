@@ -66,16 +66,26 @@ export function parseDocumentName(text: string): DocumentName {
   return text as DocumentName;
 }
 
-/** Bytes as lower-case hex. */
-export function toHex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += HEX_OF_BYTE[byte];
-  return text;
+const DIGITS: Uint8Array = Uint8Array.from("0123456789abcdef", (digit) => digit.charCodeAt(0));
+/** So many bytes become text at once: an id, or a signature. */
+const PIECE_BYTES = 64;
+
+// In one go, since a text that is put together of many pieces keeps all of them.
+function hexOf(piece: Uint8Array): string {
+  const codes: number[] = [];
+  for (const byte of piece) codes.push(DIGITS[byte >>> 4] ?? 0, DIGITS[byte & 15] ?? 0);
+  return String.fromCharCode(...codes);
 }
 
-const HEX_OF_BYTE: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
-  byte.toString(16).padStart(2, "0"),
-);
+/** Bytes as lower-case hex. */
+export function toHex(bytes: Uint8Array): string {
+  if (bytes.length <= PIECE_BYTES) return hexOf(bytes);
+  let text = "";
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+    text += hexOf(bytes.subarray(at, at + PIECE_BYTES));
+  }
+  return text;
+}
 
 /** The value of each lower-case hex digit by its character code; 255 for everything else. */
 const DIGIT_VALUES: Uint8Array = Uint8Array.from({ length: 128 }, (_, code) => {

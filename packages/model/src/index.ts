@@ -25,7 +25,18 @@ export type {
   RetractionEntry,
   StatementEntry,
 } from "./history.ts";
+export { EVENT_TYPES, isTraceparent } from "./events.ts";
+export type {
+  EventData,
+  EventQuery,
+  EventService,
+  EventStreamOptions,
+  EventType,
+  FactEvent,
+  RejudgedNote,
+} from "./events.ts";
 export type { Projection, Projections, ProjectionWriter } from "./projection.ts";
+export type { Guest, GuestSocket } from "./guests.ts";
 export { HLC_COUNTERS_PER_MS, HLC_EPOCH_MS, hlcFromMs, hlcToMs, isHlc } from "./hlc.ts";
 export type { Hlc } from "./hlc.ts";
 export {
@@ -42,6 +53,14 @@ export type { ActId, DeviceKey, DocumentName, HeaderHash, IncarnationId, SpaceId
 export { formatInstant, parseInstant } from "./instant.ts";
 export type { JsonValue } from "./json.ts";
 export { LIMITS } from "./limits.ts";
+export type {
+  SchemaCheck,
+  SchemaCompatibility,
+  SchemaDifference,
+  SchemaEntry,
+  SchemaReport,
+  SchemaService,
+} from "./schemas.ts";
 export type {
   FetchQuery,
   FetchReport,
@@ -84,6 +103,12 @@ export type {
 export type { HintBus } from "./hints.ts";
 export { formatFrontierToken, parseFrontierToken } from "./frontier-token.ts";
 export type { ChainPosition } from "./frontier-token.ts";
+export type {
+  DecisionCheck,
+  DecisionReceipt,
+  DecisionRequest,
+  DecisionService,
+} from "./decisions.ts";
 export type {
   AckProgress,
   AckSummary,

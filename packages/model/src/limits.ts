@@ -22,7 +22,7 @@ export const LIMITS = {
   valueBytes: 65_536,
   /** Nesting of a JSON value or of any CBOR item. */
   depth: 64,
-  /** Tags of one fact, and ids in its basis. */
+  /** Tags of one fact, ids in its basis, and models that it is for. */
   tagsPerFact: 16,
   /** A tag, or one field of a source. */
   tagBytes: 128,
@@ -34,6 +34,22 @@ export const LIMITS = {
   expressionLength: 1_000,
   /** Nodes of a parsed resolver expression: it has no loops, so this bounds its steps. */
   expressionNodes: 200,
+  /** Prefixes that have schemas in a space; of more the first ones count, in their order. */
+  schemaPrefixes: 256,
+  /** Subschemas of one schema, each counted as often as it is referred to: bounds the steps for each part of a value. */
+  schemaNodes: 1_000,
+  /** Subschemas in one another. */
+  schemaDepth: 32,
+  /** A regular expression of a schema, in characters. */
+  patternLength: 512,
+  /** Steps of that, counted repetitions written out: what one character of a value costs at most. */
+  patternSteps: 1_000,
+  /** Items of a list whose items have to differ: each is compared with each. */
+  uniqueItems: 256,
+  /** Compiled schemas that a process keeps. */
+  compiledSchemas: 1_024,
+  /** Steps of comparing two schemas before it is given up. */
+  schemaComparisons: 20_000,
   /** Slots of one document in a stored state. */
   slotsPerDocument: 4_194_304,
   /** State of one document: past it local writes get an error that names this limit (batches of others still apply, or replicas would differ). */
@@ -233,7 +249,14 @@ export const LIMITS = {
   routedDevices: 512,
   /** Reads of history under way: each goes through the log, and half a core is left for what is new. */
   historyScans: 2,
-  /** Reads of history that wait for their turn; past it callers are told to come again. */
+  /** Readers of events that read the log, and not what has just come: each keeps the facts that it follows. */
+  eventReplays: 8,
+  /** Changes that are kept for those who follow events, and about their bytes; who falls further behind begins again from its last position. */
+  eventTailChanges: 10_000,
+  eventTailBytes: 16_777_216,
+  /** How long a reader of a stream of events may take nothing before it is cut, in milliseconds. */
+  eventStallMs: 60_000,
+  /** Reads of history, and of events, that wait for their turn; past it callers are told to come again. */
   queuedHistoryScans: 64,
   /** Writes that wait for a hub's or a seal's acknowledgement; each is a request that a caller keeps open. */
   ackWaits: 8_192,
@@ -247,12 +270,18 @@ export const LIMITS = {
   coverWaiters: 1_024,
   /** Batches that one token names. */
   tokenPositions: 16,
+  /** Clients of one MCP server on TCP; past it the session used longest ago is ended, since many clients go without a word. */
+  mcpSessions: 64,
+  /** Resources that one MCP client is told of when they change. */
+  mcpSubscriptions: 1_024,
   /** A watcher's unread events before its stream is ended with an error. */
   watchQueueEvents: 10_000,
   /** A request body of the local API. */
   requestBytes: 8_388_608,
   /** A bundle file read by the auditor. */
   bundleBytes: 268_435_456,
+  /** A fact proof: the chain heads of a seal of `frontierHeads`, and the candidates of one key. */
+  factProofBytes: 4_194_304,
   /** Bytes of a bundle in one record of a hub's store: as large as the largest body. */
   bundlePartBytes: 1_048_576,
   /** A space file: `actsBytes` in base64, and what stands around each. */
@@ -275,6 +304,22 @@ export const LIMITS = {
   tenantBurstBytes: 16_777_216,
   /** Bytes of one tenant that wait for their turn. */
   tenantQueuedBytes: 16_777_216,
+  /** A log's checkpoint with its signature lines: 64 of ML-DSA-44, four times what C2SP asks readers to take. */
+  checkpointBytes: 262_144,
+  /** Tiles of a log that a reader keeps checked, 8 KiB each. */
+  checkedTiles: 256,
+  /** Checkpoints that wait at a witness for their turn, each with some milliseconds of work; past it whoever asks is told to come again. */
+  witnessQueue: 64,
+  /** What one editor says of itself to the others of a document, as JSON: a cursor takes two hundred bytes. */
+  presenceBytes: 8_192,
+  /** Editors that have left a document and are remembered, so that nobody brings them back. */
+  presenceLeft: 1_024,
+  /** Bytes of an editor that wait to be written into a document, before no more of it is read. */
+  editorQueueBytes: 262_144,
+  /** Encoded bytes of projections that nobody has open; past it the one closed longest ago is dropped. */
+  projectionBytes: 67_108_864,
+  /** Documents that Yjs clients have open at a node: each is in memory once more, with its facts. */
+  openProjections: 4_096,
   /** A trust root or key file. */
   smallFileBytes: 1_048_576,
 } as const;

@@ -20,7 +20,8 @@ export interface Projection {
   diff(stateVector?: Uint8Array): Uint8Array;
   /**
    * Takes in what a client made: content becomes a batch of this hub, entries of `facts` become facts. Resolves once it is durable; what was known already is no fault. One write after the other.
-   * Rejects with what is wrong with it, and then nothing of it has happened.
+   * Rejects with what is wrong with it, and then nothing of it has happened; with `WRITE_BEHIND` when it builds on what this node has yet to get, so that the
+   * client should connect again, and say again what is not here, after a moment.
    */
   write(update: Uint8Array, writer: ProjectionWriter): Promise<void>;
   /** Whether an update holds nothing that is not shown already, so that who may only read can send it. Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED`. */

@@ -516,6 +516,9 @@ export interface SealingService {
    * below that of the newest seal here.
    */
   seal(options?: { readonly after?: number }): Promise<SealReceipt>;
-  /** The bundle of a seal (the newest without a number) as file bytes. `NOT_FOUND`. */
-  bundle(sequence?: number): Promise<Uint8Array>;
+  /**
+   * The bundle of a seal (the newest without a number) as file bytes; with `batches` those of the sealed chains are
+   * enclosed, as far as the hub has kept them. `NOT_FOUND`, `LIMIT_EXCEEDED`.
+   */
+  bundle(sequence?: number, options?: { readonly batches?: boolean }): Promise<Uint8Array>;
 }

@@ -159,6 +159,29 @@ export class Checkpoints {
     return documents;
   }
 
+  /**
+   * The encoded facts of a checkpoint's documents, or of one of them. Undefined when the checkpoint was replaced meanwhile, and its
+   * states with it. Throws as {@link documents}.
+   */
+  async facts(
+    checkpoint: Checkpoint,
+    doc?: DocumentName,
+  ): Promise<Map<DocumentName, Uint8Array> | undefined> {
+    const found = new Map<DocumentName, Uint8Array>();
+    for (const [name, position] of checkpoint.documents) {
+      if (doc !== undefined && name !== doc) continue;
+      const key = documentKey(name, position);
+      const sealed = await this.#store.get(key);
+      if (sealed === undefined) {
+        if (checkpoint !== this.#base && checkpoint !== this.#latest) return undefined;
+        return unreadable(`lacks the document ${name}`);
+      }
+      const { facts } = openDocument(name, key, sealed, this.#vault);
+      if (facts !== undefined) found.set(name, facts);
+    }
+    return found;
+  }
+
   /** The facts of a document as of the base. Throws as {@link documents}. */
   async baseFacts(doc: DocumentName): Promise<readonly ChainFrame[]> {
     const position = this.#base?.documents.get(doc);

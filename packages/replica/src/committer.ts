@@ -12,6 +12,7 @@ import type {
 import type { CheckedBatch, ParsedBatch } from "./checks.ts";
 import { BaseInstalls } from "./base-installs.ts";
 import { BaseShelf } from "./base-shelf.ts";
+import { ChangeTail } from "./change-tail.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import type { Core } from "./core.ts";
 import type { OutcomeCounters } from "./counters.ts";
@@ -62,6 +63,8 @@ export class Committer {
   readonly #hlc: HlcClock;
   /** See `Replica.onApplied`. */
   readonly batchListeners: Listeners<AppliedBatch>;
+  /** The newest changes, for those who follow them. */
+  readonly tail: ChangeTail = new ChangeTail();
   /** See `Replica.onRecords`. */
   readonly recordListeners: Listeners<RecordsChange>;
   readonly #writes: LocalQueue;
@@ -334,10 +337,12 @@ export class Committer {
     const changes = log.changesFor(group.batches);
     await journal?.record(batchEntries(group.batches));
     await store.write([...also, ...changes]);
+    let { position } = log;
     log.appended(group.batches);
     for (const batch of group.batches) {
+      position++;
       const reason = group.reasonAgainst(batch);
-      if (reason === undefined) this.#apply(batch);
+      if (reason === undefined) this.#apply(batch, position);
       else this.#keep(batch, reason);
     }
   }
@@ -358,7 +363,7 @@ export class Committer {
   }
 
   /** A durable batch becomes visible; what waited for it goes back into the queue. */
-  #apply(batch: CheckedBatch): void {
+  #apply(batch: CheckedBatch, position: number): void {
     const { voidHeaders, state } = this.#core;
     const { frontier, documents, waitingFor } = state;
     const head = headOf(batch);
@@ -366,6 +371,7 @@ export class Committer {
     if (voidHeaders.get(batch.hash) !== undefined) state.arrived.add(batch.hash);
     const origin = this.#own.owns(head) ? "local" : "remote";
     frontier.advance(head, batch.header.deps, batch.header.lane);
+    this.tail.beforeApply(batch, position, documents);
     const applied = appliedOf(batch, head, origin, documents.apply(batch));
     this.#receives.release(batch.hash);
     if (waitingFor.has(batch.hash) || waitingFor.has(batch.header.client)) this.#rebuildSoon();
@@ -378,8 +384,9 @@ export class Committer {
     const changed = await this.#rebuild();
     this.#hlc.observe(this.#core.state.maxHlc);
     this.#receives.releaseAll();
+    this.tail.rejudged(this.#core.log.position, true);
     await this.#restate();
-    this.recordListeners.tell({ changed });
+    this.recordListeners.tell({ changed, rebuilt: true });
     this.checkpointer.resume().catch((error: unknown) => {
       this.#fail(error, []);
     });
@@ -406,6 +413,7 @@ export class Committer {
       this.#records.pushProof(header, proof);
     }
     const changed = rebuild ? await this.#rebuild() : [];
+    if (rebuild) this.tail.rejudged(this.#core.log.position, false);
     this.#inEffect = records;
     // What was held for a grant may be covered now, what was held for a device may be void.
     if (rebuild || records !== before) this.#receives.releaseAll();
@@ -414,7 +422,7 @@ export class Committer {
       resolve({ added: results[i]?.added ?? 0, refused: results[i]?.refused ?? [] });
     }
     const listeners = records === before ? this.fills.listeners : this.recordListeners;
-    listeners.tell({ changed });
+    listeners.tell({ changed, rebuilt: rebuild });
   }
 
   async #rebuild(): Promise<readonly ChangedKey[]> {
@@ -445,6 +453,7 @@ export class Committer {
     while (this.#draining !== undefined) await this.#draining;
     const error = new MeshError("CLOSED", "the replica is closed");
     for (const task of this.#records.takeAll()) task.reject(error);
+    this.tail.close();
     await this.checkpointer.close(this.#failure === undefined);
   }
 }

@@ -64,6 +64,7 @@ function versionOf({ undominated }: Resolution): string {
 /** What a slot says, in plain data. */
 export function contentOf(slot: Slot): Omit<Candidate, "standing" | "retraction"> {
   const { valueJson, confidence, source, ttlMs, tags, basis } = slot;
+  const { correlation, traceparent, targets } = slot;
   return {
     writer: slot.writer,
     incarnation: slot.incarnation,
@@ -71,13 +72,15 @@ export function contentOf(slot: Slot): Omit<Candidate, "standing" | "retraction"
     hlc: slot.hlc,
     deleted: valueJson === undefined,
     ...(valueJson === undefined ? {} : { value: parseValue(valueJson) }),
-    ...frozen(present({ confidence, source, ttlMs, tags, basis })),
+    ...frozen(
+      present({ confidence, source, ttlMs, tags, basis, correlation, traceparent, targets }),
+    ),
   };
 }
 
 /**
  * The canonical text of one candidate (RFC 8785): what a seal covers. Members: doc, key, writer,
- * incarnation, seq, hlc, and value or deleted, and confidence, source, ttlMs, tags, basis where given.
+ * incarnation, seq, hlc, and value or deleted, and confidence, source, ttlMs, tags, basis, correlation, traceparent, targets where given.
  */
 function leafOf(doc: DocumentName, slot: Slot): string {
   const { deleted, ...rest } = { doc, key: slot.key, ...contentOf(slot) };
@@ -176,6 +179,11 @@ export class DocumentFacts {
     return incomplete ? { ...fact, ageMs, incomplete } : { ...fact, ageMs };
   }
 
+  /** Whether something expires after one time and up to another, Unix milliseconds. */
+  expires(afterMs: number, upToMs: number): boolean {
+    return this.#store.expires(afterMs, upToMs);
+  }
+
   /** The visible facts of a query in key order, at most so many; `incomplete` as of {@link visible}. */
   list(query: ListQuery, nowMs: number, most: number, incomplete = false): readonly VisibleFact[] {
     const found: VisibleFact[] = [];
@@ -209,6 +217,11 @@ export class DocumentFacts {
           ...(standing === undefined ? outOf(slot, slots) : { standing }),
         };
       });
+  }
+
+  /** See `Documents.slots`. */
+  slots(key: string): KeySlots {
+    return this.#store.slots(key);
   }
 
   /** A writer's newest statement about a key. */

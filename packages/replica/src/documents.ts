@@ -2,8 +2,8 @@
 /** The documents of a space, their facts under the space's policy, and the canonical leaves. */
 import { canonicalJson } from "@ctxmesh/codec";
 import { Resolvers } from "@ctxmesh/facts";
-import type { FactRecord, Policy } from "@ctxmesh/facts";
-import { LIMITS, hlcToMs } from "@ctxmesh/model";
+import type { FactRecord, KeySlots, Policy } from "@ctxmesh/facts";
+import { LIMITS, MeshError, hlcToMs } from "@ctxmesh/model";
 import type {
   Candidate,
   DeviceKey,
@@ -13,7 +13,7 @@ import type {
   VisibleFact,
 } from "@ctxmesh/model";
 import { RichDocument } from "@ctxmesh/rich";
-import type { RichContent, RichRoots, RichUpdate } from "@ctxmesh/rich";
+import type { CarriedContent, RichContent, RichRoots, RichUpdate } from "@ctxmesh/rich";
 import type { DocumentState } from "./checkpoint-format.ts";
 import type { CheckedBatch } from "./checks.ts";
 import { DocumentFacts } from "./document-facts.ts";
@@ -33,6 +33,16 @@ export interface ChangedKey {
 
 /** Facts of a list without a limit. */
 export const DEFAULT_LIST_LIMIT = 1_000;
+
+const MAX_LIST = 10_000;
+
+/** Throws `INPUT_INVALID` for a bad limit. */
+export function checkList({ limit }: ListQuery): void {
+  if (limit === undefined || (Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIST)) return;
+  throw new MeshError("INPUT_INVALID", `limit must be 1 to ${String(MAX_LIST)}`, {
+    field: "limit",
+  });
+}
 
 /** All documents of one space. */
 export class Documents {
@@ -146,6 +156,17 @@ export class Documents {
     return this.#rich(doc).change(client, edit);
   }
 
+  /** Checks what a gateway carries for Yjs clients, and stages it; `client` is the gateway's own. Throws as `RichDocument.carry`. */
+  carryRich(doc: DocumentName, client: number, content: CarriedContent): readonly RichUpdate[] {
+    return this.#rich(doc).carry(client, content);
+  }
+
+  /** The applied state of a document's rich content; undefined when there is none. */
+  richState(doc: DocumentName): Uint8Array | undefined {
+    const rich = this.#richByDoc.get(doc);
+    return rich === undefined || rich.isEmpty ? undefined : rich.encodeState();
+  }
+
   /** Takes an accepted batch's rich updates as ones that will be applied; later checks build on them. */
   stage({ header, parts }: Pick<CheckedBatch, "header" | "parts">): void {
     for (const part of parts) {
@@ -182,9 +203,24 @@ export class Documents {
     return this.#factsByDoc.get(doc)?.visible(key, nowMs, this.omissions.isIncomplete(doc, nowMs));
   }
 
+  /** Whether a fact of a document expires after one time and up to another, Unix milliseconds. */
+  expires(doc: DocumentName, afterMs: number, upToMs: number): boolean {
+    return this.#factsByDoc.get(doc)?.expires(afterMs, upToMs) ?? false;
+  }
+
   /** Every writer's candidate, newest first, each with its standing. */
   candidates(doc: DocumentName, key: string, nowMs: number): readonly Candidate[] {
     return this.#factsByDoc.get(doc)?.candidates(key, nowMs) ?? [];
+  }
+
+  /** The resolvers of the policy. */
+  get resolvers(): Resolvers {
+    return this.#resolvers;
+  }
+
+  /** The slots of a key as they are now; both lists may change later. */
+  slots(doc: DocumentName, key: string): KeySlots | undefined {
+    return this.#factsByDoc.get(doc)?.slots(key);
   }
 
   /** The clock of a writer's newest statement about a key, or undefined. */

@@ -61,7 +61,7 @@ export class Fills {
   async run({ bodies, source, resolve }: FillTask): Promise<void> {
     const { outcome, changed, rebuild } = await fill(bodies, source, this.#context);
     if (rebuild) this.#context.rebuild();
-    if (changed.length > 0) this.listeners.tell({ changed });
+    if (changed.length > 0) this.listeners.tell({ changed, rebuilt: false });
     resolve(outcome);
   }
 

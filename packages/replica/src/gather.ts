@@ -26,9 +26,9 @@ interface Gathered {
 /** With so many bytes of writes a batch is worth its header. */
 const WORTH_BYTES: number = LIMITS.writeBytes / 2;
 
-/** Of a write; an edit of rich content has none. */
+/** Of a write; rich content has none. */
 export const priorityOf = ({ write }: WriteTask): Priority =>
-  "edit" in write ? "normal" : (write.priority ?? "normal");
+  "drafts" in write ? (write.priority ?? "normal") : "normal";
 
 /** Keeps writes back for a while. */
 export class Gatherer {

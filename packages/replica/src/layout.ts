@@ -23,6 +23,7 @@
  * | 0x0d | 0x01 name(32)               | a signed base that is being received or may be handed on: see base-shelf.ts |
  * | 0x0d | 0x02 hash(32)               | one of its parts, sealed |
  * | 0x0e | header hash(32)             | CBOR [header, signature] of a head that an installed base brought |
+ * | 0x0f | nothing                     | name(16) of the log in this store, which positions of events name; a store that takes another's place has another |
  *
  * One write adds to all of 0x02 to 0x05, so they never disagree; on opening, the log is walked and must
  * lead to exactly the recorded heads. The log's order is a causal order. It also holds the batches that
@@ -67,6 +68,7 @@ export const TAG = {
   baseHashes: 12,
   shelf: 13,
   baseHead: 14,
+  logName: 15,
 } as const;
 /** From here on records are not the replica's own. */
 const FIRST_FOREIGN_TAG = 0x10;
@@ -337,6 +339,9 @@ export const baseHeadKey = (hash: HeaderHash): Uint8Array => pack(TAG.baseHead, 
 
 /** All of those. */
 export const baseHeadRange: StoreRange = { gte: pack(TAG.baseHead), lt: pack(TAG.baseHead + 1) };
+
+/** The key of the log's name. */
+export const LOG_NAME_KEY: Uint8Array = Uint8Array.of(TAG.logName);
 
 /** All states of documents. */
 export const documentRange: StoreRange = { gte: pack(TAG.document), lt: pack(TAG.document + 1) };

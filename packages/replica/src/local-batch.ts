@@ -12,7 +12,7 @@ import type { Header, Section } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { encodeFrame, isFactKey } from "@ctxmesh/facts";
 import type { FactRecord, HlcClock, Retraction } from "@ctxmesh/facts";
-import { LIMITS, MeshError, parseHeaderHash, toHex } from "@ctxmesh/model";
+import { LIMITS, MeshError, isTraceparent, parseHeaderHash, toHex } from "@ctxmesh/model";
 import type {
   DeviceSigner,
   DocumentName,
@@ -49,7 +49,7 @@ export interface PreparedWrite {
 const DRAFT_OVERHEAD = 40;
 /** Most bytes that a retraction has besides: the writer and how far it reaches. */
 const RETRACT_OVERHEAD = 40;
-/** Most bytes of the length prefix of a tag or basis id. */
+/** Most bytes of the length prefix of a tag, basis id or target model. */
 const LIST_ITEM_OVERHEAD = 2;
 /** Most bytes of a section besides its document name and records: header entry, body prefix, frame head. */
 const SECTION_OVERHEAD = 192;
@@ -105,6 +105,26 @@ function checkKey(key: unknown): string {
   return key;
 }
 
+/** The parts of a fact that say what it belongs to, and whom it is for. */
+function draftRoute({
+  correlation,
+  traceparent,
+  targets,
+}: FactInput): Pick<Draft, "correlation" | "traceparent" | "targets"> {
+  if (correlation !== undefined) checkText("correlation", correlation);
+  if (traceparent !== undefined) checkText("traceparent", traceparent);
+  if (traceparent !== undefined && !isTraceparent(traceparent)) {
+    invalid("traceparent", "must be one of version 00, as W3C Trace Context has it");
+  }
+  return {
+    ...(correlation === undefined ? {} : { correlation }),
+    ...(traceparent === undefined ? {} : { traceparent }),
+    ...(targets === undefined || targets.length === 0
+      ? {}
+      : { targets: checkTexts("targets", targets) }),
+  };
+}
+
 function draftFact(input: FactInput): Draft {
   const { confidence, source, ttlMs, tags, basis } = input;
   const sure = confidence === undefined || (confidence >= 0 && confidence <= 1);
@@ -132,6 +152,7 @@ function draftFact(input: FactInput): Draft {
     ...(ttlMs === undefined ? {} : { ttlMs }),
     ...(tags === undefined || tags.length === 0 ? {} : { tags: checkTexts("tags", tags) }),
     ...(basis === undefined || basis.length === 0 ? {} : { basis: checkTexts("basis", basis) }),
+    ...draftRoute(input),
   };
 }
 
@@ -141,6 +162,12 @@ const NUMBER_BYTES = 25;
 const textBytes = (texts: readonly string[] = [], overhead = 0): number =>
   texts.reduce((sum, text) => sum + utf8Length(text) + overhead, 0);
 
+/** Of correlation, trace and target models, with the flags and lengths before them. */
+const routeBytes = ({ correlation = "", traceparent = "", targets }: Draft): number =>
+  LIST_ITEM_OVERHEAD * 2 +
+  textBytes([correlation, traceparent]) +
+  textBytes(targets, LIST_ITEM_OVERHEAD);
+
 /** Never less than the encoded size of a record. */
 export const recordBytes = (draft: Draft): number =>
   DRAFT_OVERHEAD +
@@ -149,7 +176,8 @@ export const recordBytes = (draft: Draft): number =>
   (draft.retract === undefined ? 0 : RETRACT_OVERHEAD) +
   textBytes(Object.values(draft.source ?? {})) +
   textBytes(draft.tags, LIST_ITEM_OVERHEAD) +
-  textBytes(draft.basis, LIST_ITEM_OVERHEAD);
+  textBytes(draft.basis, LIST_ITEM_OVERHEAD) +
+  routeBytes(draft);
 
 const sizeOf = (drafts: readonly Draft[]): number =>
   drafts.reduce((sum, draft) => sum + recordBytes(draft), 0);
@@ -292,6 +320,7 @@ type LocalPart = Extract<Part, { readonly kind: "facts" } | { readonly kind: "ri
 
 function sectionOf(part: LocalPart, body: Uint8Array, until: number | undefined): Section {
   const { from, to } = part.kind === "facts" ? part.frame : part.update;
+  const carried = part.kind === "rich" && part.update.carried === true;
   return {
     doc: part.doc,
     gen: 0,
@@ -302,6 +331,7 @@ function sectionOf(part: LocalPart, body: Uint8Array, until: number | undefined)
     bodyLen: body.length,
     keyId: null,
     ...(until === undefined ? {} : { until }),
+    ...(carried ? { alias: part.update.client } : {}),
   };
 }
 

@@ -15,7 +15,7 @@ import type {
 } from "@ctxmesh/model";
 import type { Core } from "./core.ts";
 import type { Group } from "./group.ts";
-import type { RichRoots } from "@ctxmesh/rich";
+import type { CarriedContent, RichRoots } from "@ctxmesh/rich";
 import { incarnationChange } from "./layout.ts";
 import {
   OwnNumbers,
@@ -42,13 +42,23 @@ export interface LocalWriterOptions {
 }
 
 /** A local write: facts, or an edit of rich content that runs when its group is built. */
-export type LocalWrite = PreparedWrite | LocalEdit;
+export type LocalWrite = PreparedWrite | LocalEdit | LocalCarry;
 
 /** An edit of a document's rich content. */
 export interface LocalEdit {
   readonly doc: DocumentName;
   readonly edit: (roots: RichRoots) => void;
 }
+
+/** Rich content that stock Yjs clients made, which becomes one batch for each section or erasure. */
+export interface LocalCarry {
+  readonly doc: DocumentName;
+  readonly carry: CarriedContent;
+}
+
+/** The bytes of what is carried. */
+export const bytesCarried = ({ sections, erasures }: CarriedContent): number =>
+  [...sections.map(({ bytes }) => bytes), ...erasures].reduce((sum, { length }) => sum + length, 0);
 
 /** When a write was made, by the HLC of its last fact, and the batch that carries it. */
 export interface WriteStamp {
@@ -78,11 +88,8 @@ const PRIORITIES: readonly Priority[] = ["high", "normal", "low"];
 const laneOf = (priority: Priority): Lane | undefined =>
   priority === "normal" ? undefined : priority;
 
-const isReady = (write: PreparedWrite | Error | undefined): write is PreparedWrite =>
-  write !== undefined && !(write instanceof Error);
-
-/** An edit names what is there, and nobody knows here what that is. */
-const closedError = (doc: DocumentName): MeshError =>
+/** Why rich content can't be written here: an edit names what is there, and nobody knows here what that is. */
+export const closedError = (doc: DocumentName): MeshError =>
   new MeshError("POLICY_REFUSED", `rich content of ${doc} is left out on this node`, {
     field: "doc",
     remedy: `fetch it first: ctxmesh fetch ${doc}`,
@@ -121,22 +128,31 @@ export class LocalWriter {
   build(writes: readonly LocalWrite[], group: Group): BuiltWrites {
     const prepared = writes.map((write) => this.#prepare(write));
     const fresh: StoreChange[] = [];
-    const stamps = this.#buildBatches(prepared.filter(isReady), group, fresh);
-    const results = prepared.map((write) => (isReady(write) ? stamps.get(write) : write));
+    const ready = prepared.flatMap((each) => (each instanceof Error ? [] : each));
+    const stamps = this.#buildBatches(ready, group, fresh);
+    const results = prepared.map((each) => {
+      if (each instanceof Error) return each;
+      const last = each.at(-1);
+      return last && stamps.get(last);
+    });
     return { results, fresh };
   }
 
-  /** Runs an edit, which stages it; a write of facts is ready as it is. */
-  #prepare(write: LocalWrite): PreparedWrite | Error | undefined {
-    if (!("edit" in write)) return write;
+  /** Runs an edit, or takes what is carried, which stages it; a write of facts is ready as it is. */
+  #prepare(write: LocalWrite): readonly PreparedWrite[] | Error {
+    if ("drafts" in write) return [write];
     const { core, device, incarnation } = this.#options;
     const client = clientOf(device, incarnation);
     if (core.state.documents.omissions.isClosed(write.doc)) return closedError(write.doc);
+    const { documents } = core.state;
     try {
-      const update = core.state.documents.editRich(write.doc, client, write.edit);
-      if (update === undefined) return undefined;
-      this.#client = client;
-      return prepareUpdate(write.doc, update);
+      const edited =
+        "edit" in write
+          ? [documents.editRich(write.doc, client, write.edit)]
+          : documents.carryRich(write.doc, client, write.carry);
+      const updates = edited.filter((update) => update !== undefined);
+      if (updates.length > 0) this.#client = client;
+      return updates.map((update) => prepareUpdate(write.doc, update));
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }

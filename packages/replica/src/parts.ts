@@ -87,15 +87,16 @@ function openFacts(payload: Uint8Array, section: Section, after: Hlc, upTo: Hlc)
   }
 }
 
-function openRich(
-  payload: Uint8Array,
-  section: Section,
-  client: number,
-  open: OpenRich,
-): OpenResult {
-  const { doc, from, to } = section;
+function openRich(payload: Uint8Array, section: Section, own: number, open: OpenRich): OpenResult {
+  const { doc, from, to, alias } = section;
+  const client = alias ?? own;
+  const interval = { client, from, to };
   try {
-    const verdict = open(doc, payload, { client, from, to });
+    const verdict = open(
+      doc,
+      payload,
+      alias === undefined ? interval : { ...interval, carried: true },
+    );
     switch (verdict.kind) {
       case "closed":
         return { kind: "parts", parts: [{ kind: "closed", doc, section }] };
@@ -143,7 +144,7 @@ export function openFactsSection(
   return "kind" in payload ? payload : openFacts(payload, section, after, upTo);
 }
 
-/** Bytes of a rich update, and tags or basis ids, that take about as long as a fact. */
+/** Bytes of a rich update, and tags, basis ids or target models, that take about as long as a fact. */
 const RICH_BYTES_PER_ITEM = 8;
 const TEXTS_PER_ITEM = 8;
 
@@ -154,8 +155,9 @@ export function itemsOf(parts: readonly Part[]): number {
     if (part.kind === "rich") items += part.update.bytes.length / RICH_BYTES_PER_ITEM;
     if (part.kind !== "facts") continue;
     items += part.frame.records.length;
-    for (const { tags, basis } of part.frame.records) {
-      items += ((tags?.length ?? 0) + (basis?.length ?? 0)) / TEXTS_PER_ITEM;
+    for (const { tags, basis, targets } of part.frame.records) {
+      const texts = (tags?.length ?? 0) + (basis?.length ?? 0) + (targets?.length ?? 0);
+      items += texts / TEXTS_PER_ITEM;
     }
   }
   return items;
@@ -169,7 +171,7 @@ const richFirst = (sections: readonly Section[]): readonly (readonly [number, Se
 
 /**
  * Opens the bodies of a header whose chain was at `after`. They unpack within `LIMITS.bodyBytes` taken
- * together, and hold only well-formed facts and rich updates of the incarnation's own client. Those that are left out are passed over.
+ * together, and hold only well-formed facts and rich updates of the incarnation's own client, or of one that it carries. Those that are left out are passed over.
  */
 export function openParts(
   header: Header,

@@ -5,6 +5,7 @@ import type { Space } from "@ctxmesh/membership";
 import {
   LIMITS,
   MeshError,
+  fromHex,
   hlcToMs,
   parseDeviceKey,
   parseIncarnationId,
@@ -36,23 +37,25 @@ import type {
   WriteOptions,
   WriteReceipt,
 } from "@ctxmesh/model";
-import type { RichContent, RichRoots } from "@ctxmesh/rich";
+import type { CarriedContent, RichContent, RichRoots } from "@ctxmesh/rich";
 import { parseBatch, unpackedOf } from "./checks.ts";
 import { Bases } from "./bases.ts";
+import { Changes } from "./changes.ts";
 import type { BatchSource } from "./checks.ts";
 import type { Retention } from "./checkpointer.ts";
 import type { ChainStatus, DegradedChain } from "./chain-status.ts";
 import { Committer } from "./committer.ts";
-import { DEFAULT_LIST_LIMIT } from "./documents.ts";
+import { DEFAULT_LIST_LIMIT, checkList } from "./documents.ts";
 import { decodeSignedHeader } from "./evidence.ts";
 import type { Fork, ParsedHeader } from "./evidence.ts";
 import type { GatherWindows } from "./gather.ts";
 import { headersFor } from "./header-answer.ts";
 import { History } from "./history.ts";
 import type { Journal } from "./journal.ts";
-import { incarnationChange } from "./layout.ts";
+import { LOG_NAME_KEY, incarnationChange } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { prepareDelete, preparePut, prepareRetract } from "./local-batch.ts";
+import { bytesCarried, closedError } from "./local-writer.ts";
 import type { LocalWrite } from "./local-writer.ts";
 import type { ChainSpan, StoredBatch } from "./log.ts";
 import { OmittedContent } from "./omitted-content.ts";
@@ -84,20 +87,12 @@ export interface ReplicaOptions {
   readonly wait?: (ms: number) => Promise<void>;
 }
 
-const MAX_LIST = 10_000;
 /** What a rich edit counts for before its size is known. */
 const EDIT_BYTES = 1_024;
 /** Hashes in one answer of {@link Replica.missing}. */
 const MAX_MISSING = 64;
 /** Headers in one answer of {@link Replica.signedHeaders}. */
 const MAX_HEADERS = 1_024;
-
-function checkList({ limit }: ListQuery): void {
-  if (limit === undefined || (Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIST)) return;
-  throw new MeshError("INPUT_INVALID", `limit must be 1 to ${String(MAX_LIST)}`, {
-    field: "limit",
-  });
-}
 
 /**
  * One party's copy of a space: local writes, the one way in for foreign batches and records, and reads. See
@@ -111,13 +106,22 @@ export class Replica {
   /** Bases: what hubs say that their logs come to, handed out and taken in. */
   readonly bases: Bases;
   readonly omitted: OmittedContent;
-  private constructor(options: ReplicaOptions, device: DeviceKey, committer: Committer) {
+  /** What was said, change by change, in the order of the log. */
+  readonly changes: Changes;
+  private constructor(
+    options: ReplicaOptions,
+    device: DeviceKey,
+    committer: Committer,
+    logName: string,
+  ) {
     this.#options = options;
     this.device = device;
     this.#committer = committer;
     this.#history = new History({ ...options, core: () => committer.core });
     this.bases = new Bases({ ...options, device, committer });
     this.omitted = new OmittedContent(options, committer);
+    const { tail } = committer;
+    this.changes = new Changes({ ...options, tail, name: logName, core: () => committer.core });
   }
 
   /**
@@ -130,10 +134,14 @@ export class Replica {
     const nowMs = clock.now();
     const opened = await openState({ ...options, self: device });
     const incarnation = parseIncarnationId(toHex(random.bytes(16)));
-    await store.write([...opened.changes, incarnationChange(incarnation, nowMs)]);
+    // A log is named after the process life that began it.
+    const name = await store.get(LOG_NAME_KEY);
+    const logName = name ?? fromHex(incarnation);
+    const naming = name === undefined ? [{ key: LOG_NAME_KEY, value: logName }] : [];
+    await store.write([...opened.changes, incarnationChange(incarnation, nowMs), ...naming]);
     const committer = new Committer(options, device, opened, incarnation);
     committer.resume();
-    return new Replica(options, device, committer);
+    return new Replica(options, device, committer, toHex(logName));
   }
 
   /** The space as its acts have it now. */
@@ -198,6 +206,20 @@ export class Replica {
    */
   async edit(doc: DocumentName, edit: (roots: RichRoots) => void): Promise<WriteReceipt> {
     return this.#enqueueWrite({ doc, edit }, "write", EDIT_BYTES);
+  }
+
+  /**
+   * Takes rich content that stock Yjs clients made, as their gateway: whole or not at all, in as many batches as it has sections and
+   * erasures. Throws `FORMAT_INVALID` for what no editor makes, `WRITE_BEHIND` for what builds on what is not here, else as {@link edit}.
+   */
+  async carry(doc: DocumentName, content: CarriedContent): Promise<WriteReceipt> {
+    return this.#enqueueWrite({ doc, carry: content }, "write", bytesCarried(content));
+  }
+
+  /** The state of a document's rich content in one piece; undefined when there is none. Throws `POLICY_REFUSED` when it is left out on this node. */
+  richState(doc: DocumentName): Uint8Array | undefined {
+    if (this.#documents.omissions.isClosed(doc)) throw closedError(doc);
+    return this.#documents.richState(doc);
   }
 
   async #enqueueWrite(
@@ -447,6 +469,11 @@ export class Replica {
   /** The answer to reading a key now. */
   get(doc: DocumentName, key: string): VisibleFact | undefined {
     return this.#documents.get(doc, key, this.#options.clock.now());
+  }
+
+  /** Whether a fact of a document expires after one time and up to another, Unix milliseconds: then answers change that nobody has written to. */
+  expires(doc: DocumentName, afterMs: number, upToMs: number): boolean {
+    return this.#documents.expires(doc, afterMs, upToMs);
   }
 
   /** The plain content of a document's rich roots. */

@@ -62,6 +62,30 @@ export function decodeStored(stored: Uint8Array, vault: Vault | undefined): Pars
   return { ...original, bytes: encodeBatch(original), hash };
 }
 
+/** The facts of one section of a stored batch. */
+export interface StoredFrame {
+  readonly section: number;
+  readonly doc: DocumentName;
+  readonly frame: FactFrame;
+}
+
+/** The facts that are here of wanted documents in stored bytes, section by section; no other body is opened. Throws like {@link decodeStored}. */
+export function decodeStoredFrames(
+  stored: Uint8Array,
+  vault: Vault | undefined,
+  isWanted: (doc: DocumentName) => boolean,
+): Pick<StoredFacts, "header" | "hash"> & { readonly frames: readonly StoredFrame[] } {
+  const { header, headerBytes, bodies } = decodeBatch(stored, STORED_BYTES);
+  const frames = header.sections.flatMap((section, i): StoredFrame[] => {
+    const { doc, kind } = section;
+    const sealed = bodies[i] ?? null;
+    if (kind !== "facts" || sealed === null || !isWanted(doc)) return [];
+    const body = vault === undefined ? sealed : vault.open(section, placeOf(header, i), sealed);
+    return [{ section: i, doc, frame: decodeFrame(decodeBody(body)) }];
+  });
+  return { header, hash: hashOfHeader(headerBytes), frames };
+}
+
 /** The facts of one document in a stored batch. */
 export interface StoredFacts {
   readonly header: Header;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What goes into the committer's queues, and what comes of it. */
-import type { Hlc, ReceiveOutcome, WriteReceipt } from "@ctxmesh/model";
+import type { DocumentName, Hlc, ReceiveOutcome, WriteReceipt } from "@ctxmesh/model";
 import { decodeBatch } from "@ctxmesh/codec";
+import type { RichUpdate } from "@ctxmesh/rich";
 import type { CheckedBase } from "./base-check.ts";
 import { unpackedOf } from "./checks.ts";
 import type { BatchSource, CheckedBatch, ParsedBatch } from "./checks.ts";
@@ -27,6 +28,14 @@ export interface AppliedBatch {
   /** HLC of its first fact. */
   readonly firstHlc: Hlc;
   readonly changed: readonly ChangedKey[];
+  /** Rich updates in the batch, in order. */
+  readonly rich: readonly AppliedUpdate[];
+}
+
+/** A rich update that became visible. */
+export interface AppliedUpdate {
+  readonly doc: DocumentName;
+  readonly update: RichUpdate;
 }
 
 /** What is told of a batch with its head, and with the keys that it changed. */
@@ -42,12 +51,15 @@ export function appliedOf(
   const came = received === undefined ? bodies : decodeBatch(received).bodies;
   const whole = came.every((body) => body !== null);
   const facts = records.length;
-  return { bytes: received ?? bytes, whole, source, head, origin, facts, firstHlc, changed };
+  const rich = parts.filter((part) => part.kind === "rich");
+  return { bytes: received ?? bytes, whole, source, head, origin, facts, firstHlc, changed, rich };
 }
 
 /** Records took effect; `changed` are the keys whose answer is another one now, because what counts has changed. */
 export interface RecordsChange {
   readonly changed: readonly ChangedKey[];
+  /** Everything was worked out anew: rich content may be another one, too. */
+  readonly rebuilt: boolean;
 }
 
 /** What became of records that were handed in. */

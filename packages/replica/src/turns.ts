@@ -41,6 +41,18 @@ export class Turns {
     }
   }
 
+  /** As {@link run}, of an operation that goes on until the returned function is called. */
+  async begin(options: CallOff = {}): Promise<() => void> {
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    const { promise: begun, resolve, reject } = Promise.withResolvers<void>();
+    this.run(async () => {
+      resolve();
+      await ended;
+    }, options).catch(reject);
+    await begun;
+    return end;
+  }
+
   async #wait(signal: CancelSignal | undefined): Promise<void> {
     if (this.#waiting.size >= this.#mostWaiting) {
       throw new MeshError("ABORTED", `${String(this.#mostWaiting)} others wait already`, {

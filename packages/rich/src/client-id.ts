@@ -33,6 +33,37 @@ export function clientIdFrom(seed: Uint8Array): number {
   return Math.max(1, id);
 }
 
+/** Ids that Yjs draws by itself are below this. */
+const STOCK_IDS = 2 ** 32;
+/** Ids of overlays are from here on; those of incarnations may be, too, and differ in being in the content. */
+const OVERLAY_IDS = 2 ** 52;
+/** Low bits of an overlay's id that are drawn, so that two nodes in one millisecond have two. */
+const OVERLAY_BITS = 2048;
+/** Where the milliseconds of overlays begin, 2020; they reach into 2089. */
+const OVERLAY_EPOCH_MS = 1_577_836_800_000;
+const OVERLAY_MS = 2 ** 41;
+
+/** Whether an id is one that a Yjs client drew by itself: 32 bits. */
+export const isStockClient = (id: number): boolean =>
+  Number.isSafeInteger(id) && id > 0 && id < STOCK_IDS;
+
+/** Whether an id can be that of an overlay, see {@link overlayClient}. */
+export const isOverlayClient = (id: number): boolean => id >= OVERLAY_IDS;
+
+/**
+ * The id under which a node mirrors facts into a projection: above all that browsers draw, so that its entries are the last of their keys, and rising
+ * with time, so that those of a later overlay are the last among overlays. `atMs` in Unix milliseconds; `drawn` are two random bytes.
+ */
+export function overlayClient(atMs: number, drawn: Uint8Array): number {
+  const ms = Math.min(Math.max(0, Math.floor(atMs) - OVERLAY_EPOCH_MS), OVERLAY_MS - 1);
+  const low = ((drawn[0] ?? 0) * 256 + (drawn[1] ?? 0)) % OVERLAY_BITS;
+  return OVERLAY_IDS + ms * OVERLAY_BITS + low;
+}
+
+/** When an overlay's id was made, Unix milliseconds. */
+export const overlayMs = (id: number): number =>
+  Math.floor((id - OVERLAY_IDS) / OVERLAY_BITS) + OVERLAY_EPOCH_MS;
+
 /** A fresh client id from 53 random bits. */
 export const allocateClientId = (random: RandomSource): number =>
   clientIdFrom(random.bytes(SEED_BYTES));

@@ -14,7 +14,7 @@
  */
 import { MeshError } from "@ctxmesh/model";
 import * as Y from "yjs";
-import { parseWireRoot } from "./names.ts";
+import { TRACES_ROOT, parseWireRoot } from "./names.ts";
 import type { RichKind } from "./names.ts";
 
 /** A shared type of Yjs, whatever it holds. */
@@ -79,6 +79,7 @@ export const wasWritten = (type: SharedType): boolean => type._start !== null ||
 
 /** The root of that name in Yjs, made when there is none. */
 export function openRoot(doc: Y.Doc, wire: string): SharedType {
+  if (wire === TRACES_ROOT) return doc.getMap(TRACES_ROOT) as SharedType;
   const kind = parseWireRoot(wire)?.kind;
   if (kind === undefined) throw new MeshError("INTERNAL", `not a root: ${JSON.stringify(wire)}`);
   return doc.get<new () => SharedType>(wire, CONSTRUCTORS[kind] as new () => SharedType);
@@ -130,7 +131,9 @@ Y.Item.prototype.integrate = function place(this: Y.Item, transaction, offset): 
 
 /** Applies an update that was checked against `doc`. Throws `INTERNAL` when Yjs finds it incomplete. */
 export function integrate(doc: Y.Doc, update: Integrated): void {
-  current = update;
+  const { client } = update;
+  // What is here of it already, since another gateway carried it, was integrated with others' beside it.
+  current = { client, from: Math.max(update.from, clockIn(doc, client)) };
   try {
     apply(doc, update.bytes, update.roots);
   } finally {

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Rich content: a Yjs document that only checked updates reach, in causal order. */
-export { allocateClientId, clientIdFrom } from "./client-id.ts";
+export {
+  allocateClientId,
+  clientIdFrom,
+  isStockClient,
+  overlayClient,
+} from "./client-id.ts";
 export type { RichContent, TextRun } from "./content.ts";
+export { mergeRichUpdates } from "./merge.ts";
 export type { RichKind } from "./names.ts";
+export { ProjectedDoc } from "./projected-doc.ts";
+export type { AppliedRich } from "./projected-doc.ts";
 export { RichDocument } from "./rich-document.ts";
 export type { RichInterval, RichUpdate, RichVerdict } from "./rich-document.ts";
 export type {
@@ -14,3 +22,4 @@ export type {
   RichTypes,
   TextAttributes,
 } from "./roots.ts";
+export type { CarriedContent, CarriedSection, ProjectedWrite } from "./write-planner.ts";

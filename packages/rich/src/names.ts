@@ -13,6 +13,14 @@ export type RichKind = "text" | "list" | "map";
 /** Plain content may nest this deep, so that a canonical leaf with it stays within `LIMITS.depth`. */
 export const CONTENT_DEPTH: number = LIMITS.depth - 8;
 
+/** The root of a projection that mirrors facts. */
+export const FACTS_ROOT = "facts";
+/**
+ * The root of the traces that Yjs clients leave where they wrote facts: deleted entries under the key of the fact. Not in `facts`, where an
+ * entry with the neighbours that it has here would come to stand elsewhere than with those that it has at its client.
+ */
+export const TRACES_ROOT = "traces";
+
 const ROOT_NAME = /^[A-Za-z][A-Za-z0-9._-]{0,63}$/u;
 /** Names that JavaScript code is known to mishandle. */
 const UNSAFE_KEYS: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);

@@ -20,9 +20,9 @@
  * **No undo.** Yjs can't take an operation back, it can only write the opposite. Whoever has to get rid
  * of an update rebuilds the document from the log without it, and without what depends on it.
  */
-import { MeshError } from "@ctxmesh/model";
+import { LIMITS, MeshError } from "@ctxmesh/model";
 import * as Y from "yjs";
-import { isClientId } from "./client-id.ts";
+import { isClientId, isStockClient } from "./client-id.ts";
 import { readContent } from "./content.ts";
 import type { RichContent } from "./content.ts";
 import { clockIn, createDoc, docOf, editAs, integrate } from "./engine.ts";
@@ -32,6 +32,9 @@ import { EditSession } from "./roots.ts";
 import type { RichRoots } from "./roots.ts";
 import { MissingReference, UpdateChecker } from "./update-checker.ts";
 import { decodeUpdate } from "./update-decoder.ts";
+import type { DecodedUpdate } from "./update-decoder.ts";
+import { behind } from "./write-planner.ts";
+import type { CarriedContent, CarriedSection } from "./write-planner.ts";
 
 /** Whose update it is and which of that client's clocks it takes: those from `from`, up to and without `to`. */
 export interface RichInterval {
@@ -40,6 +43,8 @@ export interface RichInterval {
   readonly from: number;
   /** Equals `from` when the update only deletes. */
   readonly to: number;
+  /** A gateway carries what a stock Yjs client made: `client` is that one, and some of its clocks may be here already. */
+  readonly carried?: true;
 }
 
 /** A checked V1 update; only {@link RichDocument} makes them. */
@@ -61,10 +66,27 @@ export type RichVerdict =
   | { readonly kind: "ready"; readonly update: RichUpdate }
   | { readonly kind: "missing"; readonly client: number; readonly clock: number };
 
+/**
+ * What comes deleted, of which nobody knows what it was, is deleted by the update, too: where another gateway has carried it before it was deleted,
+ * the update would do nothing otherwise.
+ */
+function checkDeleted({ client, structs, deletes }: DecodedUpdate): void {
+  const own = deletes.filter((range) => range.client === client);
+  let at = 0;
+  for (const { clock, length, content } of structs) {
+    if (content !== "deleted") continue;
+    while (at < own.length && (own[at]?.clock ?? 0) + (own[at]?.length ?? 0) <= clock) at++;
+    const range = own[at];
+    const isIn =
+      range !== undefined && range.clock <= clock && clock + length <= range.clock + range.length;
+    if (!isIn) malformed("it has something deleted that it does not delete", "deletes");
+  }
+}
+
 /** The update in `bytes`, checked against `doc`, in which this client's next clock was `from`. */
 function checkUpdate(doc: Y.Doc, bytes: Uint8Array, interval: RichInterval): RichVerdict {
-  const { client, from, to } = interval;
-  const update = decodeUpdate(bytes);
+  const { client, from, to, carried } = interval;
+  const update = decodeUpdate(bytes, carried);
   if (update.client === undefined ? from !== to : update.client !== client) {
     malformed("structs of another client, or none", "client");
   }
@@ -74,15 +96,72 @@ function checkUpdate(doc: Y.Doc, bytes: Uint8Array, interval: RichInterval): Ric
       "clock",
     );
   }
+  if (carried === true) checkDeleted(update);
   const roots = new Set<string>();
   for (const { parent } of update.structs) if (typeof parent === "string") roots.add(parent);
   try {
     const { deletesOthers } = new UpdateChecker(doc, { ...update, client, from, to }).run();
-    return { kind: "ready", update: { client, from, to, bytes, roots: [...roots], deletesOthers } };
+    const checked = { ...interval, bytes, roots: [...roots], deletesOthers };
+    return { kind: "ready", update: checked };
   } catch (error) {
     if (error instanceof MissingReference) return { kind: "missing", ...error.reference };
     throw error;
   }
+}
+
+/** One part of what a gateway carries. */
+interface CarriedPart {
+  readonly bytes: Uint8Array;
+  readonly interval: RichInterval;
+  readonly parted?: CarriedSection["parted"];
+}
+
+const partOf = ({ bytes, client, from, to, parted }: CarriedSection): CarriedPart => ({
+  bytes,
+  interval: { client, from, to, carried: true },
+  parted,
+});
+
+/** Whether a part may be wrong only because it was made at several moments, between which its client got what others made. */
+const mayPart = (error: unknown): boolean =>
+  error instanceof MeshError && error.code === "FORMAT_INVALID" && error.field === "origin";
+
+/** The updates that what is carried becomes, each checked against `newest` and those before it. */
+function carriedUpdates(
+  newest: Y.Doc,
+  client: number,
+  { sections, erasures }: CarriedContent,
+): readonly RichUpdate[] {
+  const next = clockIn(newest, client);
+  const interval = { client, from: next, to: next };
+  const parts: CarriedPart[] = [
+    ...sections.map(partOf),
+    ...erasures.map((bytes) => ({ bytes, interval })),
+  ].toReversed();
+  const updates: RichUpdate[] = [];
+  // One part is checked where it will be staged; more of them build on each other.
+  let trial = newest;
+  for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
+    if (trial === newest && parts.length > 0) trial = docOf(Y.encodeStateAsUpdate(newest));
+    try {
+      const update = checkCarried(trial, part);
+      if (trial !== newest) integrate(trial, update);
+      updates.push(update);
+    } catch (error) {
+      if (part.parted === undefined || !mayPart(error)) throw error;
+      parts.push(...part.parted().map(partOf).toReversed());
+    }
+    if (updates.length > LIMITS.queuedBatches) {
+      throw new MeshError("LIMIT_EXCEEDED", "the update would make too many batches");
+    }
+  }
+  return updates;
+}
+
+function checkCarried(doc: Y.Doc, { bytes, interval }: CarriedPart): RichUpdate {
+  if (interval.from > clockIn(doc, interval.client)) behind();
+  const verdict = checkUpdate(doc, bytes, interval);
+  return verdict.kind === "missing" ? behind() : verdict.update;
 }
 
 /** The rich content of one document. */
@@ -113,13 +192,16 @@ export class RichDocument {
 
   /**
    * Checks a state that somebody else encoded and answers for: that it is complete, of roots, types and values that can be here,
-   * and that all of it was written by clients of whom `isWriter` says so. Throws `FORMAT_INVALID`.
+   * and that all of it was written by clients of whom `isWriter` says so, or that gateways may carry. Throws `FORMAT_INVALID`.
    */
   static checkState(state: Uint8Array, isWriter: (client: number) => boolean): void {
     try {
       const doc = docOf(state);
       for (const client of doc.store.clients.keys()) {
-        if (!isClientId(client) || !isWriter(client)) malformed("operations of nobody", "client");
+        if (!isClientId(client)) malformed("operations of nobody", "client");
+        if (!isStockClient(client) && !isWriter(client)) {
+          malformed("operations of nobody", "client");
+        }
       }
       readContent(doc);
     } catch (cause) {
@@ -212,18 +294,30 @@ export class RichDocument {
    * final. Keeps `bytes`.
    */
   check(bytes: Uint8Array, interval: RichInterval): RichVerdict {
-    const { client, from, to } = interval;
+    const { client, from, to, carried } = interval;
     if (!isClientId(client)) malformed(`the client id ${String(client)}`, "client");
     const next = this.clockOf(client);
-    if (from !== next || to < from) {
+    if (carried === true && from > next) return { kind: "missing", client, clock: from - 1 };
+    if ((carried !== true && from !== next) || to < from) {
       malformed(`clocks from ${String(from)}, the client's next is ${String(next)}`, "clock");
     }
-    return checkUpdate(this.#newest, bytes, { client, from, to });
+    return checkUpdate(this.#newest, bytes, interval);
+  }
+
+  /**
+   * Checks what a gateway carries, each part against those before it, and stages all of it or nothing; `client` is the gateway's own. What is
+   * here already is left out. Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED`, and `WRITE_BEHIND` when it builds on what is not staged.
+   */
+  carry(client: number, content: CarriedContent): readonly RichUpdate[] {
+    const updates = carriedUpdates(this.#newest, client, content);
+    for (const update of updates) this.stage(update);
+    return updates;
   }
 
   /** Takes an update of {@link check} as one that will be applied. Throws `INTERNAL` when another of its client came between. */
   stage(update: RichUpdate): void {
-    if (update.from !== this.clockOf(update.client)) {
+    const next = this.clockOf(update.client);
+    if (update.carried === true ? update.from > next : update.from !== next) {
       throw new MeshError("INTERNAL", "a rich update was staged twice or out of order");
     }
     this.#stage(update);

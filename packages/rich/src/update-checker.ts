@@ -13,7 +13,8 @@ import type { SharedType } from "./engine.ts";
 import { assertAtMost, malformed } from "./errors.ts";
 import { GapChecker, firstIn, isNew } from "./gap-checker.ts";
 import type { List, Neighbour } from "./gap-checker.ts";
-import { CONTENT_DEPTH, parseWireRoot } from "./names.ts";
+import { isStockClient } from "./client-id.ts";
+import { CONTENT_DEPTH, TRACES_ROOT, parseWireRoot } from "./names.ts";
 import type { RichKind } from "./names.ts";
 import type {
   DecodedDelete,
@@ -23,11 +24,14 @@ import type {
   StructId,
 } from "./update-decoder.ts";
 
+/** What a list belongs to. Of what Yjs calls garbage nobody knows. */
+type PlaceKind = RichKind | "traces" | "gone";
+
 /** The list that an entry is in: of a shared type, or of the revisions of one key of a map. */
 interface Place {
   /** The type itself, the struct of this update that makes it, or the wire name of a root not yet opened. */
   readonly parent: SharedType | DecodedStruct | string;
-  readonly kind: RichKind;
+  readonly kind: PlaceKind;
   readonly key: string | null;
   /** Nesting of the parent; 1 for a root. */
   readonly depth: number;
@@ -52,10 +56,13 @@ export class MissingReference extends Error {
   }
 }
 
-const ALLOWED: Readonly<Record<RichKind, ReadonlySet<StructContent>>> = {
+const GONE: Place = { parent: "", kind: "gone", key: null, depth: 0 };
+
+const ALLOWED: Readonly<Record<Exclude<PlaceKind, "gone">, ReadonlySet<StructContent>>> = {
   text: new Set(["string", "embed", "format", "deleted"]),
   list: new Set(["any", "text", "list", "map", "deleted"]),
   map: new Set(["any", "text", "list", "map", "deleted"]),
+  traces: new Set(["deleted"]),
 };
 /** Levels that a text's plain content adds above the values in it: runs, run, and attributes of a run. */
 const LEVELS_ABOVE: Readonly<Partial<Record<StructContent, number>>> = { embed: 1, format: 2 };
@@ -93,6 +100,10 @@ export class UpdateChecker {
     let deletesOthers = false;
     for (const struct of structs) {
       const place = this.#placeOf(struct);
+      if (place.kind === "gone") {
+        this.#places.push(place);
+        continue;
+      }
       this.#gaps.use(struct, place, this.#listOf(struct, place));
       this.#checkContent(struct, place);
       this.#places.push(place);
@@ -116,9 +127,11 @@ export class UpdateChecker {
   }
 
   #checkContent(struct: DecodedStruct, { kind, key, depth }: Place): void {
+    if (kind === "gone") return;
     if (!ALLOWED[kind].has(struct.content)) malformed(`${struct.content} in a ${kind}`, "content");
     if (struct.hasKey !== (key !== null)) malformed("a key flag that is not its place's", "key");
-    if ((key !== null) !== (kind === "map")) malformed(`a key in a ${kind}, or none`, "key");
+    if ((key !== null) !== (kind === "map" || kind === "traces"))
+      malformed(`a key in a ${kind}, or none`, "key");
     if (key !== null && struct.content !== "deleted" && struct.length !== 1) {
       malformed("several values for one key", "content");
     }
@@ -140,6 +153,7 @@ export class UpdateChecker {
   }
 
   #placeOf(struct: DecodedStruct): Place {
+    if (struct.content === "gone") return GONE;
     if (struct.parent !== undefined) return this.#placeIn(struct.parent, struct);
     const left = struct.origin && this.#locate(struct.origin, struct.clock);
     const right = struct.rightOrigin && this.#locate(struct.rightOrigin, struct.clock);
@@ -152,7 +166,8 @@ export class UpdateChecker {
   #placeIn(parent: StructId | string, struct: DecodedStruct): Place {
     const key = struct.key ?? null;
     if (typeof parent === "string") {
-      const kind = parseWireRoot(parent)?.kind ?? malformed("not a root", "root");
+      const root = parent === TRACES_ROOT ? parent : parseWireRoot(parent)?.kind;
+      const kind = root ?? malformed("not a root", "root");
       const opened = this.#doc.share.get(parent) as SharedType | undefined;
       return { parent: opened ?? parent, kind, key, depth: 1 };
     }
@@ -166,6 +181,10 @@ export class UpdateChecker {
       return malformed("a parent that is no shared type", "parent");
     }
     const { content } = this.#itemAt(parent);
+    // Another gateway may carry it with what it is, and not only with its having been deleted.
+    if (content instanceof Y.ContentDeleted && isStockClient(parent.client)) {
+      throw new MissingReference(parent);
+    }
     if (!(content instanceof Y.ContentType)) malformed("a parent that is no shared type", "parent");
     const { type } = content;
     return { parent: type, kind: kindOf(type), key, depth: depthOf(type) };
@@ -176,6 +195,7 @@ export class UpdateChecker {
     const struct = index === undefined ? undefined : this.#update.structs[index];
     const place = index === undefined ? undefined : this.#places[index];
     if (struct !== undefined && place !== undefined) {
+      if (place.kind === "gone") malformed("it builds on what is gone", "origin");
       const first = id.clock === struct.clock;
       return {
         place,
@@ -187,7 +207,12 @@ export class UpdateChecker {
     const parent = item.parent as SharedType;
     const first = id.clock === item.id.clock;
     return {
-      place: { parent, kind: kindOf(parent), key: item.parentSub, depth: depthOf(parent) },
+      place: {
+        parent,
+        kind: parent === this.#doc.share.get(TRACES_ROOT) ? "traces" : kindOf(parent),
+        key: item.parentSub,
+        depth: depthOf(parent),
+      },
       origin: first ? item.origin : { client: id.client, clock: id.clock - 1 },
       rightOrigin: item.rightOrigin,
       item,
@@ -211,7 +236,10 @@ export class UpdateChecker {
 
   #itemAt(id: StructId): Y.Item {
     if (id.clock >= clockIn(this.#doc, id.client)) throw new MissingReference(id);
-    return Y.getItem(this.#doc.store, Y.createID(id.client, id.clock));
+    const item: Y.Item | Y.GC = Y.getItem(this.#doc.store, Y.createID(id.client, id.clock));
+    // Another gateway may carry it with its place.
+    if (item instanceof Y.GC) throw new MissingReference(id);
+    return item;
   }
 
   /**

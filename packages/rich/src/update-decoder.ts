@@ -2,11 +2,12 @@
 /**
  * Decodes a Yjs V1 update (https://github.com/yjs/yjs, `src/utils/encoding.js`) under a budget, without
  * a document. Yjs itself integrates while it parses and so can fail half-way; this reads to the last
- * byte first, knows only what our own replicas write, and never allocates by a declared count.
+ * byte first, knows only what our own replicas write, and never allocates by a declared count. What a gateway carries for a Yjs
+ * client may besides hold garbage, of which Yjs forgot where it was, and deleted entries of the root `traces`.
  *
  * ```
  * update  = clients:uint (0 or 1) [ structs:uint client:uint clock:uint struct... ]  deletes
- * struct  = info:u8 [origin:id] [rightOrigin:id] [ 1 root:text | 0 parent:id ] [key:text] content
+ * struct  = info:u8 [origin:id] [rightOrigin:id] [ 1 root:text | 0 parent:id ] [key:text] content | 0:u8 length:uint
  * deletes = clients:uint { client:uint ranges:uint { clock:uint length:uint }... }...
  * id      = client:uint clock:uint
  * ```
@@ -14,7 +15,7 @@
 import { LIMITS } from "@ctxmesh/model";
 import { ByteReader } from "./byte-reader.ts";
 import { assertAtMost, malformed } from "./errors.ts";
-import { parseWireRoot } from "./names.ts";
+import { TRACES_ROOT, parseWireRoot } from "./names.ts";
 import type { RichKind } from "./names.ts";
 
 /** Structs in one update. */
@@ -30,8 +31,8 @@ export interface StructId {
   readonly clock: number;
 }
 
-/** What a struct holds. `deleted` is content that its own update deleted again. */
-export type StructContent = "deleted" | "string" | "embed" | "format" | "any" | RichKind;
+/** What a struct holds. `deleted` is content that its own update deleted again; `gone` has no place either. */
+export type StructContent = "gone" | "deleted" | "string" | "embed" | "format" | "any" | RichKind;
 
 /** A run of operations, as it stands in the update. */
 export interface DecodedStruct {
@@ -70,12 +71,12 @@ const TYPES: readonly RichKind[] = ["list", "map", "text"];
 
 const readId = (read: ByteReader): StructId => ({ client: read.uint(), clock: read.uint() });
 
-function readParent(read: ByteReader): StructId | string {
+function readParent(read: ByteReader, isCarried: boolean): StructId | string {
   const isRoot = read.uint();
   if (isRoot === 0) return readId(read);
   if (isRoot !== 1) malformed(`parent marker ${String(isRoot)}`, "parent");
   const root = read.text();
-  if (parseWireRoot(root) === undefined) {
+  if (parseWireRoot(root) === undefined && !(isCarried && root === TRACES_ROOT)) {
     malformed(`the root ${JSON.stringify(root.slice(0, 80))}`, "root");
   }
   return root;
@@ -119,8 +120,17 @@ function readContent(
   }
 }
 
-function readStruct(read: ByteReader, clock: number): DecodedStruct {
+/** Garbage, as Yjs leaves it of what was in something deleted. */
+function readGone(read: ByteReader, clock: number): DecodedStruct {
+  const none = { origin: undefined, rightOrigin: undefined, parent: undefined, key: undefined };
+  const length = read.uint();
+  if (length === 0) malformed("an empty struct", "struct");
+  return { clock, length, ...none, hasKey: false, content: "gone", depth: 0 };
+}
+
+function readStruct(read: ByteReader, clock: number, isCarried: boolean): DecodedStruct {
   const info = read.u8();
+  if (info === 0 && isCarried) return readGone(read, clock);
   const origin = (info & INFO.origin) === 0 ? undefined : readId(read);
   const rightOrigin = (info & INFO.rightOrigin) === 0 ? undefined : readId(read);
   const hasKey = (info & INFO.key) !== 0;
@@ -128,7 +138,7 @@ function readStruct(read: ByteReader, clock: number): DecodedStruct {
   // The type is looked at before the parent: garbage (0) and gaps (10) have none.
   const ref = info & INFO.content;
   if (ref === 0 || ref === 10) malformed(ref === 0 ? "a garbage struct" : "a gap", "struct");
-  const parent = inherits ? undefined : readParent(read);
+  const parent = inherits ? undefined : readParent(read, isCarried);
   const key = inherits || !hasKey ? undefined : read.key();
   if (key !== undefined) assertAtMost(key.length, LIMITS.keyBytes, "characters in a key");
   const struct = { clock, origin, rightOrigin, parent, hasKey, key, ...readContent(read, ref) };
@@ -136,7 +146,7 @@ function readStruct(read: ByteReader, clock: number): DecodedStruct {
   return struct;
 }
 
-function readStructs(read: ByteReader): Omit<DecodedUpdate, "deletes"> {
+function readStructs(read: ByteReader, isCarried: boolean): Omit<DecodedUpdate, "deletes"> {
   const clients = read.uint();
   if (clients === 0) return { client: undefined, from: 0, to: 0, structs: [] };
   if (clients !== 1) malformed(`structs of ${String(clients)} clients`, "client");
@@ -148,7 +158,7 @@ function readStructs(read: ByteReader): Omit<DecodedUpdate, "deletes"> {
   const structs: DecodedStruct[] = [];
   let to = from;
   for (let i = 0; i < count; i++) {
-    const struct = readStruct(read, to);
+    const struct = readStruct(read, to, isCarried);
     structs.push(struct);
     to += struct.length;
     assertAtMost(to - from, MAX_CLOCKS, "clocks");
@@ -180,11 +190,11 @@ function readDeletes(read: ByteReader): DecodedDelete[] {
   return deletes;
 }
 
-/** Decodes all of `bytes`. Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`; a V2 update is the former. */
-export function decodeUpdate(bytes: Uint8Array): DecodedUpdate {
+/** Decodes all of `bytes`, which a gateway may carry. Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`; a V2 update is the former. */
+export function decodeUpdate(bytes: Uint8Array, isCarried = false): DecodedUpdate {
   assertAtMost(bytes.length, LIMITS.writeBytes, "bytes");
   const read = new ByteReader(bytes);
-  const parts = readStructs(read);
+  const parts = readStructs(read, isCarried);
   const deletes = readDeletes(read);
   if (!read.atEnd) malformed("bytes after its end", "bytes");
   if (parts.structs.length === 0 && deletes.length === 0) malformed("it changes nothing", "bytes");

@@ -3,10 +3,13 @@
 import type {
   ActsReceipt,
   Candidate,
+  DecisionReceipt,
+  DecisionRequest,
   EvidenceReport,
   FactInput,
   FetchQuery,
   FetchReport,
+  JsonValue,
   KeyHistory,
   KeysReport,
   LinkReport,
@@ -119,10 +122,17 @@ export interface ContextClient {
   omissions(query?: OmissionQuery): Promise<OmissionReport>;
   /** Has the node ask its peers for some of what is left out of a document; to be called again with the `next` of the answer. */
   fetch(query: FetchQuery): Promise<FetchReport>;
+  /**
+   * Signs what a model read, checked and concluded, and keeps it as a fact; agent only. The agent looks the inputs up and
+   * records version, age and hash of each. Resolves once it is on the agent's disk.
+   */
+  decide(request: DecisionRequest): Promise<DecisionReceipt>;
+  /** Signs and keeps what became of a decision, named by its id; agent only. */
+  recordOutcome(of: string, outcome: JsonValue): Promise<DecisionReceipt>;
   /** Seals the space; hub only. `after` is the number of the newest seal that anybody has, for a hub that was restored or healed. */
   seal(options?: { readonly after?: number }): Promise<SealReceipt>;
-  /** The file bytes of a seal's bundle, the newest without a number; hub only. */
-  bundle(sequence?: number): Promise<Uint8Array>;
+  /** The file bytes of a seal's bundle, the newest without a number, with `batches` the signed batches behind its facts, too; hub only. */
+  bundle(sequence?: number, options?: { readonly batches?: boolean }): Promise<Uint8Array>;
   /**
    * The bytes of a backup of the node's store, as it is when the first of them is asked for, to be kept as a file.
    * Iterate once; leaving the loop ends the backup. Whether it is whole and right, the file itself tells:
@@ -192,15 +202,26 @@ export function connect(options: ConnectOptions): ContextClient {
     omissions: ({ proof = false, ...query } = {}) =>
       json("GET", "/v1/omissions", { query: { ...query, proof: proof ? 1 : undefined } }),
     fetch: (query) => json("POST", "/v1/fetches", { body: query, timeoutMs: FETCH_TIMEOUT_MS }),
-    seal: (how = {}) => json("POST", "/v1/seals", { body: how, timeoutMs: SEAL_TIMEOUT_MS }),
-    bundle: (sequence) =>
-      connection.call("GET", `/v1/bundles/${String(sequence ?? "latest")}`, {
-        timeoutMs: SEAL_TIMEOUT_MS,
-      }),
+    ...createSealing(connection, json),
     backup: ({ signal } = {}) => receiveBackup(connection, socketPath, signal),
     close: () => connection.close(),
   };
 }
+
+/** What is sealed, and what is meant to be. */
+const createSealing = (
+  connection: Connection,
+  json: JsonCaller,
+): Pick<ContextClient, "bundle" | "decide" | "recordOutcome" | "seal"> => ({
+  decide: (request) => json("POST", "/v1/decisions", { body: request }),
+  recordOutcome: (of, outcome) => json("POST", "/v1/outcomes", { body: { of, outcome } }),
+  seal: (how = {}) => json("POST", "/v1/seals", { body: how, timeoutMs: SEAL_TIMEOUT_MS }),
+  bundle: (sequence, { batches = false } = {}) =>
+    connection.call("GET", `/v1/bundles/${String(sequence ?? "latest")}`, {
+      query: { batches: batches ? 1 : undefined },
+      timeoutMs: SEAL_TIMEOUT_MS,
+    }),
+});
 
 /** Makes a call whose answer is JSON. */
 export type JsonCaller = <Answer>(

@@ -18,6 +18,8 @@ export { NodeService } from "./node-service.ts";
 export type { NodeServiceOptions } from "./node-service.ts";
 export { NodeCare } from "./node-care.ts";
 export type { NodeCareOptions } from "./node-care.ts";
+export { NodeDecisions } from "./node-decisions.ts";
+export type { NodeDecisionsOptions } from "./node-decisions.ts";
 export { NodePartial } from "./node-partial.ts";
 export { serve, startSync } from "./node.ts";
 export type { NodeDeps, NodeOptions } from "./node.ts";

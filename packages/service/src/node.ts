@@ -9,6 +9,8 @@ import { backUp } from "./backup.ts";
 import { budgetsOf } from "./link-budgets.ts";
 import type { LinkBudgets } from "./link-budgets.ts";
 import { NodeCare } from "./node-care.ts";
+import { withBatches } from "./enclose-batches.ts";
+import { NodeDecisions } from "./node-decisions.ts";
 import { NodePartial } from "./node-partial.ts";
 import { NodeService } from "./node-service.ts";
 import type { NodeServiceOptions } from "./node-service.ts";
@@ -87,7 +89,7 @@ export async function serve(
   sealing?: SealingService,
 ): Promise<NodeService> {
   const { version, socketPath } = options;
-  const { store, keys, replica, recovered } = node.parts;
+  const { store, keys, replica, recovered, device } = node.parts;
   const scrubber = new Scrubber({ ...deps, store });
   stack.defer(() => {
     scrubber.stop();
@@ -109,12 +111,15 @@ export async function serve(
         takenAt: deps.clock.now(),
       }),
     care: new NodeCare({ store, keys, scrubber }),
+    ...(node.service === "agent"
+      ? { decisions: new NodeDecisions({ replica, service, device, clock: deps.clock }) }
+      : {}),
     ...(node.sync === undefined
       ? {}
       : { partial: new NodePartial(replica, node.sync, deps.clock) }),
     version,
     logger: deps.logger,
-    ...(sealing === undefined ? {} : { sealing }),
+    ...(sealing === undefined ? {} : { sealing: withBatches(sealing, replica) }),
   });
   stack.defer(async () => {
     // First, since the API waits for requests under way.

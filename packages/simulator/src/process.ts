@@ -163,10 +163,10 @@ export async function startProcess(given: ProcessOptions): Promise<Process> {
 }
 
 async function openSealer(
-  { id, clock, random, sealKeys, wrap }: ProcessOptions,
+  { id, clock, random, logger, sealKeys, wrap }: ProcessOptions,
   store: Store,
   replica: Replica,
 ): Promise<Sealer> {
   const keys = wrap.sealKeys?.(id, sealKeys()) ?? sealKeys();
-  return Sealer.open({ ...keys, store, replica, clock, random });
+  return Sealer.open({ ...keys, store, replica, clock, random, logger });
 }

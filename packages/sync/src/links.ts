@@ -31,6 +31,13 @@ export const reportLinks = (
       traffic: link.report(),
     }));
 
+/** To about how many a batch goes: a hub passes it on to all that it knows, and each of them verifies it and syncs it to disk. */
+function reachOf(sessions: ReadonlySet<LiveSession>): number {
+  let reach = 0;
+  for (const { isHub } of sessions) reach += isHub ? LIMITS.gatherBriefMs : 1;
+  return reach;
+}
+
 /**
  * For how long what is written should wait to share batches with more: not at all, unless links with a budget are busy; then as
  * long as what is before it takes to be sent, up to a bound. And for how long writes in quick succession should wait for each
@@ -42,6 +49,6 @@ export function gatheringOf(sessions: ReadonlySet<LiveSession>): Gathering {
   return {
     normalMs: Math.min(drainMs, LIMITS.gatherNormalMs),
     lowMs: Math.min(drainMs, LIMITS.gatherLowMs),
-    briefMs: Math.min(sessions.size, LIMITS.gatherBriefMs),
+    briefMs: Math.min(reachOf(sessions), LIMITS.gatherBriefMs),
   };
 }

@@ -4,6 +4,7 @@ import type { Channel, Remote } from "@ctxmesh/model";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { RawData, WebSocket } from "ws";
 import { Inbox } from "@ctxmesh/channel";
+import { keepAlive } from "./heartbeat.ts";
 import {
   bytesOf,
   CLOSE_CODES,
@@ -12,8 +13,6 @@ import {
   describeClose,
   restartReason,
 } from "./sockets.ts";
-
-const PING_MS = 30_000;
 
 /**
  * A channel over an authenticated WebSocket, which it owns. While the reader is behind, the socket is
@@ -26,9 +25,7 @@ export class SocketChannel implements Channel {
   readonly #socket: WebSocket;
   readonly #inbox: Inbox;
   readonly #closed = Promise.withResolvers<string>();
-  readonly #heartbeat: NodeJS.Timeout;
   #reason: string | undefined;
-  #heard = true;
   #closing: Promise<void> | undefined;
   #comeBackMs: number | undefined;
   #restartMs: number | undefined;
@@ -43,21 +40,17 @@ export class SocketChannel implements Channel {
     socket.on("message", (data, isBinary) => {
       this.#onMessage(data, isBinary);
     });
-    socket.on("pong", () => {
-      this.#heard = true;
-    });
     socket.on("error", (error) => {
       this.#reason ??= error.message;
     });
     socket.once("close", (code, reason) => {
-      clearInterval(this.#heartbeat);
       this.#inbox.end(false);
       this.#comeBackMs = comeBackMs(code, reason);
       this.#closed.resolve(this.#reason ?? describeClose(code, reason));
     });
-    this.#heartbeat = setInterval(() => {
-      this.#beat();
-    }, PING_MS);
+    keepAlive(socket, (reason) => {
+      this.#reason ??= reason;
+    });
   }
 
   get bufferedBytes(): number {
@@ -116,23 +109,12 @@ export class SocketChannel implements Channel {
   }
 
   #onMessage(data: RawData, isBinary: boolean): void {
-    this.#heard = true;
     if (!isBinary) {
       void this.#shutDown(CLOSE_CODES.unsupportedData, "a message is a binary frame");
       return;
     }
     this.#inbox.push(bytesOf(data));
     if (this.#inbox.full) this.#socket.pause();
-  }
-
-  #beat(): void {
-    if (!this.#heard && !this.#socket.isPaused) {
-      this.#reason ??= `nothing was received for ${String(PING_MS)} ms`;
-      this.#socket.terminate();
-      return;
-    }
-    this.#heard = false;
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.ping();
   }
 
   #closedError(reason = this.#reason): MeshError {

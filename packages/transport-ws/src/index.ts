@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The `Transport` port over WebSockets (RFC 6455), between agents and a hub. */
+/** The `Transport` port over WebSockets (RFC 6455), between agents and a hub, and the WebSockets of who bears a token there. */
 export { createWsClient } from "./client.ts";
 export type { WsClientOptions } from "./client.ts";
+export { createCertificateRequest, createDeviceCertificate } from "./device-certificate.ts";
+export type { GuestEndpoint } from "./guests.ts";
 export { createWsServer } from "./server.ts";
 export type { WsServerOptions, WsServerTransport } from "./server.ts";
 export { deviceIdentity } from "./tls.ts";

@@ -19,10 +19,13 @@ import type { Arrival } from "./arrivals.ts";
 import { Authentication } from "./authentication.ts";
 import type { AuthenticationFailure } from "./authentication.ts";
 import { SocketChannel } from "./channel.ts";
+import { Guests } from "./guests.ts";
+import type { GuestEndpoint } from "./guests.ts";
 import { Handshake } from "./handshake.ts";
 import { AWAY_MS, CLOSE_CODES, closeSocket, SOCKET_OPTIONS } from "./sockets.ts";
 import { securityOf, shownCertificate } from "./tls.ts";
 import type { ShownCertificate } from "./tls.ts";
+import { turnAway } from "./turn-away.ts";
 
 /** The path of the sync endpoint. */
 export const SYNC_PATH = "/v1/sync";
@@ -44,6 +47,8 @@ export interface WsServerOptions {
   readonly isHub: (device: string) => boolean;
   /** `authorized`: clients show a certificate of their device's key that an authority of the server vouches for. `own`: nobody has to. None by default. */
   readonly clientCertificate?: "own" | "authorized";
+  /** An endpoint for who bears a token; none by default. */
+  readonly guests?: GuestEndpoint;
   readonly verifier: SignatureVerifier;
   readonly random: RandomSource;
   readonly logger: Logger;
@@ -65,7 +70,6 @@ export interface WsServerTransport extends Transport {
 
 /** For each channel that is closed by a restart, time in which another one may come back, in milliseconds: so many handshakes a hub has time for. */
 const SPREAD_MS = 10;
-const RETRY_SECONDS = 5;
 
 class WsServer implements WsServerTransport {
   readonly #options: WsServerOptions;
@@ -75,6 +79,7 @@ class WsServer implements WsServerTransport {
     clientTracking: false,
   });
   readonly #arrivals: Arrivals;
+  readonly #guests: Guests | undefined;
   /** By the handshake that is under way, oldest first. */
   readonly #pending = new Map<WebSocket, Authentication>();
   /** All that are not closed yet; the newest of each device is in `#newest`, too. */
@@ -86,6 +91,7 @@ class WsServer implements WsServerTransport {
   constructor(options: WsServerOptions) {
     this.#options = options;
     this.#arrivals = new Arrivals(options.server);
+    this.#guests = options.guests && new Guests(options.guests, options.logger);
   }
 
   start(onChannel: (channel: Channel) => void): Promise<void> {
@@ -109,6 +115,7 @@ class WsServer implements WsServerTransport {
 
   drain(): void {
     this.#draining = true;
+    this.#guests?.drain();
     for (const channel of this.#channels) channel.prepareRestart(this.#comeBackMs());
   }
 
@@ -129,22 +136,26 @@ class WsServer implements WsServerTransport {
       closeSocket(socket, CLOSE_CODES.goingAway, reason),
     );
     const open = Array.from(this.#channels, (channel) => channel.close(reason));
-    await Promise.all([...pending, ...open]);
+    await Promise.all([...pending, ...open, this.#guests?.stop()]);
   }
 
   readonly #onUpgrade = (request: IncomingMessage, connection: Duplex, head: Buffer): void => {
     const [path] = (request.url ?? "").split("?", 1);
     const arrival = this.#arrivals.take(request.socket);
     if (path !== SYNC_PATH) {
+      if (this.#guests?.owns(path ?? "") === true) {
+        this.#guests.take(request, connection, head, arrival);
+        return;
+      }
       arrival.end();
       // Another listener may want it; if there is none, nobody else would answer.
       if (this.#options.server.listenerCount("upgrade") === 1)
-        turnAway(connection, "404 Not Found");
+        turnAway(connection, "404 Not Found", this.#notHere());
       return;
     }
     if (this.#draining) {
       arrival.end();
-      turnAway(connection, "503 Service Unavailable", `Retry-After: ${String(RETRY_SECONDS)}\r\n`);
+      turnAway(connection, "503 Service Unavailable", "the hub stops");
       return;
     }
     const shown = shownCertificate(request.socket);
@@ -153,13 +164,19 @@ class WsServer implements WsServerTransport {
       arrival.end();
       const address = addressOf(request);
       this.#options.logger.warn("peer.refused", { code: "AUTH_FAILED", reason, address });
-      turnAway(connection, "403 Forbidden");
+      turnAway(connection, "403 Forbidden", reason);
       return;
     }
     this.#sockets.handleUpgrade(request, connection, head, (socket) => {
       this.#authenticate(socket, connection, { request, arrival, shown });
     });
   };
+
+  #notHere(): string {
+    return this.#guests === undefined
+      ? "no WebSocket endpoint is here; /yjs is there once the hub accepts tokens: configure auth, or start it with --dev"
+      : "no WebSocket endpoint is here";
+  }
 
   /** Why an upgrade is refused; undefined when it is not. */
   #problemOf(
@@ -242,8 +259,3 @@ interface Visit {
 
 const addressOf = ({ socket }: IncomingMessage): string =>
   `${socket.remoteAddress ?? "unknown"}:${String(socket.remotePort ?? 0)}`;
-
-function turnAway(connection: Duplex, status: string, header = ""): void {
-  connection.on("error", () => undefined);
-  connection.end(`HTTP/1.1 ${status}\r\n${header}Connection: close\r\nContent-Length: 0\r\n\r\n`);
-}

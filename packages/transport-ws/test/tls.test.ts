@@ -5,7 +5,7 @@ import { createHealthServer } from "@ctxmesh/api";
 import type { DoorTls } from "@ctxmesh/api";
 import { createTestCertificate, silentLogger } from "@ctxmesh/testing";
 import type { TestCertificate } from "@ctxmesh/testing";
-import { createWsClient, deviceIdentity } from "@ctxmesh/transport-ws";
+import { createDeviceCertificate, createWsClient, deviceIdentity } from "@ctxmesh/transport-ws";
 import type { HubTls, WsServerOptions } from "@ctxmesh/transport-ws";
 import nodeTls, { connect } from "node:tls";
 import type { ConnectionOptions } from "node:tls";
@@ -101,10 +101,11 @@ const dialInPlainText = () =>
     logger: recordingLogger(),
   });
 
-const showing = (device: Device, issuer?: TestCertificate): HubTls => ({
-  ca,
-  identity: deviceIdentity(certificateOf(device, issuer).cert, device.seed),
-});
+const showing = (device: Device, issuer?: TestCertificate): HubTls => {
+  const own = (): string => createDeviceCertificate(device.seed);
+  const cert = issuer === undefined ? own() : certificateOf(device, issuer).cert;
+  return { ca, identity: deviceIdentity(cert, device.seed) };
+};
 
 const sessionWith = (...number: readonly number[]): Uint8Array =>
   Uint8Array.of(0x30, number.length + 4, 0xb3, number.length + 2, 0x02, number.length, ...number);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Encryption at rest: the `Vault` port over the keys of a store, and providers of the key that protects them. The only importer of koffi. */
+/** Encryption at rest: the `Vault` port over the keys of a store, and providers of the key that protects them. The only importer of koffi and age-encryption. */
+export { decryptKeyFile, encryptKeyFile, isEncryptedKeyFile, readPassphrase } from "./key-file.ts";
 export { keyProviderAt, parseKeyLocation } from "./key-location.ts";
 export type { KeyLocation } from "./key-location.ts";
 export {

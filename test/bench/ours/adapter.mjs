@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * ctxmesh as a peer of the benchmark whose interface is in its README: `ours` is a hub with agents, `ours:p2p` agents
- * alone. A node is put together as `edge-agent/src/agent.ts` does it, without the local socket, and with a network
- * that can be taken away while the process stays. Whatever the scenario, each batch is signed, synced to disk at its
+ * alone, `ours:yjs` a hub with stock Yjs providers (`yjs.mjs`). An agent is put together as `edge-agent/src/agent.ts` does it,
+ * without the local socket, and with a network that can be taken away while the process stays. Whatever the scenario, each batch is signed, synced to disk at its
  * writer before a write resolves, verified by each reader, and synced to disk there before its change event.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -25,6 +25,7 @@ import {
   systemClock,
   systemRandom,
 } from "@ctxmesh/service";
+import { openDoor, startProvider, yjsUrl } from "./yjs.mjs";
 
 /** Entities of one document, so that none grows past its limit. */
 const ENTITIES = 2_000;
@@ -42,7 +43,19 @@ export const meta = {
   versionsExtra: { ctxmesh: version },
   ack: "the write is in a signed batch that was synced to disk",
   fsync: "one synced LevelDB write for each group of batches",
-  variants: { p2p: { name: "ctxmesh agents", topology: "p2p" } },
+  variants: {
+    p2p: { name: "ctxmesh agents", topology: "p2p" },
+    yjs: {
+      name: "ctxmesh hub, Yjs providers",
+      packages: ["yjs", "y-websocket", "ws"],
+      ack: "none: the protocol of Yjs has no acknowledgement",
+      skip: {
+        S3: "50,000 keys are more than a document may have",
+        S4: "as `ours`",
+        S5: "as `ours`",
+      },
+    },
+  },
 };
 
 const logger = {
@@ -88,23 +101,28 @@ function sealKeys() {
 }
 
 /** The hub process. */
-export async function startHub({ dir }) {
+export async function startHub({ dir, variant }) {
   const { createHub } = await import("@ctxmesh/hub");
   await mkdir(dir, { recursive: true });
-  const space = foundSpace();
+  const text = foundSpace();
+  const space = readSpace(text);
+  const door = variant === "yjs" ? await openDoor(space.id, deps.clock) : undefined;
   const hub = await createHub(
     {
       version,
-      space: readSpace(space),
+      space,
       deviceSeed: seedOf(HUB),
       storePath: join(dir, "store"),
       socketPath: join(dir, "s.sock"),
       listen: { host: "127.0.0.1", port: 0 },
       seal: sealKeys(),
+      ...(door === undefined ? {} : { auth: door.auth }),
     },
     deps,
   );
-  return { info: { space, urls: hub.addresses() }, stop: async () => hub.stop() };
+  const urls = hub.addresses();
+  const provider = door && { url: yjsUrl(urls[0], space.id), token: door.token };
+  return { info: { space: text, urls, provider }, stop: async () => hub.stop() };
 }
 
 /** A store with its replica and the operations on it; what a node has without a network. */
@@ -136,6 +154,7 @@ async function until(holds, what) {
 
 /** One agent of a run, started and in sync. */
 export async function startNode({ index, dir, hub, peers }) {
+  if (hub?.provider !== undefined) return startProvider(hub.provider);
   const stack = new AsyncDisposableStack();
   const text = hub?.space ?? peers[0]?.space ?? foundSpace();
   const space = readSpace(text);

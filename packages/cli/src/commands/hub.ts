@@ -14,6 +14,7 @@ import { hubSecurityOf } from "../hub-security.ts";
 import { createLogger } from "../logging.ts";
 import { readNetworkKey } from "../network-key.ts";
 import { readVersion } from "../version.ts";
+import { readAsWitness, readAskedWitnesses } from "../witness-settings.ts";
 
 /** The engine that the command line or the configuration names, connected. Throws `CONFIG_INVALID`, `FILE_UNAVAILABLE`, `ENGINE_UNAVAILABLE`, `STORE_FORMAT`. */
 async function engineOf(
@@ -40,6 +41,14 @@ async function hintsOf(
   if (url === undefined) return {};
   const { openNatsHints } = await import("@ctxmesh/hints-nats");
   return { hints: openNatsHints({ url, logger }) };
+}
+
+/** The hub as a witness of other logs; it is none of its own. Throws `KEY_INVALID`, `FILE_UNAVAILABLE`, and what is wrong with a file. */
+async function asWitnessOf({ seal, witness }: HubConfig): Promise<Pick<HubOptions, "asWitness">> {
+  if (witness === undefined) return {};
+  const read = await readAsWitness(witness);
+  const logs = read.logs.filter(({ origin }) => origin !== seal.log.origin);
+  return { asWitness: { ...read, logs } };
 }
 
 /** The relay that the configuration names; `listen`, from the command line, makes one, or takes the place of its addresses. Throws `KEY_INVALID`. */
@@ -75,6 +84,7 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
     const seal = {
       signer: createSigner(snapshot),
       log: { origin, signers: { ed25519: createSigner(ed25519), mldsa44: createSigner(mldsa44) } },
+      witnesses: await readAskedWitnesses(config.seal.witnesses),
     };
     const {
       linkBudget,
@@ -103,6 +113,7 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
       ...(await hintsOf(config, hintsUrl, logger)),
       ...meeting,
       ...(await hubSecurityOf(config, dev, space.id, deviceSeed, deps)),
+      ...(await asWitnessOf(config)),
       links,
     };
     const hub = await createHub({ version, ...keeping, socketPath, listen, seal }, deps);

@@ -58,6 +58,13 @@ seal:
     origin: ${origin}
     ed25519Key: hub/log-ed25519.jwk
     mldsa44Key: hub/log-mldsa44.jwk
+# Tokens open /yjs to Yjs clients; to try it out without an issuer: ctxmesh hub hub.yaml --dev
+# auth:
+#   issuer: https://id.example.org/realms/plant
+#   audience: https://hub.example.org
+#   keyUrl: https://id.example.org/realms/plant/keys
+# yjs:
+#   origins: [https://editor.example.org]
 log:
   level: info
 `;

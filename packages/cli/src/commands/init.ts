@@ -5,6 +5,7 @@
  * ```
  * space.json   root.json   agent.schema.json   hub.schema.json   agent-1.yaml ...   hub.yaml
  * creator/creator.jwk                                    issues grants and policies; belongs offline
+ * creator/root.jwk                                       signs root.json; belongs offline
  * agent-1/device.jwk ...                                 later also the store and the socket
  * hub/device.jwk snapshot.jwk log-ed25519.jwk log-mldsa44.jwk
  * ```
@@ -13,7 +14,7 @@
  * moved into place at the end.
  */
 import { basename, join, relative, resolve } from "node:path";
-import { createDeviceSigner, generatePrivateKey, toPublicKey } from "@ctxmesh/crypto";
+import { createDeviceSigner, createSigner, generatePrivateKey, toPublicKey } from "@ctxmesh/crypto";
 import type { PrivateKey } from "@ctxmesh/crypto";
 import { createTrustRoot, formatTrustRoot } from "@ctxmesh/ledger";
 import { MeshError, parseDeviceKey, toHex } from "@ctxmesh/model";
@@ -102,7 +103,8 @@ function nextSteps(name: string, target: string, agents: number): string {
     `  ${ctxmesh} verify bundle.json --root root.json`,
     "",
     "agent-1 may also retract what other agents said (role manage): ctxmesh retract --help",
-    `keep ${join(cd, "creator/creator.jwk")} offline: with it anybody can admit and revoke devices`,
+    `keep ${join(cd, "creator")} offline: with creator.jwk anybody can admit and revoke devices, with root.jwk`,
+    "say whose seals count",
   ].join("\n");
 }
 
@@ -131,22 +133,31 @@ function plan(name: string, ports: readonly number[]): readonly PlannedFile[] {
   for (const [index, key] of agentKeys.entries()) {
     space = admit(key, "agent", index === 0 ? "manage" : "write");
   }
-  space = admit(hubKey, "hub", "read");
+  // It writes for whoever edits at its /yjs.
+  space = admit(hubKey, "hub", "write");
   const origin = `ctxmesh.local/${space.id.slice(0, 16)}`;
+  const rootKey = generatePrivateKey("ML-DSA-65-Ed25519", systemRandom);
+  // Logs write down whole seconds, so that a seal may seem to be older than it is.
+  const issued = Math.floor(now / 1_000) * 1_000;
   const root = createTrustRoot({
     version: 1,
-    expires: now + ROOT_LIFE_DAYS * DAY_MS,
+    issued,
+    expires: issued + ROOT_LIFE_DAYS * DAY_MS,
     spaces: [space.id],
-    keys: [{ role: "snapshot", key: toPublicKey(snapshot) }],
+    keys: [
+      { role: "root", key: toPublicKey(rootKey) },
+      { role: "snapshot", key: toPublicKey(snapshot) },
+    ],
     logs: [{ origin, ed25519: toPublicKey(logEd25519), mldsa44: toPublicKey(logMlDsa) }],
   });
   return [
     openFile("space.json", encodeSpaceFile(space)),
-    openFile("root.json", formatTrustRoot(root)),
+    openFile("root.json", formatTrustRoot(root, [createSigner(rootKey)])),
     openFile("agent.schema.json", schemaFileText("agent")),
     openFile("hub.schema.json", schemaFileText("hub")),
     openFile("hub.yaml", hubYaml(ports[0] ?? 0, origin)),
     keyFile("creator/creator.jwk", creator),
+    keyFile("creator/root.jwk", rootKey),
     keyFile("hub/device.jwk", hubKey),
     keyFile("hub/snapshot.jwk", snapshot),
     keyFile("hub/log-ed25519.jwk", logEd25519),

@@ -9,15 +9,16 @@ export interface SealOptions {
   readonly json?: boolean;
   readonly out?: string;
   readonly after?: number;
+  readonly batches?: boolean;
 }
 
 /** Has the hub seal its space, and with `--out` saves the bundle. */
 export async function runSeal(options: SealOptions): Promise<void> {
-  const { out, after } = options;
+  const { out, after, batches = false } = options;
   const receipt = await withClient(options.socket, "hub", async (client) => {
     const sealed = await client.seal(after === undefined ? {} : { after });
     if (out !== undefined) {
-      await writeWhole(out, await client.bundle(sealed.sequence), {
+      await writeWhole(out, await client.bundle(sealed.sequence, { batches }), {
         field: "--out",
         remedy: "the seal is made; name a folder that exists and that you may write to",
       });
@@ -33,6 +34,6 @@ export async function runSeal(options: SealOptions): Promise<void> {
     `seal ${String(receipt.sequence)}: ${String(receipt.leaves)} facts, root ${receipt.root}, log entry ${String(receipt.logIndex)}`,
   );
   if (out !== undefined) {
-    await output.line(`wrote ${out}; check it: ctxmesh verify ${out} --root root.json`);
+    await output.line(`wrote ${out}; check it: ctxmesh verify ${out} --trust root.json`);
   }
 }

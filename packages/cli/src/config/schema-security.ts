@@ -40,6 +40,29 @@ export const hubTls: Schema = object("How hubs are connected to over wss.", [], 
   requirePq: flag("Connect only with the key exchange X25519MLKEM768."),
 });
 
+/** `yjs` of a hub. */
+export const yjs: Schema = object(
+  "The endpoint /yjs for Yjs clients, which is there once tokens are accepted.",
+  [],
+  {
+    origins: {
+      type: "array",
+      title: "a list of origins",
+      description:
+        "Origins of pages that may connect, besides those that the hub's own host serves.",
+      maxItems: 256,
+      uniqueItems: true,
+      default: [],
+      items: {
+        type: "string",
+        title: 'an origin such as "https://editor.example.org"',
+        pattern: "^(https?://[A-Za-z0-9.\\[\\]:_-]+|null)$",
+        maxLength: 512,
+      },
+    },
+  },
+);
+
 /** `auth` of a hub. */
 export const auth: Schema = object(
   "Whose access tokens are accepted at the endpoints for them.",

@@ -8,7 +8,8 @@ import { RATE } from "@ctxmesh/service";
 import { RETAIN } from "./retain.ts";
 import { object, path } from "./schema-parts.ts";
 import type { Schema } from "./schema-parts.ts";
-import { auth, doorTls, hubTls } from "./schema-security.ts";
+import { auth, doorTls, hubTls, yjs } from "./schema-security.ts";
+import { askedWitnesses, asWitness } from "./schema-witness.ts";
 import type { ConfigKind } from "./types.ts";
 
 export type { Schema } from "./schema-parts.ts";
@@ -320,6 +321,7 @@ const hub: Schema = {
     hubTls,
     tls: doorTls,
     auth,
+    yjs,
     relay,
     listen: object("Where agents and probes connect.", ["port"], {
       host: {
@@ -368,7 +370,9 @@ const hub: Schema = {
         ed25519Key: path("The log's Ed25519 JWK."),
         mldsa44Key: path("The log's ML-DSA-44 JWK."),
       }),
+      witnesses: askedWitnesses,
     }),
+    witness: asWitness,
   }),
 };
 

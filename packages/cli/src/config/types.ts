@@ -2,6 +2,7 @@
 /** The configuration of the daemons, after defaults are filled in and paths made absolute. */
 import type { CsvSourceOptions, HostSourceOptions } from "@ctxmesh/edge-agent";
 import type { LinkBudgets } from "@ctxmesh/service";
+import type { AskedWitness, WitnessFiles } from "../witness-settings.ts";
 
 /** A source of an agent. */
 export type SourceConfig =
@@ -116,6 +117,11 @@ export interface HubConfig extends NodeConfig {
   readonly hubTls?: HubTlsConfig;
   readonly tls?: DoorTlsConfig;
   readonly auth?: AuthConfig;
+  /** The endpoint for Yjs clients. */
+  readonly yjs?: {
+    /** Origins of pages that may connect. */
+    readonly origins: readonly string[];
+  };
   /** What makes the hub a relay between agents. */
   readonly relay?: {
     /** Multiaddresses to listen on. */
@@ -145,7 +151,11 @@ export interface HubConfig extends NodeConfig {
       /** Path of the log's ML-DSA-44 JWK. */
       readonly mldsa44Key: string;
     };
+    /** Who is asked to cosign the log. */
+    readonly witnesses: readonly AskedWitness[];
   };
+  /** Makes the hub a witness of other logs. */
+  readonly witness?: WitnessFiles;
 }
 
 /** The configuration of each daemon. */

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Changes in the order of the log: from a place in it to its end, and then as they come. The past is worked out from the newest
+ * checkpoint that is not behind the place, or else from all that there is of the log, since what a change replaced depends on all before it; what
+ * comes is worked out once for all who follow ({@link ChangeTail}).
+ */
+import { Resolvers } from "@ctxmesh/facts";
+import { LIMITS, MeshError, formatInstant, hlcToMs } from "@ctxmesh/model";
+import type { CancelSignal, EventQuery, EventStreamOptions, Store, Vault } from "@ctxmesh/model";
+import { ChangeFilter } from "./change-filter.ts";
+import {
+  comparePlaces,
+  endOf,
+  parsePosition,
+  placeOfChange,
+  shortHex,
+} from "./change-position.ts";
+import type { ChangePlace, ParsedPosition } from "./change-position.ts";
+import { isRejudged } from "./change-tail.ts";
+import type { ChangeTail, TailItem, TailReader } from "./change-tail.ts";
+import type { Checkpoint } from "./checkpoint-format.ts";
+import type { Core } from "./core.ts";
+import { FollowedFacts, changesOf, followBatch } from "./fact-changes.ts";
+import type { ChangingBatch, FactChange } from "./fact-changes.ts";
+import { logKey, logRange, readU64 } from "./layout.ts";
+import { corrupt } from "./log.ts";
+import { decodeStoredFrames } from "./stored-batch.ts";
+import { Turns, assertWanted } from "./turns.ts";
+
+/** What changes are read from. */
+export interface ChangesContext {
+  readonly store: Store;
+  readonly vault?: Vault;
+  readonly core: () => Pick<Core, "checkpoints" | "log" | "records" | "state">;
+  readonly tail: ChangeTail;
+  /** The name of the log, hex. */
+  readonly name: string;
+}
+
+/** Where to begin: all up to a position is known, and of the batch behind it all up to a place. */
+interface Start {
+  readonly position: number;
+  readonly after?: ChangePlace;
+}
+
+/** Batches, and about how many bytes of them, that are read at once. */
+const CHUNK_BATCHES = 256;
+const CHUNK_BYTES = 1_048_576;
+/** Items of a part. */
+const PART = 256;
+
+type ReadBatch = ChangingBatch & { readonly counts: boolean };
+
+const pruned = (field: string, since?: string): MeshError =>
+  new MeshError(
+    "HISTORY_PRUNED",
+    `what ${field} names is not kept any more${since === undefined ? "" : `: all before ${since} is pruned`}`,
+    {
+      field,
+      remedy: "leave since out to begin with the first event that is kept",
+    },
+  );
+
+const foreign = (field: string): MeshError =>
+  new MeshError(
+    "INPUT_INVALID",
+    `${field} is a position of another node, or of a store that this node's has replaced`,
+    { field, remedy: "read the facts once, and follow without a position, or give a time" },
+  );
+
+const closed = (): MeshError => new MeshError("CLOSED", "the node is shutting down");
+
+/** Reads the changes of a replica. */
+export class Changes {
+  readonly #context: ChangesContext;
+  readonly #turns = new Turns(LIMITS.eventReplays, LIMITS.queuedHistoryScans);
+
+  constructor(context: ChangesContext) {
+    this.#context = context;
+  }
+
+  /** The name of the log, hex. */
+  get name(): string {
+    return this.#context.name;
+  }
+
+  /**
+   * The changes that a query asks for, part by part; the first part is empty, and says that the query is a good one and that nothing is missed
+   * from then on. Throws as `EventService.events`.
+   */
+  async *read(
+    query: EventQuery,
+    { follow = false, signal }: EventStreamOptions = {},
+  ): AsyncGenerator<readonly TailItem[], void, undefined> {
+    const filter = new ChangeFilter(query);
+    if (follow && query.until !== undefined) {
+      throw new MeshError("INPUT_INVALID", "what goes on has no end: until or follow", {
+        field: "until",
+      });
+    }
+    const { core, tail } = this.#context;
+    const reader = follow ? tail.join(core().log.position) : undefined;
+    try {
+      const start = await this.#start(query, follow);
+      const until = await this.#until(query);
+      yield [];
+      const isAtEnd = (position: number): boolean =>
+        reader === undefined
+          ? position >= Math.min(core().log.position, until?.position ?? Infinity)
+          : tail.has(position);
+      let { position } = start;
+      if (!isAtEnd(position)) {
+        position = yield* this.#replay(start, filter, { until, isAtEnd, signal });
+      }
+      if (reader === undefined) return;
+      tail.seek(reader, endOf(position));
+      yield* this.#live(reader, filter, signal);
+    } finally {
+      if (reader !== undefined) tail.leave(reader);
+    }
+  }
+
+  async #start({ since }: EventQuery, follow: boolean): Promise<Start> {
+    const { log, checkpoints } = this.#context.core();
+    const gone = log.pruned.position;
+    if (since === undefined) return { position: follow ? log.position : gone };
+    if (typeof since === "number") {
+      const newest = checkpoints.base?.heads.reduce((ms, { hlc }) => Math.max(ms, hlcToMs(hlc)), 0);
+      if (newest !== undefined && since <= newest) throw pruned("since", formatInstant(newest + 1));
+      return { position: gone };
+    }
+    const place = parsePosition(since, "since");
+    const batch = await this.#batchAt(place, "since");
+    if (batch === undefined) throw pruned("since");
+    const [section, seq] = [batch.frames.at(-1)?.section, batch.frames.at(-1)?.frame.to];
+    const isWhole = place.section === section && place.seq >= (seq ?? 0);
+    return isWhole
+      ? { position: place.position }
+      : { position: place.position - 1, after: place };
+  }
+
+  async #until({ until }: EventQuery): Promise<ChangePlace | undefined> {
+    if (typeof until !== "string") return undefined;
+    const place = parsePosition(until, "until");
+    if ((await this.#batchAt(place, "until")) === undefined) throw pruned("until");
+    return place;
+  }
+
+  /** The batch of a position; undefined when it is not kept any more. Throws `INPUT_INVALID` when it is none of this log. */
+  async #batchAt(place: ParsedPosition, field: string): Promise<ReadBatch | undefined> {
+    const { core, store, name } = this.#context;
+    const { log } = core();
+    if (place.log !== shortHex(name) || place.position > log.position) throw foreign(field);
+    if (place.position <= log.pruned.position) return undefined;
+    const stored = await store.get(logKey(place.position));
+    if (stored === undefined) return undefined;
+    const batch = this.#decode(place.position, stored, new ChangeFilter({}));
+    if (shortHex(batch.hash) !== place.hash) throw foreign(field);
+    return batch;
+  }
+
+  #decode(position: number, stored: Uint8Array, filter: ChangeFilter): ReadBatch {
+    const { vault, core } = this.#context;
+    const { state } = core();
+    try {
+      const batch = decodeStoredFrames(stored, vault, (doc) => filter.wantsDoc(doc));
+      const { replica, incarnation, seq } = batch.header;
+      const counts = seq <= (state.frontier.head(replica, incarnation)?.seq ?? 0);
+      return { position, ...batch, counts };
+    } catch (error) {
+      if (error instanceof MeshError && error.code === "KEY_INVALID") throw error;
+      return corrupt(`has no batch at position ${String(position)}`, error);
+    }
+  }
+
+  /** Reads on from a start until the end is reached; returns the position up to which all is told. */
+  async *#replay(
+    { position: known, after }: Start,
+    filter: ChangeFilter,
+    how: {
+      readonly until: ChangePlace | undefined;
+      readonly isAtEnd: (position: number) => boolean;
+      readonly signal: CancelSignal | undefined;
+    },
+  ): AsyncGenerator<readonly FactChange[], number, undefined> {
+    const { core } = this.#context;
+    const end = await this.#turns.begin(how);
+    try {
+      const { state, records } = core();
+      const resolvers = new Resolvers(records.space.policy);
+      const wants = filter.isAllKeys ? undefined : (key: string) => filter.wantsKey(key);
+      const { facts, position: from } = await this.#factsBefore(known, filter);
+      let position = from;
+      let part: FactChange[] = [];
+      while (position < known || !how.isAtEnd(position)) {
+        assertWanted(how.signal);
+        if (core().state !== state) throw rejudgedMeanwhile();
+        for (const batch of await this.#chunk(position, filter)) {
+          ({ position } = batch);
+          if (!batch.counts) continue;
+          if (position <= known) {
+            followBatch(batch, facts, wants);
+            continue;
+          }
+          for (const change of changesOf(batch, facts, resolvers, wants)) {
+            const place = placeOfChange(change);
+            if (after !== undefined && comparePlaces(place, after) <= 0) continue;
+            if (how.until !== undefined && comparePlaces(place, how.until) > 0) break;
+            if (filter.wants(change)) part.push(change);
+          }
+          if (part.length < PART) continue;
+          yield part;
+          part = [];
+        }
+        if (part.length > 0) yield part;
+        part = [];
+      }
+      return position;
+    } finally {
+      end();
+    }
+  }
+
+  /** The facts as of a checkpoint at a position or before, as they are without one. */
+  async #factsBefore(
+    position: number,
+    { doc }: ChangeFilter,
+  ): Promise<{ readonly facts: FollowedFacts; readonly position: number }> {
+    for (;;) {
+      const { checkpoints } = this.#context.core();
+      const { base, latest } = checkpoints;
+      const usable: Checkpoint | undefined =
+        latest !== undefined && latest.position <= position ? latest : base;
+      if (usable === undefined) return { facts: new FollowedFacts(new Map()), position: 0 };
+      const encoded = await checkpoints.facts(usable, doc);
+      if (encoded !== undefined) {
+        return { facts: new FollowedFacts(encoded), position: usable.position };
+      }
+    }
+  }
+
+  /** The next batches behind a position, one at least while there are some. Throws `HISTORY_PRUNED` when they were pruned meanwhile. */
+  async #chunk(after: number, filter: ChangeFilter): Promise<readonly ReadBatch[]> {
+    const { store, core } = this.#context;
+    const { log } = core();
+    const last = log.position;
+    const batches: ReadBatch[] = [];
+    let [position, bytes] = [after, 0];
+    if (log.pruned.position > after) throw pruned("since");
+    for await (const [key, stored] of store.scan({ ...logRange(after + 1), limit: CHUNK_BATCHES })) {
+      const at = readU64(key, 1);
+      if (at > last || bytes > CHUNK_BYTES) break;
+      if (at !== position + 1) {
+        if (core().log.pruned.position > position) throw pruned("since");
+        corrupt(`has a hole at position ${String(position + 1)}`);
+      }
+      position = at;
+      bytes += stored.length;
+      batches.push(this.#decode(at, stored, filter));
+    }
+    if (batches.length === 0 && after < last) throw pruned("since");
+    return batches;
+  }
+
+  async *#live(
+    reader: TailReader,
+    filter: ChangeFilter,
+    signal: CancelSignal | undefined,
+  ): AsyncGenerator<readonly TailItem[], never, undefined> {
+    const { tail } = this.#context;
+    for (;;) {
+      assertWanted(signal);
+      const items = tail.take(reader, PART);
+      const wanted = items.filter((item) => isRejudged(item) || filter.wants(item));
+      if (wanted.length > 0) yield wanted;
+      if (items.length > 0) continue;
+      if (tail.isClosed) throw closed();
+      const { news, stop } = tail.wait();
+      signal?.addEventListener("abort", stop);
+      try {
+        await news;
+      } finally {
+        signal?.removeEventListener("abort", stop);
+      }
+    }
+  }
+}
+
+const rejudgedMeanwhile = (): MeshError =>
+  new MeshError("ABORTED", "what counts has changed while the log was read", {
+    remedy: "go on from the position of the last event that was read",
+  });

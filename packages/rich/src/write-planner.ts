@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Takes apart what a stock Yjs client made: what becomes rich content, which facts it means, and what stays in the projection. Nothing is changed.
+ *
+ * An update may hold structs of others that the client has and this node has not; they are put in an order in which each comes after what it builds
+ * on. Entries of the root `facts` become facts, and leave a trace: a deleted entry at their client's clock in the root `traces`, behind that client's
+ * one before under the same key. That is a function of the client's own doings, and so the same wherever it is made.
+ */
+import { LIMITS, MeshError } from "@ctxmesh/model";
+import type { JsonValue } from "@ctxmesh/model";
+import * as Y from "yjs";
+import { isOverlayClient, isStockClient } from "./client-id.ts";
+import { clockIn } from "./engine.ts";
+import { malformed } from "./errors.ts";
+import { FACTS_ROOT, TRACES_ROOT, isSafeKey, parseWireRoot } from "./names.ts";
+import { encodeRuns, headOf, tailOf } from "./stock-update.ts";
+import type { Range, Run, StockUpdate, UnitId } from "./stock-update.ts";
+import { MAX_DELETE_RANGES } from "./update-decoder.ts";
+
+/** Rich content of one Yjs client: its clocks from `from`, up to and without `to`, as a V1 update. */
+export interface CarriedSection {
+  readonly client: number;
+  readonly from: number;
+  readonly to: number;
+  readonly bytes: Uint8Array;
+  /** The same as two sections; undefined for one that can't be parted. What was made at different times may have neighbours that no moment had. */
+  readonly parted?: () => readonly [CarriedSection, CarriedSection];
+}
+
+/** Rich content that a gateway carries for Yjs clients. */
+export interface CarriedContent {
+  /** In an order in which each follows what it builds on. */
+  readonly sections: readonly CarriedSection[];
+  /** V1 updates that only delete. */
+  readonly erasures: readonly Uint8Array[];
+}
+
+/** What a client's update comes to. */
+export interface ProjectedWrite extends CarriedContent {
+  /** Facts by key; undefined for one that is deleted. */
+  readonly facts: ReadonlyMap<string, JsonValue | undefined>;
+  /** V1 updates for the projection alone: traces that no content follows yet. */
+  readonly traces: readonly Uint8Array[];
+}
+
+/** What is planned against. */
+export interface PlannerView {
+  readonly doc: Y.Doc;
+  /** The id under which facts are mirrored here. */
+  readonly overlay: number;
+  /** A client's next clock in the rich content; there may be traces behind it. */
+  richClock(client: number): number;
+  /** The key of another overlay's entry. */
+  foreignKey(id: UnitId): string | undefined;
+  /** The clock of a client's last trace under a key. */
+  lastTrace(client: number, key: string): number | undefined;
+}
+
+/** Where a unit is. */
+interface Place {
+  readonly kind: "rich" | "fact" | "gone";
+  readonly key: string | null;
+}
+
+interface Done extends Place {
+  readonly run: Run;
+}
+
+/** Units of a client that are in no section yet. */
+interface OpenRuns {
+  runs: Run[];
+  bytes: number;
+  /** Something besides traces is among them. */
+  isRich: boolean;
+}
+
+const GONE: Place = { kind: "gone", key: null };
+/** About as many bytes make a section; what one struct has more than that is cut where it can be. */
+const SECTION_BYTES = LIMITS.writeBytes / 4;
+const SECTION_RUNS = MAX_DELETE_RANGES / 2;
+const RUN_BYTES = 40;
+const BYTES_PER_CHARACTER = 3;
+
+/** The update builds on what is not here yet. */
+export function behind(): never {
+  throw new MeshError("WRITE_BEHIND", "the update builds on what has not arrived here yet", {
+    remedy: "connect again in a moment",
+  });
+}
+
+/** Never less than the encoded size of a run. */
+function bytesOf({ content }: Run): number {
+  if (content instanceof Y.ContentString) {
+    return RUN_BYTES + content.str.length * BYTES_PER_CHARACTER;
+  }
+  if (content === "gone" || content instanceof Y.ContentDeleted) return RUN_BYTES;
+  if (content instanceof Y.ContentType) return RUN_BYTES;
+  return RUN_BYTES + JSON.stringify(content.getContent() ?? null).length * BYTES_PER_CHARACTER;
+}
+
+/** A run in pieces that are not much larger than a section may be, as far as it can be cut. */
+function* piecesOf(run: Run, client: number): Generator<Run> {
+  let rest = run;
+  while (rest.length > 1 && bytesOf(rest) > SECTION_BYTES) {
+    const share = Math.floor((rest.length * SECTION_BYTES) / bytesOf(rest));
+    let cut = Math.max(1, Math.min(rest.length - 1, share));
+    const { content } = rest;
+    // A character of two units is one.
+    if (content instanceof Y.ContentString && isPairAt(content.str, cut)) cut++;
+    if (cut >= rest.length) break;
+    yield headOf(rest, cut);
+    rest = tailOf(rest, client, cut);
+  }
+  yield rest;
+}
+
+const isPairAt = (text: string, at: number): boolean =>
+  text.charCodeAt(at) >= 0xdc00 && text.charCodeAt(at) <= 0xdfff;
+
+function addRange(ranges: Range[], clock: number, len: number): void {
+  const last = ranges.at(-1);
+  if (last !== undefined && last.clock + last.len === clock) {
+    ranges[ranges.length - 1] = { clock: last.clock, len: last.len + len };
+  } else ranges.push({ clock, len });
+}
+
+/** The structs of a document in a span of a client's clocks. */
+export function* structsIn(
+  doc: Y.Doc,
+  client: number,
+  from: number,
+  to: number,
+): Generator<Y.Item | Y.GC> {
+  const structs = doc.store.clients.get(client) ?? [];
+  if (from >= to || from >= clockIn(doc, client)) return;
+  for (let i = Y.findIndexSS(structs, from); i < structs.length; i++) {
+    const struct = structs[i];
+    if (struct === undefined || struct.id.clock >= to) return;
+    yield struct;
+  }
+}
+
+/** A client's traces from a clock on, in a projection that has them and nothing of that client behind it. */
+export function tracesFrom(doc: Y.Doc, client: number, from: number): Run[] {
+  return [...structsIn(doc, client, from, Number.MAX_SAFE_INTEGER)].map((struct) => {
+    const { id, length } = struct;
+    const place = { clock: id.clock, length, rightOrigin: null };
+    const run: Run =
+      struct instanceof Y.GC
+        ? { ...place, origin: null, parent: null, key: null, content: "gone" }
+        : {
+            ...place,
+            origin: struct.origin,
+            parent: struct.origin === null ? TRACES_ROOT : null,
+            key: struct.parentSub,
+            content: struct.content,
+          };
+    return tailOf(run, client, Math.max(0, from - id.clock));
+  });
+}
+
+/** Deletions, and with them the runs of a section that came deleted: another gateway may have carried them before they were. */
+function withDeleted(
+  client: number,
+  runs: readonly Run[],
+  deletes: StockUpdate["deletes"],
+): StockUpdate["deletes"] {
+  const deleted = runs.filter(({ content }) => content instanceof Y.ContentDeleted);
+  if (deleted.length === 0) return deletes;
+  const own = deleted.map(({ clock, length: len }) => ({ clock, len }));
+  const all = [...(deletes.get(client) ?? []), ...own].toSorted((a, b) => a.clock - b.clock);
+  const merged: Range[] = [];
+  for (const { clock, len } of all) {
+    const last = merged.at(-1);
+    const known = last === undefined ? 0 : last.clock + last.len;
+    const from = Math.max(clock, known);
+    if (from < clock + len) addRange(merged, from, clock + len - from);
+  }
+  return new Map([...deletes, [client, merged]]);
+}
+
+function sectionOf(
+  client: number,
+  runs: readonly Run[],
+  deletes: StockUpdate["deletes"],
+): CarriedSection {
+  const [first] = runs;
+  const end = runs.at(-1);
+  const half = runs.length >>> 1;
+  return {
+    client,
+    from: first?.clock ?? 0,
+    to: (end?.clock ?? 0) + (end?.length ?? 0),
+    bytes: encodeRuns(client, runs, withDeleted(client, runs, deletes)),
+    ...(half === 0
+      ? {}
+      : {
+          parted: () => [
+            sectionOf(client, runs.slice(0, half), new Map()),
+            sectionOf(client, runs.slice(half), deletes),
+          ],
+        }),
+  };
+}
+
+/** Plans one update. */
+export class WritePlanner {
+  readonly #view: PlannerView;
+  readonly #doc: Y.Doc;
+  readonly #factsRoot: unknown;
+  readonly #tracesRoot: unknown;
+  readonly #update: StockUpdate;
+  readonly #deleted: ReturnType<typeof Y.createDeleteSet>;
+  /** Runs that are new here, and how many of them are done. */
+  readonly #pending = new Map<number, { readonly runs: readonly Run[]; at: number }>();
+  readonly #done = new Map<number, Done[]>();
+  readonly #open = new Map<number, OpenRuns>();
+  readonly #sections: { readonly client: number; readonly runs: readonly Run[] }[] = [];
+  readonly #facts = new Map<string, JsonValue | undefined>();
+  readonly #traces = new Map<string, number>();
+
+  constructor(view: PlannerView, update: StockUpdate) {
+    this.#view = view;
+    this.#doc = view.doc;
+    this.#factsRoot = view.doc.share.get(FACTS_ROOT);
+    this.#tracesRoot = view.doc.share.get(TRACES_ROOT);
+    this.#update = update;
+    this.#deleted = Y.createDeleteSet();
+    for (const [client, ranges] of update.deletes) this.#deleted.clients.set(client, [...ranges]);
+  }
+
+  /** Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED`, and `WRITE_BEHIND` when it builds on what is not here. */
+  run(): ProjectedWrite {
+    for (const [client, runs] of this.#update.runs) this.#enqueue(client, runs);
+    while (this.#pending.size > 0) {
+      let moved = false;
+      for (const client of this.#pending.keys()) {
+        if (this.#advance(client)) moved = true;
+      }
+      if (!moved) behind();
+    }
+    const deletes = this.#deletes();
+    const traces = [...this.#open].flatMap(([client, { runs }]) => {
+      const fresh = runs.filter(({ clock }) => clock >= clockIn(this.#doc, client));
+      return fresh.length === 0 ? [] : [encodeRuns(client, fresh)];
+    });
+    return { ...this.#encoded(deletes), facts: this.#facts, traces };
+  }
+
+  /** Whether a client's structs are another overlay's: its own node knows them, and here they say nothing. */
+  #isForeignOverlay(client: number): boolean {
+    return isOverlayClient(client) && clockIn(this.#doc, client) === 0;
+  }
+
+  #enqueue(client: number, all: readonly Run[]): void {
+    if (client === this.#view.overlay || this.#isForeignOverlay(client)) return;
+    let next = clockIn(this.#doc, client);
+    const runs: Run[] = [];
+    for (const run of all) {
+      const end = run.clock + run.length;
+      if (end <= next) continue;
+      if (run.clock > next) behind();
+      runs.push(tailOf(run, client, next - run.clock));
+      next = end;
+    }
+    if (runs.length === 0) return;
+    if (client === 0) malformed("structs of client 0", "client");
+    // What a device wrote comes in its batches.
+    if (!isStockClient(client)) behind();
+    this.#pending.set(client, { runs, at: 0 });
+  }
+
+  /** Goes on with a client's runs as far as what they build on is there. */
+  #advance(client: number): boolean {
+    const pending = this.#pending.get(client);
+    if (pending === undefined) return false;
+    const before = pending.at;
+    for (; pending.at < pending.runs.length; pending.at++) {
+      const run = pending.runs[pending.at];
+      if (run === undefined || !this.#isReady(client, run)) break;
+      this.#take(client, run);
+    }
+    this.#close(client);
+    if (pending.at === pending.runs.length) this.#pending.delete(client);
+    return pending.at > before;
+  }
+
+  #isReady(client: number, run: Run): boolean {
+    const { parent } = run;
+    const ids = [run.origin, run.rightOrigin, typeof parent === "string" ? null : parent];
+    return ids.every((id) => {
+      if (id === null) return true;
+      if (id.client === client) {
+        if (id.clock >= run.clock) malformed("it builds on what it has yet to write", "origin");
+        return true;
+      }
+      if (this.#resolve(id) !== undefined) return true;
+      const { runs = [] } = this.#pending.get(id.client) ?? {};
+      const last = runs.at(-1);
+      if (last === undefined || id.clock >= last.clock + last.length) behind();
+      return false;
+    });
+  }
+
+  #isFact({ parent }: Y.Item): boolean {
+    return parent === this.#factsRoot || parent === this.#tracesRoot;
+  }
+
+  #resolve(id: UnitId): Place | undefined {
+    if (id.clock < clockIn(this.#doc, id.client)) {
+      const struct: Y.Item | Y.GC = Y.getItem(this.#doc.store, Y.createID(id.client, id.clock));
+      if (struct instanceof Y.GC) return GONE;
+      return { kind: this.#isFact(struct) ? "fact" : "rich", key: struct.parentSub };
+    }
+    const key = this.#view.foreignKey(id);
+    if (key !== undefined) return { kind: "fact", key };
+    const done = this.#done.get(id.client) ?? [];
+    let low = 0;
+    let high = done.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((done[middle]?.run.clock ?? 0) <= id.clock) low = middle;
+      else high = middle - 1;
+    }
+    const found = done[low];
+    const isIn =
+      found !== undefined &&
+      found.run.clock <= id.clock &&
+      id.clock < found.run.clock + found.run.length;
+    return isIn ? found : undefined;
+  }
+
+  #placeOf(run: Run): Place {
+    const { origin, rightOrigin, parent } = run;
+    if (run.content === "gone") return GONE;
+    const neighbours = [origin, rightOrigin].flatMap((id) => (id === null ? [] : [id]));
+    const places = neighbours.map((id) => this.#resolve(id) ?? behind());
+    // What Yjs would make garbage of, since it does not know any more where it is.
+    if (places.some(({ kind }) => kind === "gone")) return GONE;
+    const [place] = places;
+    if (place !== undefined) return place;
+    if (typeof parent === "string") {
+      // A trace, which some node made of a fact and told its client's neighbours.
+      const isTrace = parent === TRACES_ROOT && run.content instanceof Y.ContentDeleted;
+      if (parent === FACTS_ROOT || isTrace) return { kind: "fact", key: run.key };
+      if (parseWireRoot(parent) !== undefined) return { kind: "rich", key: run.key };
+      const name = JSON.stringify(parent.slice(0, 80));
+      return malformed(
+        `the root ${name}; roots are called text:name, list:name or map:name, and facts is one`,
+        "root",
+      );
+    }
+    if (parent === null) return malformed("a struct without a place", "parent");
+    const { kind } = this.#resolve(parent) ?? behind();
+    if (kind === "fact") malformed("a shared type as the value of a fact", "facts");
+    return kind === "gone" ? GONE : { kind, key: run.key };
+  }
+
+  #take(client: number, run: Run): void {
+    const place = this.#placeOf(run);
+    const done = this.#done.get(client) ?? [];
+    this.#done.set(client, done);
+    done.push({ ...place, run });
+    if (place.kind === "fact") this.#takeFact(client, run, place.key);
+    else if (place.kind === "gone") this.#add(client, { ...run, content: "gone" }, false);
+    else {
+      for (const piece of piecesOf({ ...run, key: place.key }, client)) {
+        this.#add(client, piece, true);
+      }
+    }
+  }
+
+  #takeFact(client: number, { clock, length, content }: Run, key: string | null): void {
+    if (key === null) return malformed("facts is a map", "facts");
+    if (!isSafeKey(key)) malformed(`the key ${JSON.stringify(key)}`, "key");
+    if (content instanceof Y.ContentAny && length === 1) {
+      const [value] = content.arr as readonly (JsonValue | undefined)[];
+      if (value === undefined) malformed("a fact without a value", "facts");
+      // The last one of a key counts, and is where it was written.
+      this.#facts.delete(key);
+      if (!Y.isDeleted(this.#deleted, Y.createID(client, clock))) this.#facts.set(key, value);
+    } else if (!(content instanceof Y.ContentDeleted)) {
+      malformed("a fact whose value is no JSON", "facts");
+    }
+    const name = `${String(client)} ${key}`;
+    const last = this.#traces.get(name) ?? this.#view.lastTrace(client, key);
+    const origin = last === undefined ? null : { client, clock: last };
+    const parent = last === undefined ? TRACES_ROOT : null;
+    this.#traces.set(name, clock + length - 1);
+    const trace = { clock, length, origin, rightOrigin: null, parent, key };
+    this.#add(client, { ...trace, content: new Y.ContentDeleted(length) }, false);
+  }
+
+  #add(client: number, run: Run, isRich: boolean): void {
+    let open = this.#open.get(client);
+    if (open !== undefined && (open.bytes > SECTION_BYTES || open.runs.length >= SECTION_RUNS)) {
+      this.#close(client);
+      open = this.#open.get(client);
+    }
+    if (open === undefined) {
+      open = { runs: [], bytes: 0, isRich: false };
+      this.#open.set(client, open);
+    }
+    open.runs.push(run);
+    open.bytes += bytesOf(run);
+    open.isRich ||= isRich;
+  }
+
+  /** They have to go before what comes behind them. */
+  #unclaimed(client: number): Run[] {
+    if (this.#sections.some((section) => section.client === client)) return [];
+    return tracesFrom(this.#doc, client, this.#view.richClock(client));
+  }
+
+  /** What is open becomes a section, unless it is traces alone. */
+  #close(client: number): void {
+    const open = this.#open.get(client);
+    if (open?.isRich !== true) return;
+    // Only now, since a client that writes facts alone may have any number of them.
+    this.#sections.push({ client, runs: [...this.#unclaimed(client), ...open.runs] });
+    this.#open.delete(client);
+    if (this.#sections.length <= LIMITS.queuedBatches) return;
+    throw new MeshError("LIMIT_EXCEEDED", "the update would make too many batches", {
+      field: "bytes",
+    });
+  }
+
+  /** What the update deletes of rich content and is not deleted here; deleted facts are noted as such. */
+  #deletes(): Map<number, Range[]> {
+    const deletes = new Map<number, Range[]>();
+    for (const [client, ranges] of this.#update.deletes) {
+      if (client === this.#view.overlay) this.#deleteFacts(ranges);
+      if (client === this.#view.overlay || this.#isForeignOverlay(client)) continue;
+      const found: Range[] = [];
+      for (const range of ranges) this.#findAlive(client, range, found);
+      if (found.length > 0) deletes.set(client, found);
+    }
+    return deletes;
+  }
+
+  #deleteFacts(ranges: readonly Range[]): void {
+    const { overlay } = this.#view;
+    for (const { clock, len } of ranges) {
+      for (const struct of structsIn(this.#doc, overlay, clock, clock + len)) {
+        if (struct instanceof Y.GC || struct.deleted || struct.parentSub === null) continue;
+        if (!this.#facts.has(struct.parentSub)) this.#facts.set(struct.parentSub, undefined);
+      }
+    }
+  }
+
+  #findAlive(client: number, { clock, len }: Range, found: Range[]): void {
+    const end = clock + len;
+    const add = (from: number, to: number): void => {
+      const start = Math.max(from, clock);
+      if (start < Math.min(to, end)) addRange(found, start, Math.min(to, end) - start);
+    };
+    for (const struct of structsIn(this.#doc, client, clock, end)) {
+      if (struct instanceof Y.GC || struct.deleted || this.#isFact(struct)) continue;
+      add(struct.id.clock, struct.id.clock + struct.length);
+    }
+    for (const { kind, run } of this.#done.get(client) ?? []) {
+      if (kind !== "rich") continue;
+      add(run.clock, run.clock + run.length);
+    }
+  }
+
+  #encoded(
+    deletes: ReadonlyMap<number, readonly Range[]>,
+  ): Pick<ProjectedWrite, "sections" | "erasures"> {
+    const flat = [...deletes].flatMap(([client, ranges]) =>
+      ranges.map((range) => [client, range] as const),
+    );
+    // Once the last section is there, so is all that is deleted.
+    const isWithLast = flat.length <= MAX_DELETE_RANGES / 2 - 1 && this.#sections.length > 0;
+    const last = this.#sections.length - 1;
+    const sections = this.#sections.map(({ client, runs }, i) =>
+      sectionOf(client, runs, i === last && isWithLast ? deletes : new Map()),
+    );
+    const erasures: Uint8Array[] = [];
+    for (let i = isWithLast ? flat.length : 0; i < flat.length; i += MAX_DELETE_RANGES) {
+      const some = Map.groupBy(flat.slice(i, i + MAX_DELETE_RANGES), ([client]) => client);
+      const ranges = [...some].map(
+        ([client, of]) => [client, of.map(([, range]) => range)] as const,
+      );
+      erasures.push(encodeRuns(0, [], new Map(ranges)));
+    }
+    return { sections, erasures };
+  }
+}
