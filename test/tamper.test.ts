@@ -4,12 +4,12 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { rightCodes } from "../scripts/tamper/expect.ts";
 import { exampleMaterial } from "../scripts/tamper/material.ts";
-import { picker, tamper } from "../scripts/tamper/run.ts";
+import { tamper } from "../scripts/tamper/run.ts";
 
 const material = exampleMaterial((name) => readFileSync(`docs/examples/formats/${name}`));
 
 test("a thousand changes are refused, each with the exit code that is right for it", () => {
-  const seed = picker(Date.now() % 1_000_000)(1_000_000);
+  const seed = 38;
   const { refused, wrong } = tamper(material, 1_000, seed);
   expect(wrong, `seed ${String(seed)}`).toEqual([]);
   expect(Object.keys(refused).toSorted()).toEqual([

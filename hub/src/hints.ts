@@ -31,6 +31,13 @@ export class Hints {
       }) ?? ((): void => undefined);
   }
 
+  /** There is something up to a position, as somebody knows who needs it: it is looked for at once. */
+  expect(position: number): void {
+    this.#heard = Math.max(this.#heard, position);
+    this.#looked = 0;
+    this.#wake?.();
+  }
+
   /** Says that there is something new; of several in quick succession the last. */
   tell(position: number): void {
     if (this.#bus === undefined || position <= this.#told) return;

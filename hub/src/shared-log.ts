@@ -19,6 +19,8 @@ const PAGE = 512;
 /** How often it is looked for what others append, in milliseconds: while there is something, and otherwise. */
 const BUSY_MS = 15;
 const IDLE_MS = 100;
+/** How often it is looked whether something has been read that somebody waits for, in milliseconds. */
+const SOON_MS = 2;
 /** Looks without anything new after which it is looked less often: some three seconds. */
 const BUSY_LOOKS = 200;
 /** How often the position is written, in milliseconds: after a crash what is behind it is read again. */
@@ -44,6 +46,8 @@ export class SharedLog implements Journal {
   /** Ids of records, hex, the oldest first: what came from there need not go there. */
   readonly #known = new Set<string>();
   readonly #waiting: WaitingRecords;
+  /** Positions of what went there from here and was not read since. */
+  readonly #own = new Set<number>();
   /** The last position that was read, that was kept, and the newest that is known of. */
   #read = 0;
   #kept = 0;
@@ -78,13 +82,35 @@ export class SharedLog implements Journal {
     const fresh = entries.filter(({ id }) => !this.#known.has(toHex(id)));
     for (const part of inCalls(fresh)) {
       const { engine, space } = this.#link;
-      const positions = await this.#link.ask(async () => engine.append(space, part));
-      for (const [i, { id }] of part.entries()) {
-        this.#know(id);
-        this.#note({ position: positions[i] ?? 0, id });
-      }
-      this.#hints.tell(Math.max(...positions));
+      this.#recorded(part, await this.#link.ask(async () => engine.append(space, part)));
     }
+  }
+
+  async recordUnless(
+    entries: readonly EngineEntry[],
+    isAgainst: (record: EngineEntry) => boolean,
+  ): Promise<boolean> {
+    const { engine, space } = this.#link;
+    const after = this.#applied;
+    // What went there from here is here already: the replica writes one group after the other.
+    const isNew = (record: EngineRecord): boolean =>
+      !this.#own.has(record.position) && isAgainst(record);
+    const append = async (): Promise<readonly number[] | undefined> =>
+      engine.appendUnless(space, entries, after, isNew);
+    const positions = await this.#link.ask(append);
+    if (positions !== undefined) this.#recorded(entries, positions);
+    return positions !== undefined;
+  }
+
+  /** Records went to the shared log, where they have these positions. */
+  #recorded(entries: readonly EngineEntry[], positions: readonly number[]): void {
+    for (const [i, { id }] of entries.entries()) {
+      const position = positions[i] ?? 0;
+      this.#know(id);
+      this.#note({ position, id });
+      if (position > this.#read) this.#own.add(position);
+    }
+    this.#hints.tell(Math.max(...positions));
   }
 
   #note({ position, id }: Anchor): void {
@@ -121,11 +147,32 @@ export class SharedLog implements Journal {
 
   /** Resolves once everything that is in the shared log now was read here. Rejects with `CLOSED` when the link is stopped before. */
   async caughtUp(): Promise<void> {
+    await this.#link.ask(async () => this.#reach(() => this.#read, Number.POSITIVE_INFINITY));
+  }
+
+  /**
+   * Resolves once everything that is in the shared log now is here, and judged. Rejects with `ENGINE_UNAVAILABLE` when the engine does not answer, with
+   * `READ_BEHIND` when that takes longer than `withinMs`, with `CLOSED` when the link is stopped before.
+   */
+  async current(withinMs: number): Promise<void> {
+    const { failure, reachable } = this.#link.status();
+    // What waits for it would wait longer than anybody wants to.
+    if (!reachable) throw new MeshError("ENGINE_UNAVAILABLE", failure ?? "it is away");
+    await this.#reach(() => this.#applied, performance.now() + withinMs);
+  }
+
+  async #reach(position: () => number, dueMs: number): Promise<void> {
     const { engine, space } = this.#link;
-    const head = await this.#link.ask(async () => engine.head(space));
-    while (this.#read < head) {
+    const head = await engine.head(space);
+    while (position() < head) {
       if (this.#link.isStopped) throw new MeshError("CLOSED", "the hub stops");
-      await this.#link.pause(BUSY_MS);
+      if (performance.now() > dueMs) {
+        throw new MeshError("READ_BEHIND", "the hub does not have all of the shared log yet", {
+          remedy: "try again; ctxmesh status at the hub says how far it is behind",
+        });
+      }
+      this.#hints.expect(head);
+      await this.#link.pause(SOON_MS);
     }
   }
 
@@ -230,6 +277,7 @@ export class SharedLog implements Journal {
       const last = run.at(-1);
       if (last === undefined) continue;
       this.#read = last.position;
+      for (const { position } of run) this.#own.delete(position);
       this.#note(last);
     }
     return records.length;
@@ -258,6 +306,7 @@ export class SharedLog implements Journal {
     this.#link.sayReplaced();
     this.#waiting.clear();
     this.#known.clear();
+    this.#own.clear();
     this.#read = 0;
     this.#head = 0;
     this.#anchor = undefined;

@@ -39,6 +39,11 @@ export class Sharing {
     return new SharedSealer({ ...options, caughtUp }, this.link);
   }
 
+  /** See {@link SharedLog.current}. */
+  async current(withinMs: number): Promise<void> {
+    await this.log.current(withinMs);
+  }
+
   /** How it stands. */
   report(sealer: Sealer | SharedSealer): EngineReport {
     const epoch = sealer instanceof SharedSealer ? sealer.epoch : undefined;

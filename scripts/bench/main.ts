@@ -4,6 +4,7 @@ import { availableParallelism, loadavg } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { MeshError, toMeshError } from "@ctxmesh/model";
+import { apiBench } from "./api.ts";
 import { factsBench } from "./facts.ts";
 import { toJsonLines, toTable } from "./figure.ts";
 import type { Bench } from "./figure.ts";
@@ -15,6 +16,7 @@ import { sealBench } from "./seal.ts";
 import { storeBench } from "./store.ts";
 
 const BENCHES: Readonly<Record<string, Bench>> = {
+  api: apiBench,
   facts: factsBench,
   hub: hubBench,
   mcp: mcpBench,

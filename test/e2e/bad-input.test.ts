@@ -89,7 +89,7 @@ const COMMANDS: readonly Case[] = [
   ["a space file that is none", 3, "agent bad-space.yaml", /root\.json: .*space file/u],
   ["a daemon that does not run", 4, "get d k --socket agent-2/agent.sock", /agent-2\/agent\.sock/u],
   ["a command that does not exist", 3, "verfy bundle.json", /verfy.*did you mean verify\?/u],
-  ["no trust root", 3, "verify bundle.json", /trust root\?; give --root/u],
+  ["no trust root", 3, "verify bundle.json", /trust root\?; give --trust/u],
   ["a bad document name", 3, "put ../up key 1 --socket agent-1/agent.sock", /document/u],
   [
     "a seal by an agent",
@@ -141,7 +141,7 @@ const VERDICTS: readonly Case[] = [
     "a wrong trust root",
     2,
     "verify bundle.json --root other-root.json",
-    /trust root has no snapshot key/u,
+    /trust root does not name space/u,
   ],
   ["a truncated bundle", 3, "verify truncated.json --root root.json", /bundle/u],
   [

@@ -14,6 +14,9 @@
  * GET  /v1/fact                ?doc &key &at                 -> VisibleFact, or 404 NOT_FOUND, as of a moment
  * GET  /v1/history             ?doc &key &limit &before      -> KeyHistory, newest first
  * GET  /v1/watch               ?doc &prefix                  -> text/event-stream (watch-stream.ts)
+ * GET  /v1/events              ?since &until &doc &prefix &pattern &source &minConfidence &priority &model
+ *                              &limit, or &stream=1 or &follow=1, &rate
+ *                                                            -> [FactEvent], or text/event-stream (event-routes.ts)
  * GET  /v1/status              ?digest=1                     -> NodeStatus
  * GET  /v1/membership                                        -> MembershipReport
  * POST /v1/membership          {records: [base64]}           -> ActsReceipt
@@ -51,6 +54,7 @@ import type {
   CareService,
   ContextService,
   DecisionService,
+  EventService,
   HistoryService,
   Logger,
   MembershipService,
@@ -61,6 +65,7 @@ import type {
 import { fastify } from "fastify";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { sendBackup } from "./backup-stream.ts";
+import { installEventRoutes } from "./event-routes.ts";
 import { listenUnix } from "./listen.ts";
 import { parseDecisionRequest, parseOutcomeRequest } from "./decision-requests.ts";
 import { PROBLEM_MEDIA_TYPE, problemOf, toProblem } from "./problem.ts";
@@ -93,6 +98,8 @@ export interface ControlServerOptions {
   readonly sealing?: SealingService;
   /** Agent only. */
   readonly decisions?: DecisionService;
+  /** Of a node with a log of its own. */
+  readonly events?: EventService;
   /** Of a node with a store of its own. */
   readonly care?: CareService;
   /** Of a node that can fetch what it leaves out. */
@@ -142,6 +149,7 @@ export function createControlServer(options: ControlServerOptions): ControlServe
   installWatchRoute(app, service, watchers);
   installSealRoutes(app, sealing);
   installDecisionRoutes(app, options.decisions);
+  installEventRoutes(app, options.events, closing.signal);
   installCareRoutes(app, options.care);
   installPartialRoutes(app, options.partial);
   const backupEnd = installBackupRoute(app, backup, logger, closing.signal);

@@ -251,7 +251,10 @@ export function parseNoQuery(query: unknown): void {
 }
 
 /** A query string's parameters, as Fastify gives them: a repeated one is an array, which is refused. */
-function readQuery(query: unknown, known: readonly string[]): Readonly<Record<string, string>> {
+export function readQuery(
+  query: unknown,
+  known: readonly string[],
+): Readonly<Record<string, string>> {
   const fields = readObject(query, "query", known);
   for (const [name, value] of Object.entries(fields)) {
     if (typeof value !== "string") refuse(name, `query parameter ${name} is given more than once`);
@@ -259,7 +262,8 @@ function readQuery(query: unknown, known: readonly string[]): Readonly<Record<st
   return fields as Readonly<Record<string, string>>;
 }
 
-function readFlag(text: string | undefined, at: string): boolean {
+/** A flag of a query: absent or 0, or 1. */
+export function readFlag(text: string | undefined, at: string): boolean {
   if (text === undefined || text === "0") return false;
   return text === "1" || refuse(at, `query parameter ${at} must be 1 or 0`);
 }
@@ -267,7 +271,8 @@ function readFlag(text: string | undefined, at: string): boolean {
 const readInstant = (at: string | undefined): { readonly at?: number } =>
   at === undefined ? {} : { at: parseInstant(at) };
 
-function readLimit(limit: string | undefined): { readonly limit?: number } {
+/** `limit` of a query. */
+export function readLimit(limit: string | undefined): { readonly limit?: number } {
   if (limit === undefined) return {};
   if (!/^[1-9][0-9]{0,8}$/u.test(limit)) {
     refuse("limit", "query parameter limit must be a positive whole number");

@@ -110,6 +110,7 @@ export async function runVerify(request: VerifyRequest): Promise<Verdict> {
   }
   const verdict = verifyFile(request, state);
   const head = verdict.logged?.head;
-  if (state === undefined || head === undefined || !verdict.valid) return verdict;
+  // What is not valid has none, so nothing is remembered of it.
+  if (state === undefined || head === undefined) return verdict;
   return withConsistency(verdict, head, state, logPath);
 }

@@ -167,3 +167,25 @@ test("connections are counted for each tenant until they end", () => {
   tenants.connect("a");
   expect(() => tenants.connect("a")).toThrow(/tenantConnections/u);
 });
+
+test("while nobody waits, messages go through before the event loop goes round, up to a turn's worth", async () => {
+  const turns: Turns = [];
+  const all = ask(turns, "a", Array<number>(40).fill(1_024));
+  await Promise.resolve();
+  await Promise.resolve();
+  expect(turns).toHaveLength(QUANTUM / 1_024);
+  await Promise.all([all, ask(turns, "b", [1_024])]);
+  expect(turns.filter(([tenant]) => tenant === "a")).toHaveLength(40);
+});
+
+test("who has used up its bucket waits, however few others there are", async () => {
+  const turns: Turns = [];
+  const size = QUANTUM / 2;
+  const count = LIMITS.tenantBurstBytes / size;
+  await ask(turns, "a", Array<number>(count).fill(size));
+  const late = ask(turns, "a", [size]);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(turns).toHaveLength(count);
+  clock.advance(1_000);
+  await late;
+});

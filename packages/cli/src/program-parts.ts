@@ -19,12 +19,14 @@ export function wholeNumber(option: string, min: number, max: number): (text: st
 }
 
 /** Parses a confidence. Throws `USAGE`. */
-export function share(text: string): number {
-  const value = Number(text);
-  return text.trim() !== "" && value >= 0 && value <= 1
-    ? value
-    : usage("--confidence must be a number from 0 to 1");
-}
+export const shareOf =
+  (option: string) =>
+  (text: string): number => {
+    const value = Number(text);
+    return text.trim() !== "" && value >= 0 && value <= 1
+      ? value
+      : usage(`${option} must be a number from 0 to 1`);
+  };
 
 /** Gathers the values of an option that may be repeated. */
 export const collect = (text: string, before: readonly string[] = []): readonly string[] => [

@@ -13,6 +13,7 @@ import type { StatusOptions } from "./commands/status.ts";
 import type { WatchOptions } from "./commands/watch.ts";
 import { addAuditCommands } from "./program-audit.ts";
 import { addCareCommands } from "./program-care.ts";
+import { addEventsCommand } from "./program-events.ts";
 import { addLinksCommand } from "./program-links.ts";
 import { addLogCommands } from "./program-log.ts";
 import { addMcpCommand } from "./program-mcp.ts";
@@ -24,7 +25,7 @@ import {
   collect,
   examples,
   jsonOption,
-  share,
+  shareOf,
   wholeNumber,
 } from "./program-parts.ts";
 import { addSimulateCommand } from "./program-simulate.ts";
@@ -168,10 +169,19 @@ function addInit(program: Command): void {
 
 function addWriteCommands(program: Command): void {
   addAckOptions(clientCommand(program, "put <doc> <key> [value]", "write a fact"))
-    .addOption(new Option("--confidence <0..1>", "how sure the source is").argParser(share))
+    .addOption(
+      new Option("--confidence <0..1>", "how sure the source is").argParser(
+        shareOf("--confidence"),
+      ),
+    )
     .option("--source <model>", "the model or sensor that it comes from")
     .option("--ttl <duration>", "stops counting after this time: 30s, 10m, 2h, 7d")
     .addOption(new Option("--tag <tag>", "a tag; may be repeated").argParser(collect))
+    .option("--correlation <id>", "what it belongs to, such as an order")
+    .option("--traceparent <text>", "the trace that it belongs to (W3C Trace Context)")
+    .addOption(
+      new Option("--target <model>", "a model that it is for; may be repeated").argParser(collect),
+    )
     .option("--increment", "add VALUE, a number, to this agent's own number (resolver sum)")
     .addOption(
       new Option("--priority <class>", "what goes first over a link with a backlog, or last")
@@ -333,6 +343,7 @@ export function createProgram(version: string): Command {
   addWriteCommands(program);
   addKeyCommands(program);
   addListCommands(program);
+  addEventsCommand(program);
   addSealCommands(program);
   addAuditCommands(program);
   addLogCommands(program);

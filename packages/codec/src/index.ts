@@ -36,6 +36,7 @@ export type {
   RevokeAct,
   RevokedHead,
   Role,
+  SchemaAct,
   Service,
   SignedRecord,
 } from "./membership.ts";

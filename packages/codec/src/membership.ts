@@ -7,13 +7,14 @@
  * genesis = CBOR { v: 1, name: tstr, creators: [ bstr(32) ... ] (1 to 8, unique), createdAt: uint (Unix ms), nonce: bstr(16) }
  * act     = CBOR { v: 1, space: bstr(32), author: bstr(32), authority: bstr(32) | null,
  *                  parents: [ bstr(32) ... ] (<= LIMITS.actParents, sorted, unique), time: uint (Unix ms),
- *                  kind: "grant" | "invite" | "revoke" | "policy", ... }
+ *                  kind: "grant" | "invite" | "revoke" | "policy" | "schema", ... }
  *   grant   device: bstr(32), index: uint, service: "agent" | "hub", role: "read" | "append" | "write" | "manage",
  *           notBefore: uint, notAfter: uint (Unix ms)
  *   invite  key: bstr(32), service, role, notAfter: uint
  *   revoke  device: bstr(32), heads: [ [ inc: bstr(16), seq: uint (from 1), hash: bstr(32) ] ... ] (sorted and unique by inc),
  *           reason: tstr
  *   policy  epoch: uint (from 1), rules: tstr (canonical JSON)
+ *   schema  entry: tstr (canonical JSON)
  * signed  = "ctxmesh/genesis/v1\n" || genesis    by the first creator;    "ctxmesh/act/v1\n" || act    by author
  * space id = SHA-256(genesis)    act id = SHA-256(act)
  * ```
@@ -122,8 +123,15 @@ export interface PolicyAct extends ActBase {
   readonly rules: string;
 }
 
-/** What changes the membership of a space. */
-export type Act = GrantAct | InviteAct | RevokeAct | PolicyAct;
+/** The space gets a version of a schema. */
+export interface SchemaAct extends ActBase {
+  readonly kind: "schema";
+  /** Canonical JSON (RFC 8785): an object. What it says is for `@ctxmesh/schema`. */
+  readonly entry: string;
+}
+
+/** What changes the membership of a space, and what holds in it. */
+export type Act = GrantAct | InviteAct | RevokeAct | PolicyAct | SchemaAct;
 
 /** Exact signed bytes with their signature. */
 export interface SignedRecord {
@@ -145,6 +153,7 @@ const KIND_NAMES: Readonly<Record<Act["kind"], readonly string[]>> = {
   invite: ["key", "service", "role", "notAfter"],
   revoke: ["device", "heads", "reason"],
   policy: ["epoch", "rules"],
+  schema: ["entry"],
 };
 
 function refuse(problem: string, field: string): never {
@@ -227,6 +236,8 @@ function kindMembers(act: Act): Readonly<Record<string, CborValue>> {
       return { device: fromHex(act.device), heads: act.heads.map(headOf), reason: act.reason };
     case "policy":
       return { epoch: act.epoch, rules: act.rules };
+    case "schema":
+      return { entry: act.entry };
   }
 }
 
@@ -311,23 +322,33 @@ function decodePolicy(base: ActBase, read: MapReader): PolicyAct {
   return { ...base, kind: "policy", epoch, rules };
 }
 
+function decodeSchema(base: ActBase, read: MapReader): SchemaAct {
+  const entry = read.text("entry");
+  const value = parseCanonicalJson(entry, "schema.entry");
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    refuse("is not an object", "schema.entry");
+  }
+  return { ...base, kind: "schema", entry };
+}
+
 const DECODERS: Readonly<Record<Act["kind"], (base: ActBase, read: MapReader) => Act>> = {
   grant: decodeGrant,
   invite: decodeInvite,
   revoke: decodeRevoke,
   policy: decodePolicy,
+  schema: decodeSchema,
 };
 
 /**
  * Parses an untrusted act; nothing is verified. Throws `LIMIT_EXCEEDED` over `LIMITS.actBytes`, else
- * `FORMAT_INVALID`, or `INPUT_INVALID` for a policy's rules that are not canonical JSON.
+ * `FORMAT_INVALID`, or `INPUT_INVALID` for a policy's rules, or a schema's entry, that are not canonical JSON.
  */
 export function decodeAct(body: Uint8Array): Act {
   const value = decodeCbor(body, LIMITS.actBytes, "act", BYTES_PER_ITEM);
   const given = (value as Readonly<Record<string, CborValue>> | null)?.["kind"];
   const kind = oneOf(
     typeof given === "string" ? given : "",
-    ["grant", "invite", "revoke", "policy"],
+    ["grant", "invite", "revoke", "policy", "schema"],
     "act.kind",
   );
   const read = new MapReader(value, [...ACT_NAMES, ...KIND_NAMES[kind]], "act");

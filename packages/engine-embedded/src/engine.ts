@@ -78,13 +78,36 @@ class EmbeddedEngine implements Engine {
   }
 
   async append(space: SpaceId, entries: readonly EngineEntry[]): Promise<readonly number[]> {
+    const append = this.#appending(space, entries);
+    return this.#inTurn(append);
+  }
+
+  async appendUnless(
+    space: SpaceId,
+    entries: readonly EngineEntry[],
+    after: number,
+    isAgainst: (record: EngineRecord) => boolean,
+  ): Promise<readonly number[] | undefined> {
+    const append = this.#appending(space, entries);
+    const ids = entries.map(({ id }) => keyOf(TAGS.id, space, id));
+    return this.#inTurn(async () => {
+      const known = await Promise.all(ids.map(async (id) => this.#store.get(id)));
+      if (known.every((position) => position !== undefined)) return append();
+      const behind = await this.#page(space, after, LIMITS.engineEntries);
+      const isAll = after + behind.length === (await this.#head(space));
+      return isAll && !behind.some(isAgainst) ? append() : undefined;
+    });
+  }
+
+  /** What appends entries as they are now, in its turn. */
+  #appending(space: SpaceId, entries: readonly EngineEntry[]): () => Promise<readonly number[]> {
     checkSize("records", entries.length, sizeOf(entries.map(({ bytes }) => bytes)));
     const own = entries.map((entry) => ({
       id: new Uint8Array(entry.id),
       stored: encodeRecord(entry),
     }));
-    return this.#inTurn(async () => {
-      let head = await this.head(space);
+    return async () => {
+      let head = await this.#head(space);
       const changes: StoreChange[] = [];
       const fresh = new Map<string, number>();
       const positions: number[] = [];
@@ -106,11 +129,15 @@ class EmbeddedEngine implements Engine {
         await this.#store.write([...changes, { key: keyOf(TAGS.head, space), value: u64(head) }]);
       }
       return positions;
-    });
+    };
   }
 
   async read(space: SpaceId, after: number, limit: number): Promise<readonly EngineRecord[]> {
     this.#assertOpen();
+    return this.#page(space, after, limit);
+  }
+
+  async #page(space: SpaceId, after: number, limit: number): Promise<readonly EngineRecord[]> {
     const range = {
       gte: keyOf(TAGS.record, space, u64(after + 1)),
       lt: keyOf(TAGS.record, space, u64(Number.MAX_SAFE_INTEGER)),
@@ -154,6 +181,10 @@ class EmbeddedEngine implements Engine {
 
   async head(space: SpaceId): Promise<number> {
     this.#assertOpen();
+    return this.#head(space);
+  }
+
+  async #head(space: SpaceId): Promise<number> {
     const stored = await this.#store.get(keyOf(TAGS.head, space));
     return stored === undefined ? 0 : readU64(stored);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Appends that come while one is under way go together in the next transaction. */
 import { LIMITS, fromHex, toHex } from "@ctxmesh/model";
-import type { EngineEntry, EngineRecordKind, SpaceId } from "@ctxmesh/model";
+import type { EngineEntry, EngineRecord, EngineRecordKind, SpaceId } from "@ctxmesh/model";
 import { checkSize } from "./database.ts";
 import type { Database, Query } from "./database.ts";
 
@@ -119,11 +119,37 @@ export class AppendQueue {
     return group;
   }
 
-  async #write(entries: readonly EngineEntry[]): Promise<ReadonlyMap<string, number>> {
+  /** See `Engine.appendUnless`; `behind` reads what is behind the position with the statements of the transaction. */
+  async appendUnless(
+    entries: readonly EngineEntry[],
+    after: number,
+    behind: (query: Query) => Promise<readonly EngineRecord[]>,
+    isAgainst: (record: EngineRecord) => boolean,
+  ): Promise<readonly number[] | undefined> {
+    checkSize("records", entries.length, sizeOf(entries));
+    if (entries.length === 0) return [];
+    const positions = await this.#write(entries, async (query, head) => {
+      const records = head > after ? await behind(query) : [];
+      return after + records.length === head && !records.some(isAgainst);
+    });
+    return positions && entries.map(({ id }) => positions.get(toHex(id)) ?? 0);
+  }
+
+  async #write(entries: readonly EngineEntry[]): Promise<ReadonlyMap<string, number>>;
+  async #write(
+    entries: readonly EngineEntry[],
+    mayWrite: (query: Query, head: number) => Promise<boolean>,
+  ): Promise<ReadonlyMap<string, number> | undefined>;
+  async #write(
+    entries: readonly EngineEntry[],
+    mayWrite?: (query: Query, head: number) => Promise<boolean>,
+  ): Promise<ReadonlyMap<string, number> | undefined> {
     const unique = [...new Map(entries.map((entry) => [toHex(entry.id), entry])).values()];
     return this.#database.transaction(async (query) => {
       const head = await lockHead(query, this.#space);
       const positions = await positionsOf(query, this.#space, unique);
+      if (positions.size === unique.length) return positions;
+      if (mayWrite !== undefined && !(await mayWrite(query, head))) return undefined;
       const fresh = unique.filter(({ id }) => !positions.has(toHex(id)));
       if (fresh.length > 0) await insert(query, this.#space, head + 1, fresh);
       for (const [i, { id }] of fresh.entries()) positions.set(toHex(id), head + 1 + i);

@@ -73,26 +73,32 @@ class PostgresEngine implements Engine {
     this.#database = database;
   }
 
-  async append(space: SpaceId, entries: readonly EngineEntry[]): Promise<readonly number[]> {
+  #queue(space: SpaceId): AppendQueue {
     let queue = this.#queues.get(space);
     if (queue === undefined) {
       queue = new AppendQueue(this.#database, space);
       this.#queues.set(space, queue);
     }
-    return queue.append(entries);
+    return queue;
+  }
+
+  async append(space: SpaceId, entries: readonly EngineEntry[]): Promise<readonly number[]> {
+    return this.#queue(space).append(entries);
+  }
+
+  async appendUnless(
+    space: SpaceId,
+    entries: readonly EngineEntry[],
+    after: number,
+    isAgainst: (record: EngineRecord) => boolean,
+  ): Promise<readonly number[] | undefined> {
+    const behind = async (query: Query): Promise<readonly EngineRecord[]> =>
+      readBehind(query, space, after, LIMITS.engineEntries);
+    return this.#queue(space).appendUnless(entries, after, behind, isAgainst);
   }
 
   async read(space: SpaceId, after: number, limit: number): Promise<readonly EngineRecord[]> {
-    const rows = await this.#database.query<Row>(
-      `SELECT position, kind, id, bytes FROM (
-         SELECT position, kind, id, bytes,
-                sum(octet_length(bytes)) OVER (ORDER BY position) AS total, $2::BIGINT + 1 AS first
-         FROM (SELECT * FROM ctxmesh_log WHERE space = $1 AND position > $2 ORDER BY position LIMIT $3) AS page
-       ) AS summed
-       WHERE total <= $4 OR position = first ORDER BY position`,
-      [fromHex(space), after, Math.min(limit, LIMITS.engineEntries), LIMITS.engineBytes],
-    );
-    return rows.map(recordOf);
+    return readBehind(this.#database.query, space, after, limit);
   }
 
   async find(space: SpaceId, ids: readonly Uint8Array[]): Promise<readonly EngineRecord[]> {
@@ -217,6 +223,24 @@ class PostgresEngine implements Engine {
   async close(): Promise<void> {
     await this.#database.close();
   }
+}
+
+async function readBehind(
+  query: Query,
+  space: SpaceId,
+  after: number,
+  limit: number,
+): Promise<readonly EngineRecord[]> {
+  const rows = await query<Row>(
+    `SELECT position, kind, id, bytes FROM (
+         SELECT position, kind, id, bytes,
+                sum(octet_length(bytes)) OVER (ORDER BY position) AS total, $2::BIGINT + 1 AS first
+         FROM (SELECT * FROM ctxmesh_log WHERE space = $1 AND position > $2 ORDER BY position LIMIT $3) AS page
+       ) AS summed
+       WHERE total <= $4 OR position = first ORDER BY position`,
+    [fromHex(space), after, Math.min(limit, LIMITS.engineEntries), LIMITS.engineBytes],
+  );
+  return rows.map(recordOf);
 }
 
 async function valueOf(

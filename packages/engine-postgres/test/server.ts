@@ -69,8 +69,18 @@ export class PostgresServer implements AsyncDisposable {
     return this.#child?.pid ?? 0;
   }
 
-  /** Starts it again; resolves once it takes connections. */
+  /** Starts it again; resolves once it takes connections. While processes of one that was killed are not gone yet it refuses to start, and is asked again. */
   async resume(): Promise<void> {
+    await waitFor(
+      async () => {
+        if (this.#child === undefined || this.#child.exitCode !== null) this.#spawn();
+        return this.#answers();
+      },
+      { timeoutMs: START_MS, what: "PostgreSQL" },
+    );
+  }
+
+  #spawn(): void {
     const options = [
       "-D",
       join(this.#folder, "data"),
@@ -85,7 +95,6 @@ export class PostgresServer implements AsyncDisposable {
       cwd: this.#folder,
       stdio: "ignore",
     });
-    await waitFor(async () => this.#answers(), { timeoutMs: START_MS, what: "PostgreSQL" });
   }
 
   async #answers(): Promise<boolean> {

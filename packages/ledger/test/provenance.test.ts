@@ -92,6 +92,8 @@ async function verify(
 }
 const outcome = (verdict: Verdict): string =>
   `${String(verdict.exitCode)} ${verdict.failed?.step ?? "valid"}`;
+const reason = async (verdict: Promise<Verdict>): Promise<string> =>
+  (await verdict).failed?.message ?? "";
 const leaves = [...first.leaves, ...second.leaves];
 const batches = [...first.batches, ...second.batches];
 
@@ -117,6 +119,9 @@ describe("a bundle with its batches", () => {
   test("is refused when the hub sealed another value, or a fact that nobody signed", async () => {
     const altered = leaves.map((leaf) => leaf.replace("20.5", "20.6"));
     expect(outcome(await verify(altered, batches))).toBe("1 batches");
+    expect(await reason(verify(altered, batches))).toMatch(
+      /is not what replica [0-9a-f]{64} signed/u,
+    );
     const invented = factLeaf(document, "sensor/9", {
       writer: first.replica,
       incarnation,
@@ -137,18 +142,28 @@ describe("a bundle with its batches", () => {
     const [, , third] = first.made;
     if (third === undefined) throw new Error("three batches expected");
     const { header, signature } = third.signed;
-    const body = encodeBody(
-      encodeFrame({ from: 2, to: 3, records: [{ key: "x", seq: 3, hlc: hlcFromMs(NOW) }] }),
-    );
+    // As long as the one that was signed.
+    const other = {
+      key: "sensor/9",
+      seq: 3,
+      hlc: hlcFromMs(NOW + 2),
+      valueJson: '"text"',
+      confidence: 0.5,
+    };
+    const body = encodeBody(encodeFrame({ from: 2, to: 3, records: [other] }));
     const swapped = encodeBatch({ headerBytes: header, signature, bodies: [body] });
     const rest = [...first.batches.slice(0, 2), ...second.batches];
     expect(outcome(await verify(leaves, [...rest, swapped]))).toBe("1 batches");
+    expect(await reason(verify(leaves, [...rest, swapped]))).toMatch(
+      /is not the one that was signed/u,
+    );
     const unsigned = encodeBatch({
       headerBytes: header,
       signature: second.last.signed.signature,
       bodies: [body],
     });
     expect(outcome(await verify(leaves, [...rest, unsigned]))).toBe("1 batches");
+    expect(await reason(verify(leaves, [...rest, unsigned]))).toMatch(/is not signed by replica/u);
   });
 
   test("that has not all of them says so, and a policy may refuse it", async () => {

@@ -20,6 +20,7 @@ import {
   makeBundle,
   random,
   rootSigner,
+  rootKey,
   snapshotKey,
   spaceId,
   trustRoot,
@@ -40,7 +41,8 @@ const changed = (change: Partial<Bundle>): string =>
 
 /** Whether a file is refused as the contract says. */
 const refused = (file: Uint8Array): boolean => {
-  const verdict = verify(file);
+  // One implementation is enough to refuse.
+  const verdict = verifyBundle(file, root, { now: NOW, crossCheck: false });
   return !verdict.valid && [1, 2, 3].includes(verdict.exitCode) && verdict.failed !== undefined;
 };
 /** The bytes of a text with a part replaced that is really in it. */
@@ -205,6 +207,29 @@ describe("each step refuses what it is for", () => {
     expect(changed({ envelope: claimed })).toBe("1 signature");
   });
 
+  test("logged-time: a seal that was logged after the moment that is asked about", () => {
+    expect(outcome(verify(bytes, root, NOW - 600_000))).toBe("2 logged-time");
+    expect(outcome(verify(bytes, root, NOW - 1_000))).toBe("0 valid");
+  });
+
+  test("key: judged at the time at which the log had the seal, not now", () => {
+    const later = NOW + 60_000;
+    const under = (change: Partial<TrustRoot["keys"][number]>): string => {
+      const keys = [
+        { role: "root", key: toPublicKey(rootKey) },
+        { role: "snapshot", key: toPublicKey(snapshotKey), ...change },
+      ] as const;
+      return outcome(verify(bytes, trustRoot({ keys, issued: NOW + 30_000 }), later));
+    };
+    const validFrom = NOW - 1_000;
+    expect(under({ validFrom })).toBe("0 valid");
+    expect(under({ validFrom, validUntil: NOW + 1_000 })).toBe("0 valid");
+    expect(under({ validFrom, revokedAt: NOW + 1_000, reason: "stolen" })).toBe("0 valid");
+    expect(under({ validFrom, revokedAt: NOW - 500, reason: "stolen" })).toBe("2 key");
+    expect(under({ validFrom: validFrom - 1_000, validUntil: validFrom })).toBe("2 key");
+    expect(under({ validFrom: NOW + 1_000 })).toBe("2 key");
+  });
+
   test("trust-root: an expired one", () => {
     expect(outcome(verify(bytes, root, root.expires))).toBe("2 trust-root");
   });
@@ -299,6 +324,8 @@ describe("a malformed bundle is exit 3 and costs little", () => {
     ["a duplicate member", text.replace('{"envelope"', '{"envelope":"","envelope"')],
     ["an unknown member", `${text.slice(0, -1)},"zzz":1}`],
     ["an escape that is not canonical", text.replace("ctxmesh-bundle", "\\u0063txmesh-bundle")],
+    ["a quote in a leaf that is not canonical", text.replace('\\"key\\"', '\\u0022key\\"')],
+    ["a lone surrogate in a leaf", text.replace('\\"key\\"', '\\"k\\ud800y\\"')],
     ["another version", text.replace("ctxmesh-bundle/v1", "ctxmesh-bundle/v2")],
     ["a non-canonical base64 salt", text.replace(/"salt":"([^"]{22})==/u, '"salt":"$1=')],
     ["a short salt", text.replace(/"salt":"[^"]{4}([^"]{18})==/u, '"salt":"$1')],

@@ -10,6 +10,7 @@ import type {
   RevokeAct,
   RevokedHead,
   Role,
+  SchemaAct,
   Service,
 } from "@ctxmesh/codec";
 import type { Policy } from "@ctxmesh/facts";
@@ -24,7 +25,12 @@ import type { Grant, Space } from "./space.ts";
 
 /** The members of an act besides those that every act has. */
 type Members<A extends Act> = Omit<A, keyof ActBase>;
-type AnyMembers = Members<GrantAct> | Members<InviteAct> | Members<RevokeAct> | Members<PolicyAct>;
+type AnyMembers =
+  | Members<GrantAct>
+  | Members<InviteAct>
+  | Members<RevokeAct>
+  | Members<PolicyAct>
+  | Members<SchemaAct>;
 
 /** For what was signed a line above. */
 const OWN: SignatureVerifier = { verify: () => true };
@@ -192,6 +198,17 @@ export function setPolicy(
   const members = { kind: "policy", epoch: policy.epoch, rules: encodeRules(policy) } as const;
   return addOwn(space, signer, members, now);
 }
+
+/**
+ * The space with one more version of a schema. Whether the entry, canonical JSON, is one, and may follow what is published, is for `@ctxmesh/schema` to say
+ * first. `now` is Unix milliseconds. Throws `POLICY_REFUSED` when the signer may not publish, `INPUT_INVALID`, `FORMAT_INVALID`, `LIMIT_EXCEEDED`.
+ */
+export const publishSchema = (
+  space: Space,
+  signer: DeviceSigner,
+  entry: string,
+  now: number,
+): Space => addOwn(space, signer, { kind: "schema", entry }, now);
 
 const newestTime = ({ acts, genesis }: Space): number =>
   acts.reduce((newest, { act }) => Math.max(newest, act.time), genesis.createdAt);

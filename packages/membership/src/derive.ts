@@ -8,7 +8,7 @@ import { fromHex, toHex } from "@ctxmesh/model";
 import type { ActId, DeviceKey, IncarnationId } from "@ctxmesh/model";
 import { namedBy } from "./graph.ts";
 import { policyOf } from "./policy-record.ts";
-import type { Grant, Invite, KnownAct, Revocation, Space } from "./space.ts";
+import type { Grant, Invite, KnownAct, PublishedSchema, Revocation, Space } from "./space.ts";
 
 /** What no act changes. */
 export type Founding = Pick<Space, "id" | "genesis" | "genesisRecord">;
@@ -68,6 +68,13 @@ function policyFrom(acts: readonly KnownAct[]): Pick<Space, "policy" | "knownEpo
   return { policy, knownEpoch };
 }
 
+const schemasFrom = (acts: readonly KnownAct[]): readonly PublishedSchema[] =>
+  acts.flatMap(({ id, act, valid }) =>
+    valid && act.kind === "schema"
+      ? [{ id, entry: act.entry, by: act.author, time: act.time }]
+      : [],
+  );
+
 function headsOf(acts: readonly KnownAct[]): readonly ActId[] {
   const named = new Set<ActId>();
   for (const { act } of acts) for (const id of namedBy(act)) named.add(id);
@@ -117,6 +124,7 @@ export function deriveSpace(founding: Founding, acts: readonly KnownAct[]): Spac
   return {
     ...founding,
     ...policyFrom(acts),
+    schemas: schemasFrom(acts),
     grants,
     revocations,
     invites,

@@ -64,6 +64,17 @@ export interface KnownAct {
   readonly problem?: string;
 }
 
+/** A version of a schema, as an act publishes it. What it says is for `@ctxmesh/schema`. */
+export interface PublishedSchema {
+  /** The act that says so. */
+  readonly id: ActId;
+  /** Canonical JSON. */
+  readonly entry: string;
+  readonly by: DeviceKey;
+  /** Unix milliseconds, by the publisher's clock. */
+  readonly time: number;
+}
+
 /** A space: the founding record, the acts that are known, and what follows from them. */
 export interface Space {
   readonly id: SpaceId;
@@ -72,6 +83,8 @@ export interface Space {
   readonly policy: Policy;
   /** The highest epoch of any known policy act, valid or not. */
   readonly knownEpoch: number;
+  /** Of the valid acts, in the order of `acts`. */
+  readonly schemas: readonly PublishedSchema[];
   /** The valid grants of devices that are not revoked. */
   readonly grants: ReadonlyMap<DeviceKey, readonly Grant[]>;
   readonly revocations: ReadonlyMap<DeviceKey, Revocation>;

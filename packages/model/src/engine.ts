@@ -56,6 +56,17 @@ export interface Engine {
    */
   append(space: SpaceId, entries: readonly EngineEntry[]): Promise<readonly number[]>;
   /**
+   * Appends records as {@link append} does, unless one of those behind position `after` is against it: the look at them and the append are one, so that nothing
+   * comes between. Resolves with undefined, and has appended nothing, if so, and also when there are more of them than one answer of {@link read} has, or the log does not reach to `after`. Records
+   * that are all there already keep their positions, whatever is behind `after`. `isAgainst` may be called several times.
+   */
+  appendUnless(
+    space: SpaceId,
+    entries: readonly EngineEntry[],
+    after: number,
+    isAgainst: (record: EngineRecord) => boolean,
+  ): Promise<readonly number[] | undefined>;
+  /**
    * Records behind a position, in order: `limit` at most, one at least where there is one, and no more than
    * `LIMITS.engineBytes` unless one alone has more. Sees every record whose append has resolved, anywhere; what one call has not skipped over never appears later.
    */

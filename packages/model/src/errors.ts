@@ -73,6 +73,14 @@ export const ERROR_CODES = {
   ACK_TIMEOUT: "unavailable",
   /** A node does not have in time what a read was to see. */
   READ_BEHIND: "unavailable",
+  /** A key does not have the version that a write was to replace; nothing was written. */
+  VERSION_CONFLICT: "failed",
+  /** The idempotency key of a write was that of another one; nothing was written. */
+  IDEMPOTENCY_CONFLICT: "input",
+  /** A node can't show that its answer is as fresh as it must be. */
+  STALE: "unavailable",
+  /** A hub was asked for a write and did not say what became of it. */
+  OUTCOME_UNKNOWN: "unavailable",
   /** What a write builds on has not arrived at a node yet; the same write may do a moment later. */
   WRITE_BEHIND: "unavailable",
   /** The program is shutting down, or the object is closed. */

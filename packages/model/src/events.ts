@@ -39,7 +39,7 @@ export interface FactEvent {
   readonly specversion: "1.0";
   /** The same on every node: `<hash of the batch's header, hex>/<section of the batch>/<number of the fact in its chain>`. */
   readonly id: string;
-  /** `//<space id>/<device key of the writer>`. */
+  /** `urn:ctxmesh:device:<space id>:<device key of the writer>`. */
   readonly source: string;
   readonly type: EventType;
   /** `<document>/<key>`. */
@@ -63,9 +63,10 @@ export interface FactEvent {
   readonly confidence?: string;
   /** Milliseconds in decimal digits. */
   readonly ttl?: string;
-  /** When it stops counting, RFC 3339. */
+  /** When it stops counting, RFC 3339; absent after the year 9999. As in the expiry time extension of CloudEvents. */
   readonly expirytime?: string;
-  readonly correlation?: string;
+  /** As in the correlation extension of CloudEvents. */
+  readonly correlationid?: string;
   /** W3C Trace Context, as in the distributed tracing extension of CloudEvents. */
   readonly traceparent?: string;
 }

@@ -40,13 +40,7 @@ export interface FactInput {
  * Where a candidate stands: `shown` won (or is part of a merged value); `undominated` lost, but nothing
  * makes it irrelevant; `dominated`; `expired` by its ttl; `retracted` by somebody who may; `invalid`, since its value breaks the key's schema.
  */
-export type Standing =
-  | "shown"
-  | "undominated"
-  | "dominated"
-  | "expired"
-  | "retracted"
-  | "invalid";
+export type Standing = "shown" | "undominated" | "dominated" | "expired" | "retracted" | "invalid";
 
 /** One writer's current statement about a key. */
 export interface Candidate {
@@ -110,6 +104,11 @@ export interface WriteOptions {
   readonly ack?: AckLevel;
   /** How long to wait for it once the write is durable here, in milliseconds: 1 to `LIMITS.ackTimeoutMs`, default `LIMITS.ackDefaultMs`. */
   readonly timeoutMs?: number;
+  /**
+   * A name of the caller's choice, 1 to `LIMITS.idempotencyKeyLength` visible ASCII characters: the same write under the same name is made once, and answered alike
+   * again, for `LIMITS.idempotencyMs`, across restarts of the node. `IDEMPOTENCY_CONFLICT` for another write.
+   */
+  readonly idempotencyKey?: string;
 }
 
 /** The answer to a write. */

@@ -52,6 +52,16 @@ export {
 export type { ActId, DeviceKey, DocumentName, HeaderHash, IncarnationId, SpaceId } from "./ids.ts";
 export { formatInstant, parseInstant } from "./instant.ts";
 export type { JsonValue } from "./json.ts";
+export type {
+  CompareOptions,
+  CompareReceipt,
+  Consistency,
+  LevelService,
+  LeveledFact,
+  LeveledFacts,
+  ReadLevel,
+  ReadOrigin,
+} from "./levels.ts";
 export { LIMITS } from "./limits.ts";
 export type {
   SchemaCheck,
@@ -91,6 +101,15 @@ export type {
   Vault,
   VaultScope,
 } from "./ports.ts";
+export type {
+  DocumentQuery,
+  DocumentService,
+  DocumentSummary,
+  FactChanges,
+  RootContent,
+  RootEdit,
+  TextStep,
+} from "./documents.ts";
 export type {
   Engine,
   EngineEntry,

@@ -264,10 +264,26 @@ export const LIMITS = {
   ackDefaultMs: 10_000,
   /** The longest that one of them may wait, in milliseconds. */
   ackTimeoutMs: 600_000,
+  /** How long a write's idempotency key is remembered, in milliseconds: a day. */
+  idempotencyMs: 86_400_000,
+  /** Idempotency keys that are remembered, some 400 bytes each; past it the oldest is forgotten. */
+  idempotencyKeys: 32_768,
+  /** An idempotency key, in characters. */
+  idempotencyKeyLength: 255,
+  /** Steps of one edit of rich content. */
+  editSteps: 1_000,
   /** How long a read waits for the batches of a token, in milliseconds. */
   coverWaitMs: 10_000,
   /** Reads that wait so at a node. */
   coverWaiters: 1_024,
+  /** How long a read or a write that a hub decides may take, in milliseconds. */
+  askMs: 10_000,
+  /** Questions of one remote that a node works on at a time, and those that it asks one remote. */
+  asksPerRemote: 64,
+  /** A question, or an answer to one: all heads of a frontier, or a fact and its value. */
+  askBytes: 1_000_000,
+  /** How stale a bounded read may be at most, in milliseconds: an hour. */
+  stalenessMs: 3_600_000,
   /** Batches that one token names. */
   tokenPositions: 16,
   /** Clients of one MCP server on TCP; past it the session used longest ago is ended, since many clients go without a word. */

@@ -9,7 +9,7 @@ import { decodeFrames } from "@ctxmesh/facts";
 import type { ChainFrame } from "@ctxmesh/facts";
 import { LIMITS, MeshError, fromHex, hlcToMs, toHex } from "@ctxmesh/model";
 import type { DocumentName, HeaderHash, SignatureVerifier } from "@ctxmesh/model";
-import { RichDocument } from "@ctxmesh/rich";
+import { RichDocument, isStockClient } from "@ctxmesh/rich";
 import {
   HASH_BYTES,
   decodeHashes,
@@ -247,7 +247,8 @@ function checkMarks({ unnamed, voidParts }: Marks, heads: readonly ParsedHeader[
   const isWrong = unnamed.some((index) => heads[index] === undefined);
   if (isWrong || new Set(unnamed).size !== unnamed.length) refuse("names heads that it has not");
   const clients = new Set(heads.map(({ header }) => clientOf(header.replica, header.incarnation)));
-  if (voidParts.some(({ client }) => !clients.has(client))) refuse("has a void part of nobody");
+  if (voidParts.some(({ client }) => !isStockClient(client) && !clients.has(client)))
+    refuse("has a void part of nobody");
 }
 
 /** Checks a base whose parts are all here. Throws `FORMAT_INVALID`, `INPUT_INVALID`, `LIMIT_EXCEEDED`, and as {@link assertBelieved}. */

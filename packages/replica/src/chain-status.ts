@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DeviceKey, IncarnationId } from "@ctxmesh/model";
+import type { Core } from "./core.ts";
 import type { StaleChain } from "./prune.ts";
 import type { VoidReason } from "./state.ts";
 
@@ -30,3 +31,40 @@ export type DegradedChain =
       readonly expected: number;
     }
   | ({ readonly kind: "stale" } & StaleChain);
+
+/** See `Replica.chains`. */
+export const chainStatuses = ({
+  log,
+  records,
+  state,
+}: Pick<Core, "log" | "records" | "state">): readonly ChainStatus[] =>
+  [...log.heads()]
+    .toSorted((a, b) => (a.replica + a.incarnation < b.replica + b.incarnation ? -1 : 1))
+    .map(({ replica, incarnation }) => {
+      const seq = state.frontier.head(replica, incarnation)?.seq ?? 0;
+      const limit = records.limitOf(replica, incarnation);
+      const rest = state.voids.get(replica + incarnation);
+      return {
+        replica,
+        incarnation,
+        seq,
+        void: rest?.batches ?? 0,
+        ...(Number.isFinite(limit) ? { limit } : {}),
+        ...(rest === undefined ? {} : { reason: rest.reason }),
+      };
+    });
+
+/** See `Replica.degraded`. */
+export function degradedChains(
+  { log, records, expected }: Pick<Core, "expected" | "log" | "records">,
+  stale: readonly StaleChain[],
+): readonly DegradedChain[] {
+  const behind = expected.flatMap(({ replica, incarnation, seq }): DegradedChain[] => {
+    const wanted = Math.min(seq, records.limitOf(replica, incarnation));
+    const here = log.head(replica, incarnation)?.seq ?? 0;
+    return here < wanted
+      ? [{ kind: "behind", replica, incarnation, seq: here, expected: wanted }]
+      : [];
+  });
+  return [...behind, ...stale.map((chain) => ({ kind: "stale" as const, ...chain }))];
+}

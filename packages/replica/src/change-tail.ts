@@ -83,11 +83,7 @@ export class ChangeTail {
   }
 
   /** A batch at a position is about to be applied to `documents`. */
-  beforeApply(
-    { header, hash, parts }: CheckedBatch,
-    position: number,
-    documents: Documents,
-  ): void {
+  beforeApply({ header, hash, parts }: CheckedBatch, position: number, documents: Documents): void {
     if (this.#readers.size === 0) return;
     const frames = parts.flatMap((part, section) =>
       part.kind === "facts" ? [{ section, doc: part.doc, frame: part.frame }] : [],

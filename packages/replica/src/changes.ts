@@ -6,24 +6,25 @@
  */
 import { Resolvers } from "@ctxmesh/facts";
 import { LIMITS, MeshError, formatInstant, hlcToMs } from "@ctxmesh/model";
-import type { CancelSignal, EventQuery, EventStreamOptions, Store, Vault } from "@ctxmesh/model";
+import type {
+  CancelSignal,
+  DocumentName,
+  EventQuery,
+  EventStreamOptions,
+  Store,
+  Vault,
+} from "@ctxmesh/model";
 import { ChangeFilter } from "./change-filter.ts";
-import {
-  comparePlaces,
-  endOf,
-  parsePosition,
-  placeOfChange,
-  shortHex,
-} from "./change-position.ts";
+import { comparePlaces, endOf, parsePosition, placeOfChange, shortHex } from "./change-position.ts";
 import type { ChangePlace, ParsedPosition } from "./change-position.ts";
 import { isRejudged } from "./change-tail.ts";
 import type { ChangeTail, TailItem, TailReader } from "./change-tail.ts";
-import type { Checkpoint } from "./checkpoint-format.ts";
 import type { Core } from "./core.ts";
 import { FollowedFacts, changesOf, followBatch } from "./fact-changes.ts";
 import type { ChangingBatch, FactChange } from "./fact-changes.ts";
-import { logKey, logRange, readU64 } from "./layout.ts";
+import { chainKey, logKey, logRange, readU64 } from "./layout.ts";
 import { corrupt } from "./log.ts";
+import type { Pruned } from "./log.ts";
 import { decodeStoredFrames } from "./stored-batch.ts";
 import { Turns, assertWanted } from "./turns.ts";
 
@@ -104,10 +105,9 @@ export class Changes {
       const start = await this.#start(query, follow);
       const until = await this.#until(query);
       yield [];
+      const last = Math.min(core().log.position, until?.position ?? Infinity);
       const isAtEnd = (position: number): boolean =>
-        reader === undefined
-          ? position >= Math.min(core().log.position, until?.position ?? Infinity)
-          : tail.has(position);
+        reader === undefined ? position >= last : tail.has(position);
       let { position } = start;
       if (!isAtEnd(position)) {
         position = yield* this.#replay(start, filter, { until, isAtEnd, signal });
@@ -132,11 +132,9 @@ export class Changes {
     const place = parsePosition(since, "since");
     const batch = await this.#batchAt(place, "since");
     if (batch === undefined) throw pruned("since");
-    const [section, seq] = [batch.frames.at(-1)?.section, batch.frames.at(-1)?.frame.to];
-    const isWhole = place.section === section && place.seq >= (seq ?? 0);
-    return isWhole
-      ? { position: place.position }
-      : { position: place.position - 1, after: place };
+    const last = batch.frames.at(-1);
+    const isLast = place.section === last?.section && place.seq === last.frame.records.at(-1)?.seq;
+    return isLast ? { position: place.position } : { position: place.position - 1, after: place };
   }
 
   async #until({ until }: EventQuery): Promise<ChangePlace | undefined> {
@@ -186,7 +184,8 @@ export class Changes {
     const { core } = this.#context;
     const end = await this.#turns.begin(how);
     try {
-      const { state, records } = core();
+      const { state, records, log } = core();
+      const { pruned: gone } = log;
       const resolvers = new Resolvers(records.space.policy);
       const wants = filter.isAllKeys ? undefined : (key: string) => filter.wantsKey(key);
       const { facts, position: from } = await this.#factsBefore(known, filter);
@@ -195,10 +194,11 @@ export class Changes {
       while (position < known || !how.isAtEnd(position)) {
         assertWanted(how.signal);
         if (core().state !== state) throw rejudgedMeanwhile();
-        for (const batch of await this.#chunk(position, filter)) {
-          ({ position } = batch);
+        const chunk = await this.#chunk(position, gone, filter);
+        ({ position } = chunk);
+        for (const batch of chunk.batches) {
           if (!batch.counts) continue;
-          if (position <= known) {
+          if (batch.position <= known) {
             followBatch(batch, facts, wants);
             continue;
           }
@@ -229,37 +229,53 @@ export class Changes {
     for (;;) {
       const { checkpoints } = this.#context.core();
       const { base, latest } = checkpoints;
-      const usable: Checkpoint | undefined =
-        latest !== undefined && latest.position <= position ? latest : base;
-      if (usable === undefined) return { facts: new FollowedFacts(new Map()), position: 0 };
-      const encoded = await checkpoints.facts(usable, doc);
-      if (encoded !== undefined) {
-        return { facts: new FollowedFacts(encoded), position: usable.position };
-      }
+      const usable = latest !== undefined && latest.position <= position ? latest : base;
+      const encoded =
+        usable === undefined
+          ? new Map<DocumentName, Uint8Array>()
+          : await checkpoints.facts(usable, doc);
+      if (encoded === undefined) continue;
+      // What a base does not stand for stays in front of its position.
+      const from = usable !== undefined && usable !== base ? usable.position : 0;
+      return { facts: new FollowedFacts(encoded), position: from };
     }
   }
 
-  /** The next batches behind a position, one at least while there are some. Throws `HISTORY_PRUNED` when they were pruned meanwhile. */
-  async #chunk(after: number, filter: ChangeFilter): Promise<readonly ReadBatch[]> {
+  /**
+   * The next batches behind a position, without those that `gone` stands for, and the position that is reached with them. Throws
+   * `HISTORY_PRUNED` when more is pruned by now.
+   */
+  async #chunk(
+    after: number,
+    gone: Pruned,
+    filter: ChangeFilter,
+  ): Promise<{ readonly batches: readonly ReadBatch[]; readonly position: number }> {
     const { store, core } = this.#context;
-    const { log } = core();
-    const last = log.position;
+    const last = core().log.position;
     const batches: ReadBatch[] = [];
-    let [position, bytes] = [after, 0];
-    if (log.pruned.position > after) throw pruned("since");
-    for await (const [key, stored] of store.scan({ ...logRange(after + 1), limit: CHUNK_BATCHES })) {
+    let [position, bytes, count] = [after, 0, 0];
+    for await (const [key, stored] of store.scan({
+      ...logRange(after + 1),
+      limit: CHUNK_BATCHES,
+    })) {
       const at = readU64(key, 1);
-      if (at > last || bytes > CHUNK_BYTES) break;
-      if (at !== position + 1) {
-        if (core().log.pruned.position > position) throw pruned("since");
-        corrupt(`has a hole at position ${String(position + 1)}`);
+      if (core().log.pruned.position > Math.max(position, gone.position)) throw pruned("since");
+      if (at > gone.position && at !== Math.max(position, gone.position) + 1) {
+        corrupt(`has a hole in front of position ${String(at)}`);
       }
+      const batch = this.#decode(at, stored, filter);
+      const { replica, incarnation, seq } = batch.header;
+      const isGone = seq <= (gone.heads.get(chainKey(replica, incarnation))?.seq ?? 0);
+      if (at > gone.position || !isGone) batches.push(batch);
       position = at;
       bytes += stored.length;
-      batches.push(this.#decode(at, stored, filter));
+      count++;
+      if (at >= last || bytes > CHUNK_BYTES) break;
     }
-    if (batches.length === 0 && after < last) throw pruned("since");
-    return batches;
+    // Nothing is there but what is gone.
+    if (count === 0) position = Math.min(last, gone.position);
+    if (position === after) throw pruned("since");
+    return { batches, position };
   }
 
   async *#live(

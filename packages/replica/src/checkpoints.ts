@@ -10,7 +10,7 @@
  */
 import { encodeCbor } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
-import type { ChainFrame, Policy } from "@ctxmesh/facts";
+import type { ChainFrame } from "@ctxmesh/facts";
 import { decodeFrames } from "@ctxmesh/facts";
 import { MeshError, fromHex, toHex } from "@ctxmesh/model";
 import type { DeviceKey, DocumentName, Store, StoreChange, Vault } from "@ctxmesh/model";
@@ -22,6 +22,7 @@ import {
 } from "./checkpoint-format.ts";
 import type { Checkpoint, DocumentState } from "./checkpoint-format.ts";
 import { Documents } from "./documents.ts";
+import type { DocumentRules } from "./documents.ts";
 import {
   baseKey,
   documentKey,
@@ -133,8 +134,8 @@ export class Checkpoints {
   }
 
   /** The documents of a checkpoint; without one, none. Throws `STORE_CORRUPT` when one of them can't be read, `KEY_INVALID`. */
-  async documents(checkpoint: Checkpoint | undefined, policy: Policy): Promise<Documents> {
-    const documents = new Documents(policy);
+  async documents(checkpoint: Checkpoint | undefined, rules: DocumentRules): Promise<Documents> {
+    const documents = new Documents(rules);
     let found = 0;
     for await (const [key, sealed] of this.#store.scan(documentRange)) {
       const { doc, position } = readDocumentKey(key);

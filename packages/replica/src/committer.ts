@@ -14,6 +14,7 @@ import { BaseInstalls } from "./base-installs.ts";
 import { BaseShelf } from "./base-shelf.ts";
 import { ChangeTail } from "./change-tail.ts";
 import { Checkpointer } from "./checkpointer.ts";
+import { Comparisons } from "./comparisons.ts";
 import type { Core } from "./core.ts";
 import type { OutcomeCounters } from "./counters.ts";
 import type { ChangedKey } from "./documents.ts";
@@ -30,6 +31,7 @@ import { headOf } from "./log.ts";
 import { rebuildState } from "./open.ts";
 import type { OpenState } from "./open.ts";
 import { OwnChains } from "./own-chains.ts";
+import { forksIn } from "./parts.ts";
 import { RebuildPause } from "./rebuild-pause.ts";
 import { Receives } from "./receives.ts";
 import type { RecordBytes, Records } from "./records.ts";
@@ -38,7 +40,7 @@ import type { ReplicaOptions } from "./replica.ts";
 import { addVoidChain, changesWhatCounts, keepVoid, voidCounts } from "./state.ts";
 import type { VoidReason } from "./state.ts";
 import { forksShownBy, takeAll } from "./take-records.ts";
-import { appliedOf, settleWrites } from "./tasks.ts";
+import { appliedOf, changesWith, settleWrites } from "./tasks.ts";
 import type {
   AppliedBatch,
   ReceiveTask,
@@ -80,6 +82,8 @@ export class Committer {
   /** Takes bodies that were left out, between the groups. */
   readonly fills: Fills;
   readonly #own: OwnChains;
+  /** Decides writes with a condition, between the groups. */
+  readonly comparisons: Comparisons;
   /** A stored batch counts now that did not when the state was built. */
   #stale = false;
   #draining: Promise<void> | undefined;
@@ -141,6 +145,18 @@ export class Committer {
       records: this.#records,
     });
     this.#own = new OwnChains(shared, inc);
+    this.comparisons = this.#createComparisons(this.#hlc);
+  }
+
+  #createComparisons(hlc: HlcClock): Comparisons {
+    const parts = { ...this.#options, core: this.#core, device: this.#device, hlc, own: this.#own };
+    return new Comparisons({
+      ...parts,
+      commit: async (group) => this.#commit(group, [], true),
+      queued: () => {
+        this.#drain();
+      },
+    });
   }
 
   /** What the replica has now. */
@@ -243,7 +259,7 @@ export class Committer {
   #hasWork(): boolean {
     return (
       this.#isRecordsTurn() ||
-      this.#receives.length + this.fills.length > 0 ||
+      this.#receives.length + this.fills.length + this.comparisons.length > 0 ||
       this.#writes.isTurn() ||
       this.installs.length > 0 ||
       this.#isCheckpointWanted()
@@ -270,9 +286,10 @@ export class Committer {
       const records = this.#isRecordsTurn() ? this.#records.takeAll() : [];
       const receives = this.#receives.take();
       const writes = this.#writes.take();
+      const compares = this.comparisons.take();
       const fills = this.fills.take();
       const bases = this.installs.take();
-      const tasks = [...records, ...receives, ...writes, ...fills, ...bases];
+      const tasks = [...records, ...receives, ...writes, ...compares, ...fills, ...bases];
       if (this.#failure !== undefined) {
         for (const task of tasks) task.reject(this.#failure);
         continue;
@@ -280,6 +297,7 @@ export class Committer {
       try {
         if (records.length > 0) await this.#takeRecords(records);
         if (receives.length + writes.length > 0) await this.#commitGroup(receives, writes);
+        for (const task of compares) await this.comparisons.run(task);
         for (const task of fills) await this.fills.run(task);
         for (const task of bases) await this.installs.run(task);
       } catch (error) {
@@ -320,7 +338,7 @@ export class Committer {
     const local = writes.map(({ write }) => write);
     const { results, fresh } = this.#own.build(local, group);
     if (group.batches.length + renewed.length > 0)
-      await this.#commit(group, [...renewed, ...fresh]);
+      await this.#commit(group, [...renewed, ...fresh, ...changesWith(writes, results)]);
     for (const settle of settled) settle();
     const { frontier } = this.#core.state;
     settleWrites(writes, results, {
@@ -331,11 +349,11 @@ export class Committer {
   }
 
   /** Makes the batches of a group durable, in the journal first and with what else is to be written, and then visible. */
-  async #commit(group: Group, also: readonly StoreChange[]): Promise<void> {
+  async #commit(group: Group, also: readonly StoreChange[], isRecorded = false): Promise<void> {
     const { store, journal } = this.#options;
     const { log } = this.#core;
     const changes = log.changesFor(group.batches);
-    await journal?.record(batchEntries(group.batches));
+    if (!isRecorded) await journal?.record(batchEntries(group.batches));
     await store.write([...also, ...changes]);
     let { position } = log;
     log.appended(group.batches);
@@ -374,7 +392,10 @@ export class Committer {
     this.tail.beforeApply(batch, position, documents);
     const applied = appliedOf(batch, head, origin, documents.apply(batch));
     this.#receives.release(batch.hash);
-    if (waitingFor.has(batch.hash) || waitingFor.has(batch.header.client)) this.#rebuildSoon();
+    const isForking = forksIn(batch.parts).length > 0;
+    if (isForking || waitingFor.has(batch.hash) || waitingFor.has(batch.header.client)) {
+      this.#rebuildSoon();
+    }
     this.batchListeners.tell(applied);
   }
 

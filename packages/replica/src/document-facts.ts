@@ -7,6 +7,7 @@ import {
   decodeState,
   encodeState,
   expiryMs,
+  isExpired,
   isNewer,
   resolve,
   undominatedOf,
@@ -30,6 +31,7 @@ import type {
   Standing,
   VisibleFact,
 } from "@ctxmesh/model";
+import type { DocumentSchemas } from "@ctxmesh/schema";
 import { Glob } from "./glob.ts";
 import type { OwnStatement } from "./own-expiry.ts";
 
@@ -108,13 +110,20 @@ interface Answer {
 export class DocumentFacts {
   readonly #doc: DocumentName;
   readonly #resolvers: Resolvers;
+  readonly #schemas: DocumentSchemas;
   readonly #store: SlotStore;
   readonly #answers = new Map<string, Answer>();
 
   /** Empty, or with what {@link encode} made. Throws `FORMAT_INVALID`. */
-  constructor(doc: DocumentName, resolvers: Resolvers, state?: Uint8Array) {
+  constructor(
+    doc: DocumentName,
+    resolvers: Resolvers,
+    schemas: DocumentSchemas,
+    state?: Uint8Array,
+  ) {
     this.#doc = doc;
     this.#resolvers = resolvers;
+    this.#schemas = schemas;
     this.#store = state === undefined ? new SlotStore() : decodeState(state);
   }
 
@@ -135,11 +144,18 @@ export class DocumentFacts {
     return changed;
   }
 
+  /** Statements that count: live, not retracted, and as their key's schema has it. */
+  #counting({ statements, retractions }: KeySlots, nowMs: number): readonly Slot[] {
+    const live = counting(statements, retractions, nowMs);
+    if (this.#schemas.isEmpty) return live;
+    return live.filter(({ key, valueJson }) => this.#schemas.accepts(key, valueJson));
+  }
+
   #answer(key: string, nowMs: number): Answer {
     const known = this.#answers.get(key);
     if (known !== undefined && known.fromMs <= nowMs && nowMs < known.untilMs) return known;
     const slots = this.#store.slots(key);
-    const live = counting(slots.statements, slots.retractions, nowMs);
+    const live = this.#counting(slots, nowMs);
     const resolver = this.#resolvers.for(key);
     const resolution = resolve(resolver, live);
     const answer: Answer = {
@@ -179,6 +195,15 @@ export class DocumentFacts {
     return incomplete ? { ...fact, ageMs, incomplete } : { ...fact, ageMs };
   }
 
+  /** Whether a statement counts once it is made, and something is visible under its key then. */
+  wouldShow(slot: Slot, nowMs: number): boolean {
+    const { statements, retractions } = this.#store.slots(slot.key);
+    const others = statements.filter(({ writer }) => writer !== slot.writer);
+    const live = this.#counting({ statements: [...others, slot], retractions }, nowMs);
+    if (!live.includes(slot)) return false;
+    return resolve(this.#resolvers.for(slot.key), live)?.valueJson !== undefined;
+  }
+
   /** Whether something expires after one time and up to another, Unix milliseconds. */
   expires(afterMs: number, upToMs: number): boolean {
     return this.#store.expires(afterMs, upToMs);
@@ -199,7 +224,7 @@ export class DocumentFacts {
   candidates(key: string, nowMs: number): readonly Candidate[] {
     const slots = this.#store.slots(key);
     const resolver = this.#resolvers.for(key);
-    const live = counting(slots.statements, slots.retractions, nowMs);
+    const live = this.#counting(slots, nowMs);
     const undominated = undominatedOf(resolver, live);
     const shown = resolver.show(undominated);
     return slots.statements
@@ -214,7 +239,7 @@ export class DocumentFacts {
             : undefined;
         return {
           ...contentOf(slot),
-          ...(standing === undefined ? outOf(slot, slots) : { standing }),
+          ...(standing === undefined ? this.#outOf(slot, slots, nowMs) : { standing }),
         };
       });
   }
@@ -222,6 +247,11 @@ export class DocumentFacts {
   /** See `Documents.slots`. */
   slots(key: string): KeySlots {
     return this.#store.slots(key);
+  }
+
+  #outOf(slot: Slot, slots: KeySlots, nowMs: number): Pick<Candidate, "standing" | "retraction"> {
+    const out = outOf(slot, slots);
+    return out.standing === "expired" && !isExpired(slot, nowMs) ? { standing: "invalid" } : out;
   }
 
   /** A writer's newest statement about a key. */
@@ -243,7 +273,7 @@ export class DocumentFacts {
   ownNumber(key: string, writer: DeviceKey, nowMs: number): number {
     const { statements, retractions } = this.#store.slots(key);
     const own = statements.filter((slot) => slot.writer === writer);
-    const [slot] = counting(own, retractions, nowMs);
+    const [slot] = this.#counting({ statements: own, retractions }, nowMs);
     const value = slot?.valueJson === undefined ? undefined : parseValue(slot.valueJson);
     return typeof value === "number" ? value : 0;
   }
@@ -300,12 +330,12 @@ export class DocumentFacts {
   leaves(asOfMs: number): readonly string[] {
     const leaves: string[] = [];
     for (const key of this.#store.keys()) {
-      const { statements, retractions } = this.#store.slots(key);
-      const live = counting(statements, retractions, asOfMs);
+      const slots = this.#store.slots(key);
+      const live = this.#counting(slots, asOfMs);
       for (const slot of undominatedOf(this.#resolvers.for(key), live)) {
         leaves.push(leafOf(this.#doc, slot));
       }
-      for (const slot of retractions) leaves.push(retractionLeafOf(this.#doc, slot));
+      for (const slot of slots.retractions) leaves.push(retractionLeafOf(this.#doc, slot));
     }
     return leaves;
   }

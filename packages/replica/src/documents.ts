@@ -2,7 +2,8 @@
 /** The documents of a space, their facts under the space's policy, and the canonical leaves. */
 import { canonicalJson } from "@ctxmesh/codec";
 import { Resolvers } from "@ctxmesh/facts";
-import type { FactRecord, KeySlots, Policy } from "@ctxmesh/facts";
+import type { FactRecord, KeySlots, Slot } from "@ctxmesh/facts";
+import type { Space } from "@ctxmesh/membership";
 import { LIMITS, MeshError, hlcToMs } from "@ctxmesh/model";
 import type {
   Candidate,
@@ -14,6 +15,7 @@ import type {
 } from "@ctxmesh/model";
 import { RichDocument } from "@ctxmesh/rich";
 import type { CarriedContent, RichContent, RichRoots, RichUpdate } from "@ctxmesh/rich";
+import { Registry } from "@ctxmesh/schema";
 import type { DocumentState } from "./checkpoint-format.ts";
 import type { CheckedBatch } from "./checks.ts";
 import { DocumentFacts } from "./document-facts.ts";
@@ -44,11 +46,15 @@ export function checkList({ limit }: ListQuery): void {
   });
 }
 
+/** What of a space decides what its documents show. */
+export type DocumentRules = Pick<Space, "policy" | "schemas">;
+
 /** All documents of one space. */
 export class Documents {
   readonly #factsByDoc = new Shelf<DocumentFacts>(
     {
-      decode: (doc, state) => new DocumentFacts(doc, this.#resolvers, state),
+      decode: (doc, state) =>
+        new DocumentFacts(doc, this.#resolvers, this.schemas.forDocument(doc), state),
       encode: (facts) => facts.encode(),
       sizeOf: ({ bytes }) => bytes,
       isWhole: () => true,
@@ -72,13 +78,22 @@ export class Documents {
   /** What is left out of the batches that are applied, or staged. */
   readonly omissions: Omissions = new Omissions();
 
-  constructor(policy: Policy) {
+  /** Which values may be shown. */
+  readonly schemas: Registry;
+
+  constructor({ policy, schemas }: DocumentRules) {
     this.#resolvers = new Resolvers(policy);
+    this.schemas = new Registry(schemas);
   }
 
   /** Number of documents. */
   get size(): number {
     return new Set([...this.#factsByDoc.docs(), ...this.#richByDoc.docs()]).size;
+  }
+
+  /** Their names, in order. */
+  names(): readonly DocumentName[] {
+    return [...new Set([...this.#factsByDoc.docs(), ...this.#richByDoc.docs()])].toSorted();
   }
 
   /** Takes a document as it was encoded. */
@@ -120,7 +135,10 @@ export class Documents {
   }
 
   #facts(doc: DocumentName): DocumentFacts {
-    return this.#factsByDoc.getOrMake(doc, () => new DocumentFacts(doc, this.#resolvers));
+    return this.#factsByDoc.getOrMake(
+      doc,
+      () => new DocumentFacts(doc, this.#resolvers, this.schemas.forDocument(doc)),
+    );
   }
 
   #rich(doc: DocumentName): RichDocument {
@@ -143,8 +161,8 @@ export class Documents {
   /** Whether a rich operation that was not here is by now, or never comes, or nobody can tell any more. */
   isSettled({ doc, client, clock }: MissingOperation, view: ChainView): boolean {
     if (this.omissions.isClosed(doc)) return true;
-    const next = this.#richByDoc.get(doc)?.clockOf(client) ?? 0;
-    return clock < next || this.voids.isVoid(doc, client, clock, view);
+    const isKnown = this.#richByDoc.get(doc)?.knows(client, clock) === true;
+    return isKnown || this.voids.isVoid(doc, client, clock, view);
   }
 
   /** Makes a local rich edit and stages it; undefined when it changed nothing. */
@@ -158,6 +176,12 @@ export class Documents {
 
   /** Checks what a gateway carries for Yjs clients, and stages it; `client` is the gateway's own. Throws as `RichDocument.carry`. */
   carryRich(doc: DocumentName, client: number, content: CarriedContent): readonly RichUpdate[] {
+    if (content.sections.some((section) => this.voids.follows(doc, section.client, section.to))) {
+      throw new MeshError("POLICY_REFUSED", `what this Yjs client writes in ${doc} is void`, {
+        field: "doc",
+        remedy: "load the page again",
+      });
+    }
     return this.#rich(doc).carry(client, content);
   }
 
@@ -216,6 +240,11 @@ export class Documents {
   /** The resolvers of the policy. */
   get resolvers(): Resolvers {
     return this.#resolvers;
+  }
+
+  /** Whether a statement counts once it is made, and something is visible under its key then. */
+  wouldShow(doc: DocumentName, slot: Slot, nowMs: number): boolean {
+    return this.#facts(doc).wouldShow(slot, nowMs);
   }
 
   /** The slots of a key as they are now; both lists may change later. */

@@ -186,8 +186,9 @@ export class History {
     options: CallOff,
   ): Promise<FactsAt> {
     const [base, frames] = await this.#base(doc, atMs);
-    const { policy } = this.#context.core().records.space;
-    const facts = new DocumentFacts(doc, new Resolvers(policy));
+    const { records: judging, state } = this.#context.core();
+    const resolvers = new Resolvers(judging.space.policy);
+    const facts = new DocumentFacts(doc, resolvers, state.documents.schemas.forDocument(doc));
     const upTo = (hlcFromMs(atMs + 1) - 1) as Hlc;
     const apply = ({ chain, frame }: ChainFrame): void => {
       const records = frame.records.filter(

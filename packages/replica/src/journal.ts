@@ -16,6 +16,14 @@ export interface Journal {
    * of it is told. Rejects with `CLOSED` when it was closed meanwhile: then it is not written here, either.
    */
   record(entries: readonly EngineEntry[]): Promise<void>;
+  /**
+   * As {@link record}, unless a record of the shared log that is not here yet is against it, or it can't be told: then nothing is recorded, nor will be,
+   * and it resolves with false.
+   */
+  recordUnless(
+    entries: readonly EngineEntry[],
+    isAgainst: (record: EngineEntry) => boolean,
+  ): Promise<boolean>;
 }
 
 /** Batches as entries. */

@@ -216,6 +216,16 @@ export const prepareDelete = (
     priority,
   );
 
+/** Prepared writes of facts of one document as one; more urgent as the most urgent. Throws like {@link preparePut}. */
+export function joinWrites(doc: DocumentName, writes: readonly PreparedWrite[]): PreparedWrite {
+  const urgent = PRIORITIES.find((priority) => writes.some((write) => write.priority === priority));
+  return prepare(
+    doc,
+    writes.flatMap(({ drafts }) => drafts),
+    urgent,
+  );
+}
+
 /** Validates a retraction of what a writer stated up to an HLC. Throws like {@link preparePut}. */
 export function prepareRetract(doc: DocumentName, key: string, retract: Retraction): PreparedWrite {
   if (retract.reason.length === 0 || !retract.reason.isWellFormed()) {

@@ -12,6 +12,7 @@ import type {
   Priority,
   RandomSource,
   StoreChange,
+  WriteReceipt,
 } from "@ctxmesh/model";
 import type { Core } from "./core.ts";
 import type { Group } from "./group.ts";
@@ -41,8 +42,14 @@ export interface LocalWriterOptions {
   readonly hlc: HlcClock;
 }
 
+/** What goes with a local write. */
+export interface WithWrite {
+  /** Changes of the store that become durable with the write, or not at all. Called once its batch is made; not at all when it changed nothing. */
+  readonly also?: (receipt: WriteReceipt) => readonly StoreChange[];
+}
+
 /** A local write: facts, or an edit of rich content that runs when its group is built. */
-export type LocalWrite = PreparedWrite | LocalEdit | LocalCarry;
+export type LocalWrite = (PreparedWrite | LocalEdit | LocalCarry) & WithWrite;
 
 /** An edit of a document's rich content. */
 export interface LocalEdit {
@@ -73,6 +80,12 @@ export interface BuiltWrites {
   readonly results: readonly (WriteStamp | Error | undefined)[];
   /** Records of incarnations that were begun, to be written with, or before, their first batches. */
   readonly fresh: readonly StoreChange[];
+}
+
+/** A write that may yet be taken back. */
+export interface Attempt {
+  readonly stamp: WriteStamp;
+  readonly undo: () => void;
 }
 
 /** A chain that this process life writes. */
@@ -136,6 +149,21 @@ export class LocalWriter {
       return last && stamps.get(last);
     });
     return { results, fresh };
+  }
+
+  /** Adds the batch of one write of facts to a group; `undo` takes it back, if nobody was told of it. */
+  attempt(write: PreparedWrite, group: Group): Attempt {
+    const { seqs } = this.#chainOf("normal", []);
+    const before = seqs.get(write.doc);
+    const stamp = this.#buildBatches([write], group, []).get(write);
+    if (stamp === undefined) throw new MeshError("INTERNAL", "a write has no batch");
+    return {
+      stamp,
+      undo: () => {
+        if (before === undefined) seqs.delete(write.doc);
+        else seqs.set(write.doc, before);
+      },
+    };
   }
 
   /** Runs an edit, or takes what is carried, which stages it; a write of facts is ready as it is. */

@@ -17,6 +17,7 @@ import type { Head } from "./layout.ts";
 import { BatchLog, prunedBy } from "./log.ts";
 import { Records } from "./records.ts";
 import { StateBuilder } from "./state.ts";
+import type { VoidPart } from "./void-content.ts";
 import type { State, StateStart } from "./state.ts";
 import { VoidHeaders } from "./void-headers.ts";
 
@@ -56,7 +57,7 @@ async function startOf(
   const { latest } = checkpoints;
   if (latest !== undefined) {
     try {
-      const documents = await checkpoints.documents(latest, records.space.policy);
+      const documents = await checkpoints.documents(latest, records.space);
       return { checkpoint: latest, documents };
     } catch (error) {
       const { code, message } = toMeshError(error);
@@ -66,7 +67,7 @@ async function startOf(
     }
   }
   const { base } = checkpoints;
-  const documents = await checkpoints.documents(base, records.space.policy);
+  const documents = await checkpoints.documents(base, records.space);
   return { checkpoint: base, documents };
 }
 
@@ -107,7 +108,11 @@ export async function openState(context: OpenContext): Promise<OpenState> {
     expected.push(readExpected(key, value));
   }
   const dropped = checkpoints.latest === undefined ? checkpoints.dropLatest() : [];
-  const state = builder.finish();
+  const built = builder.finish();
+  const isForked = built.forked.length > 0;
+  const also = isForked ? checkpoints.dropLatest() : [];
+  const parts = { log, checkpoints, records, voidHeaders };
+  const state = isForked ? await rebuildState(parts, self) : built;
   return {
     log,
     records,
@@ -115,7 +120,7 @@ export async function openState(context: OpenContext): Promise<OpenState> {
     checkpoints,
     state,
     expected,
-    changes: [...changes, ...dropped],
+    changes: [...changes, ...dropped, ...also],
   };
 }
 
@@ -130,8 +135,14 @@ export async function rebuildState(
   self: DeviceKey,
 ): Promise<State> {
   const { base } = checkpoints;
-  const documents = await checkpoints.documents(base, records.space.policy);
-  const builder = new StateBuilder(records, self, voidHeaders, { checkpoint: base, documents });
-  for await (const [batch, position] of log.batches()) builder.add(batch, position);
-  return builder.finish();
+  const forked: VoidPart[] = [];
+  for (;;) {
+    const documents = await checkpoints.documents(base, records.space);
+    for (const { doc, client, clock } of forked) documents.voids.addPart(doc, client, clock);
+    const builder = new StateBuilder(records, self, voidHeaders, { checkpoint: base, documents });
+    for await (const [batch, position] of log.batches()) builder.add(batch, position);
+    const state = builder.finish();
+    if (state.forked.length === 0) return state;
+    forked.push(...state.forked);
+  }
 }

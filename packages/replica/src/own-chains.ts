@@ -15,7 +15,8 @@ import type { Core } from "./core.ts";
 import { Group } from "./group.ts";
 import { chainKey, incarnationChange } from "./layout.ts";
 import { LocalWriter } from "./local-writer.ts";
-import type { BuiltWrites, LocalWrite } from "./local-writer.ts";
+import type { PreparedWrite } from "./local-batch.ts";
+import type { Attempt, BuiltWrites, LocalWrite } from "./local-writer.ts";
 import { isClosed, logRenewal, restatementsOf } from "./restate.ts";
 import type { Chain } from "./void-content.ts";
 
@@ -87,6 +88,11 @@ export class OwnChains {
   /** Adds the batches of local writes to a group. */
   build(writes: readonly LocalWrite[], group: Group): BuiltWrites {
     return this.#writer.build(writes, group);
+  }
+
+  /** Adds the batch of one write to a group, for it to be taken back perhaps. */
+  attempt(write: PreparedWrite, group: Group): Attempt {
+    return this.#writer.attempt(write, group);
   }
 
   /**

@@ -10,6 +10,7 @@ import type { DeviceKey, DocumentName, Hlc, IncarnationId, Refusal } from "@ctxm
 import { clientIdFrom } from "@ctxmesh/rich";
 import type { RichInterval, RichUpdate, RichVerdict } from "@ctxmesh/rich";
 import type { MissingOperation } from "./hold.ts";
+import type { VoidPart } from "./void-content.ts";
 
 /** One section's content. */
 export type Part =
@@ -21,6 +22,8 @@ export type Part =
       readonly doc: DocumentName;
       readonly client: number;
       readonly from: number;
+      /** It contradicts what was applied of that client, so that has to go, too. */
+      readonly forks?: true;
     }
   /** Not looked at: its body is left out; or it is rich content of a document in which such a body is. */
   | { readonly kind: "omitted"; readonly doc: DocumentName; readonly section: Section }
@@ -104,6 +107,8 @@ function openRich(payload: Uint8Array, section: Section, own: number, open: Open
         return { kind: "parts", parts: [{ kind: "rich", doc, update: verdict.update }] };
       case "void":
         return { kind: "parts", parts: [{ kind: "void", doc, client, from }] };
+      case "forked":
+        return { kind: "parts", parts: [{ kind: "void", doc, client, from: 0, forks: true }] };
       case "missing": {
         const { client: by, clock } = verdict;
         return { kind: "missing", operation: { doc, client: by, clock } };
@@ -162,6 +167,14 @@ export function itemsOf(parts: readonly Part[]): number {
   }
   return items;
 }
+
+/** The clients that parts show to have two histories, as void parts. */
+export const forksIn = (parts: readonly Part[]): readonly VoidPart[] =>
+  parts.flatMap((part) =>
+    part.kind === "void" && part.forks === true
+      ? [{ doc: part.doc, client: part.client, clock: 0 }]
+      : [],
+  );
 
 /** The sections with their indices, those first that may have to wait: facts never do, and opening them is dear. */
 const richFirst = (sections: readonly Section[]): readonly (readonly [number, Section])[] =>

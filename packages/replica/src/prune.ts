@@ -60,7 +60,7 @@ export async function prefixToPrune(
     return hlcToMs(hlc) < options.beforeMs && seq <= options.upTo({ replica, incarnation });
   };
   const { base } = checkpoints;
-  const documents = await checkpoints.documents(base, records.space.policy);
+  const documents = await checkpoints.documents(base, records.space);
   const builder = new StateBuilder(records, self, voidHeaders, { checkpoint: base, documents });
   let last = pruned;
   for await (const [batch, position] of log.batches()) {

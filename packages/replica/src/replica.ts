@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Role } from "@ctxmesh/codec";
-import { allows, roleAt } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
 import {
   LIMITS,
@@ -38,11 +37,14 @@ import type {
   WriteReceipt,
 } from "@ctxmesh/model";
 import type { CarriedContent, RichContent, RichRoots } from "@ctxmesh/rich";
+import { assertAllowed } from "./allowed.ts";
+import type { Registry } from "@ctxmesh/schema";
 import { parseBatch, unpackedOf } from "./checks.ts";
 import { Bases } from "./bases.ts";
 import { Changes } from "./changes.ts";
 import type { BatchSource } from "./checks.ts";
 import type { Retention } from "./checkpointer.ts";
+import { chainStatuses, degradedChains } from "./chain-status.ts";
 import type { ChainStatus, DegradedChain } from "./chain-status.ts";
 import { Committer } from "./committer.ts";
 import { DEFAULT_LIST_LIMIT, checkList } from "./documents.ts";
@@ -54,14 +56,17 @@ import { History } from "./history.ts";
 import type { Journal } from "./journal.ts";
 import { LOG_NAME_KEY, incarnationChange } from "./layout.ts";
 import type { Head } from "./layout.ts";
-import { prepareDelete, preparePut, prepareRetract } from "./local-batch.ts";
+import { joinWrites, prepareDelete, prepareRetract } from "./local-batch.ts";
+import type { PreparedWrite } from "./local-batch.ts";
 import { bytesCarried, closedError } from "./local-writer.ts";
-import type { LocalWrite } from "./local-writer.ts";
+import type { LocalWrite, WithWrite } from "./local-writer.ts";
 import type { ChainSpan, StoredBatch } from "./log.ts";
 import { OmittedContent } from "./omitted-content.ts";
 import { openState } from "./open.ts";
+import { Proposals } from "./proposals.ts";
 import type { PruneOptions, PruneReport } from "./prune.ts";
 import type { RecordBytes, RecordIds } from "./records.ts";
+import { prepareUnder } from "./schema-writes.ts";
 import type { AppliedBatch, RecordsChange, RecordsOutcome } from "./tasks.ts";
 
 /** What a replica is made of. */
@@ -87,6 +92,11 @@ export interface ReplicaOptions {
   readonly wait?: (ms: number) => Promise<void>;
 }
 
+/** How a local write is made, and what goes with it. */
+export interface WriteContext extends Pick<WriteOptions, "priority">, WithWrite {}
+
+const withWrite = (also: WithWrite["also"]): WithWrite => (also === undefined ? {} : { also });
+
 /** What a rich edit counts for before its size is known. */
 const EDIT_BYTES = 1_024;
 /** Hashes in one answer of {@link Replica.missing}. */
@@ -106,6 +116,8 @@ export class Replica {
   /** Bases: what hubs say that their logs come to, handed out and taken in. */
   readonly bases: Bases;
   readonly omitted: OmittedContent;
+  /** Writes with a condition. */
+  readonly proposals: Proposals;
   /** What was said, change by change, in the order of the log. */
   readonly changes: Changes;
   private constructor(
@@ -120,6 +132,14 @@ export class Replica {
     this.#history = new History({ ...options, core: () => committer.core });
     this.bases = new Bases({ ...options, device, committer });
     this.omitted = new OmittedContent(options, committer);
+    this.proposals = new Proposals({
+      clock: options.clock,
+      committer,
+      prepare: (doc, facts) => this.#preparePut(doc, facts, {}),
+      assertRoom: (write) => {
+        this.#assertRoom(write, "append", write.bytes);
+      },
+    });
     const { tail } = committer;
     this.changes = new Changes({ ...options, tail, name: logName, core: () => committer.core });
   }
@@ -149,6 +169,11 @@ export class Replica {
     return this.#committer.inEffect.space;
   }
 
+  /** The schemas of the space, by which the state is judged. */
+  get schemas(): Registry {
+    return this.#committer.core.state.documents.schemas;
+  }
+
   /** What of others' batches is kept; undefined for everything. */
   get subscription(): Subscription | undefined {
     return this.#options.subscription;
@@ -164,22 +189,46 @@ export class Replica {
     return this.#committer.incarnations();
   }
 
-  /** Writes facts of one document as one unit; resolves when they are durable here. Throws `INPUT_INVALID`, `LIMIT_EXCEEDED`, `POLICY_REFUSED`, `STORE_FAILED`, `CLOSED`. */
+  /** Writes facts of one document as one unit; resolves when they are durable here. Throws `INPUT_INVALID`, `SCHEMA_INVALID`, `LIMIT_EXCEEDED`, `POLICY_REFUSED`, `STORE_FAILED`, `CLOSED`. */
   async put(
     doc: DocumentName,
     facts: readonly FactInput[],
-    { priority }: Pick<WriteOptions, "priority"> = {},
+    { also, ...options }: WriteContext = {},
   ): Promise<WriteReceipt> {
-    return this.#enqueueWrite(preparePut(doc, facts, priority));
+    return this.#enqueueWrite({ ...this.#preparePut(doc, facts, options), ...withWrite(also) });
+  }
+
+  #preparePut(
+    doc: DocumentName,
+    facts: readonly FactInput[],
+    options: Pick<WriteOptions, "priority">,
+  ): PreparedWrite {
+    const { documents } = this.#committer.core.state;
+    const number = (key: string): number =>
+      documents.ownNumber(doc, key, this.device, this.#options.clock.now());
+    return prepareUnder(documents.schemas.forDocument(doc), doc, facts, { ...options, number });
   }
 
   /** Withdraws this writer's statements by writing tombstones. Errors as {@link put}. */
   async delete(
     doc: DocumentName,
     keys: readonly string[],
-    { priority }: Pick<WriteOptions, "priority"> = {},
+    { also, priority }: WriteContext = {},
   ): Promise<WriteReceipt> {
-    return this.#enqueueWrite(prepareDelete(doc, keys, priority));
+    return this.#enqueueWrite({ ...prepareDelete(doc, keys, priority), ...withWrite(also) });
+  }
+
+  /** Writes and withdraws facts of one document as one unit. Errors as {@link put}. */
+  async change(
+    doc: DocumentName,
+    { put, keys }: { readonly put: readonly FactInput[]; readonly keys: readonly string[] },
+    { also, ...options }: WriteContext = {},
+  ): Promise<WriteReceipt> {
+    const parts = [
+      ...(put.length === 0 ? [] : [this.#preparePut(doc, put, options)]),
+      ...(keys.length === 0 ? [] : [prepareDelete(doc, keys, options.priority)]),
+    ];
+    return this.#enqueueWrite({ ...joinWrites(doc, parts), ...withWrite(also) });
   }
 
   /**
@@ -191,12 +240,14 @@ export class Replica {
     key: string,
     writer: DeviceKey,
     reason: string,
+    { also }: WithWrite = {},
   ): Promise<WriteReceipt> {
     const upTo = this.#documents.statedAt(doc, key, writer);
     if (upTo === undefined) {
       throw new MeshError("NOT_FOUND", `${writer} has said nothing about ${key} in ${doc}`);
     }
-    return this.#enqueueWrite(prepareRetract(doc, key, { writer, upTo, reason }), "manage");
+    const write = prepareRetract(doc, key, { writer, upTo, reason });
+    return this.#enqueueWrite({ ...write, ...withWrite(also) }, "manage");
   }
 
   /**
@@ -204,8 +255,12 @@ export class Replica {
    * what was written before; when it throws, the promise rejects with that and nothing is written. Needs the
    * role `write`, since an edit may delete what others wrote. Else as {@link put}.
    */
-  async edit(doc: DocumentName, edit: (roots: RichRoots) => void): Promise<WriteReceipt> {
-    return this.#enqueueWrite({ doc, edit }, "write", EDIT_BYTES);
+  async edit(
+    doc: DocumentName,
+    edit: (roots: RichRoots) => void,
+    { also }: WithWrite = {},
+  ): Promise<WriteReceipt> {
+    return this.#enqueueWrite({ doc, edit, ...withWrite(also) }, "write", EDIT_BYTES);
   }
 
   /**
@@ -227,8 +282,14 @@ export class Replica {
     needed: Role = "append",
     bytes = "bytes" in write ? write.bytes : 0,
   ): Promise<WriteReceipt> {
+    this.#assertRoom(write, needed, bytes);
+    return this.#committer.write(write, bytes);
+  }
+
+  /** Throws unless a local write may be made, and its document has room for it. */
+  #assertRoom(write: LocalWrite, needed: Role, bytes: number): void {
     this.#committer.assertWritable();
-    this.#assertAllowed(needed);
+    assertAllowed(this.#committer.inEffect, this.device, needed, this.#options.clock.now());
     const size = this.#documents.bytesOf(write.doc) + bytes;
     if (size > LIMITS.documentBytes) {
       throw new MeshError(
@@ -237,36 +298,6 @@ export class Replica {
         { field: "doc", remedy: "spread the keys over more documents" },
       );
     }
-    return this.#committer.write(write, bytes);
-  }
-
-  /** A grant that has ended does not stop its device: what it writes waits elsewhere for a renewed one. */
-  #assertAllowed(needed: Role): void {
-    const { space, device } = this;
-    const revocation = space.revocations.get(device);
-    if (revocation !== undefined) {
-      throw new MeshError("POLICY_REFUSED", `this device was revoked: ${revocation.reason}`, {
-        remedy: "ask whoever runs the space; a device that may come back needs a new key",
-      });
-    }
-    if (this.#committer.core.records.isForkedOut(device)) {
-      throw new MeshError(
-        "POLICY_REFUSED",
-        `${String(LIMITS.proofsPerDevice)} chains of this device are proven to fork, so nothing of it counts any more`,
-        { remedy: "find who else has its key, and give this device a new one" },
-      );
-    }
-    const now = roleAt(space, device, this.#options.clock.now());
-    const roles =
-      now === undefined ? (space.grants.get(device) ?? []).map(({ role }) => role) : [now];
-    if (roles.some((role) => allows(role, needed))) return;
-    throw new MeshError(
-      "POLICY_REFUSED",
-      roles.length === 0
-        ? "this device has no grant in the space"
-        : `this device's role is ${roles.join(", ")}, and this needs ${needed}`,
-      { remedy: `ask whoever runs the space for a grant with the role ${needed} or more` },
-    );
   }
 
   /**
@@ -372,22 +403,7 @@ export class Replica {
 
   /** The chains that are here, ordered by replica and incarnation: how much counts, and why the rest does not. */
   chains(): readonly ChainStatus[] {
-    const { log, records, state } = this.#committer.core;
-    return [...log.heads()]
-      .toSorted((a, b) => (a.replica + a.incarnation < b.replica + b.incarnation ? -1 : 1))
-      .map(({ replica, incarnation }) => {
-        const seq = state.frontier.head(replica, incarnation)?.seq ?? 0;
-        const limit = records.limitOf(replica, incarnation);
-        const rest = state.voids.get(replica + incarnation);
-        return {
-          replica,
-          incarnation,
-          seq,
-          void: rest?.batches ?? 0,
-          ...(Number.isFinite(limit) ? { limit } : {}),
-          ...(rest === undefined ? {} : { reason: rest.reason }),
-        };
-      });
+    return chainStatuses(this.#committer.core);
   }
 
   /**
@@ -396,16 +412,7 @@ export class Replica {
    * only a new store, which peers fill, mends that.
    */
   degraded(): readonly DegradedChain[] {
-    const { log, records, expected } = this.#committer.core;
-    const behind = expected.flatMap(({ replica, incarnation, seq }): DegradedChain[] => {
-      const wanted = Math.min(seq, records.limitOf(replica, incarnation));
-      const here = log.head(replica, incarnation)?.seq ?? 0;
-      return here < wanted
-        ? [{ kind: "behind", replica, incarnation, seq: here, expected: wanted }]
-        : [];
-    });
-    const stale = this.#committer.checkpointer.stale();
-    return [...behind, ...stale.map((chain) => ({ kind: "stale" as const, ...chain }))];
+    return degradedChains(this.#committer.core, this.#committer.checkpointer.stale());
   }
 
   /**
@@ -474,6 +481,12 @@ export class Replica {
   /** Whether a fact of a document expires after one time and up to another, Unix milliseconds: then answers change that nobody has written to. */
   expires(doc: DocumentName, afterMs: number, upToMs: number): boolean {
     return this.#documents.expires(doc, afterMs, upToMs);
+  }
+
+  /** The documents of which something is here, by name, each with about its encoded size in bytes. */
+  documents(): readonly { readonly doc: DocumentName; readonly bytes: number }[] {
+    const documents = this.#documents;
+    return documents.names().map((doc) => ({ doc, bytes: documents.bytesOf(doc) }));
   }
 
   /** The plain content of a document's rich roots. */

@@ -12,10 +12,10 @@ import { Frontier } from "./frontier.ts";
 import { chainKey } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { headOf } from "./log.ts";
-import { clientOf, openParts } from "./parts.ts";
+import { clientOf, forksIn, openParts } from "./parts.ts";
 import type { Part } from "./parts.ts";
 import type { Records } from "./records.ts";
-import type { Chain, ChainView } from "./void-content.ts";
+import type { Chain, ChainView, VoidPart } from "./void-content.ts";
 import { isVoid, namedBy } from "./void-headers.ts";
 import type { VoidHeaders } from "./void-headers.ts";
 
@@ -55,6 +55,8 @@ export interface State {
   readonly arrived: Set<HeaderHash>;
   /** The highest clock in the log, counting or not. */
   readonly maxHlc: Hlc;
+  /** Yjs clients that were found to have two histories when something of them was applied already: it has to be built once more without. */
+  readonly forked: readonly VoidPart[];
   /** What was read of the log. */
   readonly replayed: { readonly batches: number; readonly bytes: number };
 }
@@ -120,6 +122,7 @@ export function changesWhatCounts(
   if (state.waiting.size > 0 && (before !== after || taken.length > 0)) return true;
   if (before === after) return false;
   if (JSON.stringify(before.space.policy) !== JSON.stringify(after.space.policy)) return true;
+  if (JSON.stringify(before.space.schemas) !== JSON.stringify(after.space.schemas)) return true;
   const heads = state.frontier.heads();
   // What is pruned counts for good, void or not.
   if (heads.some((head) => isVoidUnder(after, head) && !isVoidUnder(before, head))) return true;
@@ -166,7 +169,7 @@ export function voidCounts({ voids }: State): {
 
 /** A state as a checkpoint at a log position, with the newest stored batch of each chain, and where the documents' states are. */
 export function checkpointOf(
-  { frontier, documents, voids, ownVoid, arrived }: Omit<State, "replayed">,
+  { frontier, documents, voids, ownVoid, arrived }: Omit<State, "replayed" | "forked">,
   log: { readonly position: number; head(chain: Chain): Head | undefined },
   states: ReadonlyMap<DocumentName, number>,
 ): Checkpoint {
@@ -208,6 +211,7 @@ export class StateBuilder {
   /** Batches that count though their header alone was here once. */
   readonly #arrived: Set<HeaderHash>;
   readonly #ownVoid: number[];
+  readonly #forked: VoidPart[] = [];
   #maxHlc = 0 as Hlc;
   #batches = 0;
   #bytes = 0;
@@ -262,6 +266,7 @@ export class StateBuilder {
     }
     if (this.#headers.get(batch.hash) !== undefined) this.#arrived.add(batch.hash);
     this.#frontier.advance(headOf(batch), header.deps, header.lane);
+    this.#forked.push(...forksIn(parts));
     this.#documents.stage({ header, parts });
     this.#documents.apply({ header, parts });
   }
@@ -294,6 +299,7 @@ export class StateBuilder {
       ownVoid: this.#ownVoid,
       arrived: this.#arrived,
       maxHlc: this.#maxHlc,
+      forked: this.#forked,
       replayed: { batches: this.#batches, bytes: this.#bytes },
     };
   }

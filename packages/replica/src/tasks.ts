@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What goes into the committer's queues, and what comes of it. */
-import type { DocumentName, Hlc, ReceiveOutcome, WriteReceipt } from "@ctxmesh/model";
+import type { DocumentName, Hlc, ReceiveOutcome, StoreChange, WriteReceipt } from "@ctxmesh/model";
 import { decodeBatch } from "@ctxmesh/codec";
 import type { RichUpdate } from "@ctxmesh/rich";
 import type { CheckedBase } from "./base-check.ts";
@@ -113,16 +113,32 @@ export interface RecordsTask extends RecordBytes {
   readonly reject: (error: unknown) => void;
 }
 
+const receiptOf = ({ write }: WriteTask, stamp: WriteStamp): WriteReceipt => ({
+  acknowledged: "local",
+  facts: "drafts" in write ? write.drafts.length : 0,
+  ...stamp,
+});
+
+/** What is to be written to the store with local writes whose batches are made. */
+export const changesWith = (
+  writes: readonly WriteTask[],
+  results: readonly (WriteStamp | Error | undefined)[],
+): readonly StoreChange[] =>
+  writes.flatMap((task, i) => {
+    const result = results[i];
+    if (task.write.also === undefined || result === undefined || result instanceof Error) return [];
+    return task.write.also(receiptOf(task, result));
+  });
+
 /** Tells the writers what became of their writes: stamped, failed, or (undefined) without any change, as of `now`. */
 export function settleWrites(
   writes: readonly WriteTask[],
   results: readonly (WriteStamp | Error | undefined)[],
   now: WriteStamp,
 ): void {
-  for (const [i, { write, resolve, reject }] of writes.entries()) {
+  for (const [i, task] of writes.entries()) {
     const result = results[i];
-    const facts = "drafts" in write ? write.drafts.length : 0;
-    if (result instanceof Error) reject(result);
-    else resolve({ acknowledged: "local", facts, ...(result ?? now) });
+    if (result instanceof Error) task.reject(result);
+    else task.resolve(receiptOf(task, result ?? now));
   }
 }

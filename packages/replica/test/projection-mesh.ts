@@ -82,7 +82,10 @@ export type Pick = (sides: number) => number;
 /** Two nodes, three browsers. */
 export class ProjectionMesh {
   readonly clock: VirtualClock = createVirtualClock(START_MS);
-  readonly nodes: readonly [Node, Node] = [new Node(us, this.clock, 1_000), new Node(writer, this.clock, 2_000)];
+  readonly nodes: readonly [Node, Node] = [
+    new Node(us, this.clock, 1_000),
+    new Node(writer, this.clock, 2_000),
+  ];
   readonly browsers: readonly Browser[] = [
     new Browser("ann", 2_000_000_003),
     new Browser("bob", 7),
@@ -208,6 +211,7 @@ export class ProjectionMesh {
     for (let round = 0; round < 100; round++) {
       await one.pull(two);
       await two.pull(one);
+      for (const { replica } of this.nodes) replica.retryTimed();
       for (const [i, browser] of this.browsers.entries()) {
         if (!browser.isConnected) await this.#connect(browser, this.nodes[i % 2] as Node);
         browser.see();

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Rich content: a Yjs document that only checked updates reach, in causal order. */
-export {
-  allocateClientId,
-  clientIdFrom,
-  isStockClient,
-  overlayClient,
-} from "./client-id.ts";
+export { allocateClientId, clientIdFrom, isStockClient, overlayClient } from "./client-id.ts";
 export type { RichContent, TextRun } from "./content.ts";
+export type { CarriedContent, CarriedSection } from "./carried.ts";
 export { mergeRichUpdates } from "./merge.ts";
 export type { RichKind } from "./names.ts";
 export { ProjectedDoc } from "./projected-doc.ts";
@@ -22,4 +18,4 @@ export type {
   RichTypes,
   TextAttributes,
 } from "./roots.ts";
-export type { CarriedContent, CarriedSection, ProjectedWrite } from "./write-planner.ts";
+export type { ProjectedWrite } from "./write-planner.ts";

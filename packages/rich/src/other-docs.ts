@@ -4,27 +4,28 @@
  * follow lazily: updates that they lack are kept as bytes, until these outgrow the document's own size.
  */
 import * as Y from "yjs";
-import { createDoc, docOf, integrate } from "./engine.ts";
-import type { Integrated } from "./engine.ts";
+import { take } from "./claims.ts";
+import type { Taken } from "./claims.ts";
+import { createDoc, docOf } from "./engine.ts";
 
 /** Updates of a small document may take this many bytes before it is encoded anew or let go. */
 const MIN_BEHIND_BYTES = 65_536;
 
 /** Updates that a document lacks. */
 class Behind {
-  #updates: Integrated[] = [];
+  #updates: Taken[] = [];
   #bytes = 0;
 
   /** Keeps an update; whether they take more bytes than `size` by now. */
-  add(update: Integrated, size: number): boolean {
+  add(update: Taken, size: number): boolean {
     this.#updates.push(update);
     this.#bytes += update.bytes.length;
     return this.#bytes > Math.max(MIN_BEHIND_BYTES, size);
   }
 
-  /** Brings a document up to date. */
-  catchUp(doc: Y.Doc): void {
-    for (const update of this.#updates.splice(0)) integrate(doc, update);
+  /** Brings a document up to date; the one to go on with. */
+  catchUp(doc: Y.Doc): Y.Doc {
+    return this.#updates.splice(0).reduce(take, doc);
   }
 
   clear(): void {
@@ -48,7 +49,7 @@ export class AppliedDoc {
   }
 
   /** Adds an applied update; `whole` is a document with all of them and no more, if there is one. */
-  add(update: Integrated, whole: Y.Doc | undefined): void {
+  add(update: Taken, whole: Y.Doc | undefined): void {
     if (!this.#behind.add(update, this.#state.length) || whole === undefined) return;
     this.#state = Y.encodeStateAsUpdate(whole);
     this.#behind.clear();
@@ -57,8 +58,7 @@ export class AppliedDoc {
 
   /** The document, up to date; not to be changed. */
   open(): Y.Doc {
-    this.#doc ??= docOf(this.#state);
-    this.#behind.catchUp(this.#doc);
+    this.#doc = this.#behind.catchUp(this.#doc ?? docOf(this.#state));
     return this.#doc;
   }
 }
@@ -73,7 +73,7 @@ export class EditedDoc {
   readonly #behind = new Behind();
 
   /** Adds an update that was not made here. */
-  add(update: Integrated): void {
+  add(update: Taken): void {
     if (this.#doc !== undefined && this.#behind.add(update, this.#size)) this.drop();
   }
 
@@ -84,7 +84,7 @@ export class EditedDoc {
       this.#doc = docOf(state);
       this.#size = state.length;
     }
-    this.#behind.catchUp(this.#doc);
+    this.#doc = this.#behind.catchUp(this.#doc);
     return this.#doc;
   }
 

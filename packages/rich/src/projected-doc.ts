@@ -10,13 +10,14 @@
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
 import * as Y from "yjs";
+import { compareClaim, eraseUnits } from "./claims.ts";
 import { isOverlayClient, isStockClient, overlayMs } from "./client-id.ts";
 import { clockIn, createDoc, docOf } from "./engine.ts";
 import { assertAtMost } from "./errors.ts";
 import { FACTS_ROOT, TRACES_ROOT, isSafeKey } from "./names.ts";
-import { encodeRuns, readStockUpdate } from "./stock-update.ts";
+import { encodeRuns, readStockUpdate, structsIn, tracesFrom } from "./stock-update.ts";
 import type { StockUpdate, UnitId } from "./stock-update.ts";
-import { WritePlanner, structsIn, tracesFrom } from "./write-planner.ts";
+import { WritePlanner } from "./write-planner.ts";
 import type { PlannerView, ProjectedWrite } from "./write-planner.ts";
 
 /** Keys of other overlays' entries that are remembered. */
@@ -26,6 +27,7 @@ const FOREIGN_KEYS = 65_536;
 export interface AppliedRich {
   readonly bytes: Uint8Array;
   readonly client: number;
+  readonly from: number;
   readonly to: number;
 }
 
@@ -182,8 +184,12 @@ export class ProjectedDoc {
   }
 
   /** Takes rich content that was checked. */
-  takeRich({ bytes, client, to }: AppliedRich): void {
+  takeRich({ bytes, client, from, to }: AppliedRich): void {
     const before = clockIn(this.#doc, client);
+    if (isStockClient(client) && from < before) {
+      const runs = readStockUpdate(bytes).runs.get(client) ?? [];
+      eraseUnits(this.#doc, client, compareClaim(this.#doc, client, runs).differing);
+    }
     Y.applyUpdate(this.#doc, bytes);
     if (!isStockClient(client)) return;
     // An older part of it may come from elsewhere once more.

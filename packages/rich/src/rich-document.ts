@@ -25,7 +25,10 @@ import * as Y from "yjs";
 import { isClientId, isStockClient } from "./client-id.ts";
 import { readContent } from "./content.ts";
 import type { RichContent } from "./content.ts";
-import { clockIn, createDoc, docOf, editAs, integrate } from "./engine.ts";
+import { behind } from "./carried.ts";
+import type { CarriedContent, CarriedSection } from "./carried.ts";
+import { isForked, take } from "./claims.ts";
+import { clockIn, createDoc, docOf, editAs } from "./engine.ts";
 import { malformed } from "./errors.ts";
 import { AppliedDoc, EditedDoc } from "./other-docs.ts";
 import { EditSession } from "./roots.ts";
@@ -33,8 +36,6 @@ import type { RichRoots } from "./roots.ts";
 import { MissingReference, UpdateChecker } from "./update-checker.ts";
 import { decodeUpdate } from "./update-decoder.ts";
 import type { DecodedUpdate } from "./update-decoder.ts";
-import { behind } from "./write-planner.ts";
-import type { CarriedContent, CarriedSection } from "./write-planner.ts";
 
 /** Whose update it is and which of that client's clocks it takes: those from `from`, up to and without `to`. */
 export interface RichInterval {
@@ -64,7 +65,9 @@ export interface RichUpdate extends RichInterval {
  */
 export type RichVerdict =
   | { readonly kind: "ready"; readonly update: RichUpdate }
-  | { readonly kind: "missing"; readonly client: number; readonly clock: number };
+  | { readonly kind: "missing"; readonly client: number; readonly clock: number }
+  /** It says other things of units of its client than are here: nothing of that client may count. */
+  | { readonly kind: "forked" };
 
 /**
  * What comes deleted, of which nobody knows what it was, is deleted by the update, too: where another gateway has carried it before it was deleted,
@@ -96,7 +99,10 @@ function checkUpdate(doc: Y.Doc, bytes: Uint8Array, interval: RichInterval): Ric
       "clock",
     );
   }
-  if (carried === true) checkDeleted(update);
+  if (carried === true) {
+    checkDeleted(update);
+    if (from < clockIn(doc, client) && isForked(doc, client, bytes)) return { kind: "forked" };
+  }
   const roots = new Set<string>();
   for (const { parent } of update.structs) if (typeof parent === "string") roots.add(parent);
   try {
@@ -145,7 +151,7 @@ function carriedUpdates(
     if (trial === newest && parts.length > 0) trial = docOf(Y.encodeStateAsUpdate(newest));
     try {
       const update = checkCarried(trial, part);
-      if (trial !== newest) integrate(trial, update);
+      if (trial !== newest) trial = take(trial, update);
       updates.push(update);
     } catch (error) {
       if (part.parted === undefined || !mayPart(error)) throw error;
@@ -161,7 +167,11 @@ function carriedUpdates(
 function checkCarried(doc: Y.Doc, { bytes, interval }: CarriedPart): RichUpdate {
   if (interval.from > clockIn(doc, interval.client)) behind();
   const verdict = checkUpdate(doc, bytes, interval);
-  return verdict.kind === "missing" ? behind() : verdict.update;
+  if (verdict.kind === "missing") behind();
+  if (verdict.kind === "ready") return verdict.update;
+  throw new MeshError("POLICY_REFUSED", "this Yjs client has said other things elsewhere", {
+    remedy: "load the page again",
+  });
 }
 
 /** The rich content of one document. */
@@ -248,6 +258,13 @@ export class RichDocument {
     return clockIn(this.#newest, client);
   }
 
+  /** Whether a unit is here with its place, so that something can build on it. */
+  knows(client: number, clock: number): boolean {
+    if (clock >= this.clockOf(client)) return false;
+    const struct: Y.Item | Y.GC = Y.getItem(this.#newest.store, Y.createID(client, clock));
+    return struct instanceof Y.Item;
+  }
+
   /** The applied content of every root that was ever written to, by kind and name. */
   content(): readonly RichContent[] {
     return readContent(this.#openApplied());
@@ -273,7 +290,7 @@ export class RichDocument {
       if (bytes === undefined) return undefined;
       // The same gate that every other replica has.
       const verdict = checkUpdate(this.#newest, bytes, { client, from, to: clockIn(doc, client) });
-      if (verdict.kind === "missing") {
+      if (verdict.kind !== "ready") {
         throw new MeshError("INTERNAL", "a local edit builds on what is not here");
       }
       this.#stage(verdict.update);
@@ -325,7 +342,7 @@ export class RichDocument {
   }
 
   #stage(update: RichUpdate): void {
-    integrate(this.#newest, update);
+    this.#newest = take(this.#newest, update);
     this.#staged.push(update);
   }
 

@@ -5,7 +5,9 @@
  */
 import { MeshError } from "@ctxmesh/model";
 import * as Y from "yjs";
+import { clockIn } from "./engine.ts";
 import { malformed } from "./errors.ts";
+import { TRACES_ROOT } from "./names.ts";
 
 /** The name of one unit: a character, list element, map entry or format mark. */
 export type UnitId = Pick<Y.ID, "client" | "clock">;
@@ -137,20 +139,67 @@ function writeDeletes(encoder: Y.UpdateEncoderV1, deletes: StockUpdate["deletes"
   }
 }
 
-/** A V1 update of one client's runs, contiguous from `from` on, and deletions. */
-export function encodeRuns(
-  client: number,
-  runs: readonly Run[],
-  deletes: StockUpdate["deletes"] = new Map(),
-): Uint8Array {
+/** A V1 update of runs, contiguous for each client, and deletions. */
+export function encodeAll(runs: StockUpdate["runs"], deletes: StockUpdate["deletes"]): Uint8Array {
   const encoder = new Y.UpdateEncoderV1();
-  encoder.writeLen(runs.length === 0 ? 0 : 1);
-  if (runs.length > 0) {
-    encoder.writeLen(runs.length);
+  const clients = [...runs].filter(([, of]) => of.length > 0).toSorted(([a], [b]) => b - a);
+  encoder.writeLen(clients.length);
+  for (const [client, of] of clients) {
+    encoder.writeLen(of.length);
     encoder.writeClient(client);
-    encoder.writeLen(runs[0]?.clock ?? 0);
-    for (const run of runs) writeRun(encoder, run);
+    encoder.writeLen(of[0]?.clock ?? 0);
+    for (const run of of) writeRun(encoder, run);
   }
   writeDeletes(encoder, deletes);
   return encoder.toUint8Array();
+}
+
+/** As {@link encodeAll}, of one client. */
+export const encodeRuns = (
+  client: number,
+  runs: readonly Run[],
+  deletes: StockUpdate["deletes"] = new Map(),
+): Uint8Array => encodeAll(new Map([[client, runs]]), deletes);
+
+/** Adds a range behind the others; one that goes on with the last becomes part of it. */
+export function addRange(ranges: Range[], clock: number, len: number): void {
+  const last = ranges.at(-1);
+  if (last !== undefined && last.clock + last.len === clock) {
+    ranges[ranges.length - 1] = { clock: last.clock, len: last.len + len };
+  } else ranges.push({ clock, len });
+}
+
+/** The structs of a document in a span of a client's clocks. */
+export function* structsIn(
+  doc: Y.Doc,
+  client: number,
+  from: number,
+  to: number,
+): Generator<Y.Item | Y.GC> {
+  const structs = doc.store.clients.get(client) ?? [];
+  if (from >= to || from >= clockIn(doc, client)) return;
+  for (let i = Y.findIndexSS(structs, from); i < structs.length; i++) {
+    const struct = structs[i];
+    if (struct === undefined || struct.id.clock >= to) return;
+    yield struct;
+  }
+}
+
+/** A client's traces from a clock on, in a projection that has them and nothing of that client behind it. */
+export function tracesFrom(doc: Y.Doc, client: number, from: number): Run[] {
+  return [...structsIn(doc, client, from, Number.MAX_SAFE_INTEGER)].map((struct) => {
+    const { id, length } = struct;
+    const place = { clock: id.clock, length, rightOrigin: null };
+    const run: Run =
+      struct instanceof Y.GC
+        ? { ...place, origin: null, parent: null, key: null, content: "gone" }
+        : {
+            ...place,
+            origin: struct.origin,
+            parent: struct.origin === null ? TRACES_ROOT : null,
+            key: struct.parentSub,
+            content: struct.content,
+          };
+    return tailOf(run, client, Math.max(0, from - id.clock));
+  });
 }

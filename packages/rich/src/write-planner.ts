@@ -9,31 +9,23 @@
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
 import * as Y from "yjs";
+import {
+  SECTION_BYTES,
+  SECTION_DELETES,
+  SECTION_RUNS,
+  behind,
+  bytesOf,
+  piecesOf,
+  sectionOf,
+} from "./carried.ts";
+import type { CarriedContent } from "./carried.ts";
 import { isOverlayClient, isStockClient } from "./client-id.ts";
 import { clockIn } from "./engine.ts";
 import { malformed } from "./errors.ts";
 import { FACTS_ROOT, TRACES_ROOT, isSafeKey, parseWireRoot } from "./names.ts";
-import { encodeRuns, headOf, tailOf } from "./stock-update.ts";
+import { addRange, encodeRuns, structsIn, tailOf, tracesFrom } from "./stock-update.ts";
 import type { Range, Run, StockUpdate, UnitId } from "./stock-update.ts";
 import { MAX_DELETE_RANGES } from "./update-decoder.ts";
-
-/** Rich content of one Yjs client: its clocks from `from`, up to and without `to`, as a V1 update. */
-export interface CarriedSection {
-  readonly client: number;
-  readonly from: number;
-  readonly to: number;
-  readonly bytes: Uint8Array;
-  /** The same as two sections; undefined for one that can't be parted. What was made at different times may have neighbours that no moment had. */
-  readonly parted?: () => readonly [CarriedSection, CarriedSection];
-}
-
-/** Rich content that a gateway carries for Yjs clients. */
-export interface CarriedContent {
-  /** In an order in which each follows what it builds on. */
-  readonly sections: readonly CarriedSection[];
-  /** V1 updates that only delete. */
-  readonly erasures: readonly Uint8Array[];
-}
 
 /** What a client's update comes to. */
 export interface ProjectedWrite extends CarriedContent {
@@ -75,134 +67,6 @@ interface OpenRuns {
 }
 
 const GONE: Place = { kind: "gone", key: null };
-/** About as many bytes make a section; what one struct has more than that is cut where it can be. */
-const SECTION_BYTES = LIMITS.writeBytes / 4;
-const SECTION_RUNS = MAX_DELETE_RANGES / 2;
-const RUN_BYTES = 40;
-const BYTES_PER_CHARACTER = 3;
-
-/** The update builds on what is not here yet. */
-export function behind(): never {
-  throw new MeshError("WRITE_BEHIND", "the update builds on what has not arrived here yet", {
-    remedy: "connect again in a moment",
-  });
-}
-
-/** Never less than the encoded size of a run. */
-function bytesOf({ content }: Run): number {
-  if (content instanceof Y.ContentString) {
-    return RUN_BYTES + content.str.length * BYTES_PER_CHARACTER;
-  }
-  if (content === "gone" || content instanceof Y.ContentDeleted) return RUN_BYTES;
-  if (content instanceof Y.ContentType) return RUN_BYTES;
-  return RUN_BYTES + JSON.stringify(content.getContent() ?? null).length * BYTES_PER_CHARACTER;
-}
-
-/** A run in pieces that are not much larger than a section may be, as far as it can be cut. */
-function* piecesOf(run: Run, client: number): Generator<Run> {
-  let rest = run;
-  while (rest.length > 1 && bytesOf(rest) > SECTION_BYTES) {
-    const share = Math.floor((rest.length * SECTION_BYTES) / bytesOf(rest));
-    let cut = Math.max(1, Math.min(rest.length - 1, share));
-    const { content } = rest;
-    // A character of two units is one.
-    if (content instanceof Y.ContentString && isPairAt(content.str, cut)) cut++;
-    if (cut >= rest.length) break;
-    yield headOf(rest, cut);
-    rest = tailOf(rest, client, cut);
-  }
-  yield rest;
-}
-
-const isPairAt = (text: string, at: number): boolean =>
-  text.charCodeAt(at) >= 0xdc00 && text.charCodeAt(at) <= 0xdfff;
-
-function addRange(ranges: Range[], clock: number, len: number): void {
-  const last = ranges.at(-1);
-  if (last !== undefined && last.clock + last.len === clock) {
-    ranges[ranges.length - 1] = { clock: last.clock, len: last.len + len };
-  } else ranges.push({ clock, len });
-}
-
-/** The structs of a document in a span of a client's clocks. */
-export function* structsIn(
-  doc: Y.Doc,
-  client: number,
-  from: number,
-  to: number,
-): Generator<Y.Item | Y.GC> {
-  const structs = doc.store.clients.get(client) ?? [];
-  if (from >= to || from >= clockIn(doc, client)) return;
-  for (let i = Y.findIndexSS(structs, from); i < structs.length; i++) {
-    const struct = structs[i];
-    if (struct === undefined || struct.id.clock >= to) return;
-    yield struct;
-  }
-}
-
-/** A client's traces from a clock on, in a projection that has them and nothing of that client behind it. */
-export function tracesFrom(doc: Y.Doc, client: number, from: number): Run[] {
-  return [...structsIn(doc, client, from, Number.MAX_SAFE_INTEGER)].map((struct) => {
-    const { id, length } = struct;
-    const place = { clock: id.clock, length, rightOrigin: null };
-    const run: Run =
-      struct instanceof Y.GC
-        ? { ...place, origin: null, parent: null, key: null, content: "gone" }
-        : {
-            ...place,
-            origin: struct.origin,
-            parent: struct.origin === null ? TRACES_ROOT : null,
-            key: struct.parentSub,
-            content: struct.content,
-          };
-    return tailOf(run, client, Math.max(0, from - id.clock));
-  });
-}
-
-/** Deletions, and with them the runs of a section that came deleted: another gateway may have carried them before they were. */
-function withDeleted(
-  client: number,
-  runs: readonly Run[],
-  deletes: StockUpdate["deletes"],
-): StockUpdate["deletes"] {
-  const deleted = runs.filter(({ content }) => content instanceof Y.ContentDeleted);
-  if (deleted.length === 0) return deletes;
-  const own = deleted.map(({ clock, length: len }) => ({ clock, len }));
-  const all = [...(deletes.get(client) ?? []), ...own].toSorted((a, b) => a.clock - b.clock);
-  const merged: Range[] = [];
-  for (const { clock, len } of all) {
-    const last = merged.at(-1);
-    const known = last === undefined ? 0 : last.clock + last.len;
-    const from = Math.max(clock, known);
-    if (from < clock + len) addRange(merged, from, clock + len - from);
-  }
-  return new Map([...deletes, [client, merged]]);
-}
-
-function sectionOf(
-  client: number,
-  runs: readonly Run[],
-  deletes: StockUpdate["deletes"],
-): CarriedSection {
-  const [first] = runs;
-  const end = runs.at(-1);
-  const half = runs.length >>> 1;
-  return {
-    client,
-    from: first?.clock ?? 0,
-    to: (end?.clock ?? 0) + (end?.length ?? 0),
-    bytes: encodeRuns(client, runs, withDeleted(client, runs, deletes)),
-    ...(half === 0
-      ? {}
-      : {
-          parted: () => [
-            sectionOf(client, runs.slice(0, half), new Map()),
-            sectionOf(client, runs.slice(half), deletes),
-          ],
-        }),
-  };
-}
-
 /** Plans one update. */
 export class WritePlanner {
   readonly #view: PlannerView;
@@ -471,7 +335,7 @@ export class WritePlanner {
       ranges.map((range) => [client, range] as const),
     );
     // Once the last section is there, so is all that is deleted.
-    const isWithLast = flat.length <= MAX_DELETE_RANGES / 2 - 1 && this.#sections.length > 0;
+    const isWithLast = flat.length <= SECTION_DELETES && this.#sections.length > 0;
     const last = this.#sections.length - 1;
     const sections = this.#sections.map(({ client, runs }, i) =>
       sectionOf(client, runs, i === last && isWithLast ? deletes : new Map()),

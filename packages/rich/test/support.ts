@@ -91,9 +91,7 @@ export interface Sent extends RichInterval {
 /** Checks, stages and applies. */
 export function receive(doc: RichDocument, sent: Sent): RichUpdate {
   const verdict = doc.check(sent.bytes, sent);
-  if (verdict.kind !== "ready") {
-    throw new Error(`missing ${String(verdict.client)}/${String(verdict.clock)}`);
-  }
+  if (verdict.kind !== "ready") throw new Error(JSON.stringify(verdict));
   doc.stage(verdict.update);
   doc.apply(verdict.update);
   return verdict.update;

@@ -109,7 +109,7 @@ function verdictOn(doc: RichDocument, sent: Sent): RichVerdict | { readonly kind
 }
 
 /** Checks, and if it passes applies; sees to it that the document changes as a whole or not at all. */
-function judge(doc: RichDocument, sent: Sent): "ready" | "missing" | "refused" {
+function judge(doc: RichDocument, sent: Sent): RichVerdict["kind"] | "refused" {
   const before = doc.encodeState();
   const verdict = verdictOn(doc, sent);
   expect(doc.encodeState()).toEqual(before);
@@ -126,7 +126,7 @@ function judge(doc: RichDocument, sent: Sent): "ready" | "missing" | "refused" {
 test("of 20,000 damaged updates none is applied in part, and none that passes leaves anything pending", () => {
   const dice = new Dice(42);
   const pool = cases(10, 40);
-  const counts = { ready: 0, missing: 0, refused: 0 };
+  const counts = { ready: 0, missing: 0, refused: 0, forked: 0 };
   for (let i = 0; i < 20_000; i++) {
     const { state, sent } = dice.pick(pool);
     const bytes = damage(dice, sent.bytes, dice.pick(pool).sent.bytes);

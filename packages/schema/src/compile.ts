@@ -5,8 +5,10 @@
  */
 import { LIMITS } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
+// oxlint-disable-next-line import/extensions -- ajv has no exports map
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { ErrorObject, Format } from "ajv/dist/2020.js";
+// oxlint-disable-next-line import/extensions -- nor has this
 import { fullFormats } from "ajv-formats/dist/formats.js";
 import { isObject, pointerStep } from "./json.ts";
 import type { Schema } from "./json.ts";
@@ -32,9 +34,7 @@ function bounded(format: Format): (text: string) => boolean {
     typeof format === "object" && "validate" in format ? format.validate : (format as unknown);
   return (text) => {
     if (text.length > FORMAT_LENGTH) return false;
-    return check instanceof RegExp
-      ? check.test(text)
-      : (check as (text: string) => boolean)(text) === true;
+    return check instanceof RegExp ? check.test(text) : (check as (text: string) => boolean)(text);
   };
 }
 
@@ -53,14 +53,11 @@ function newCompiler(): Ajv2020 {
     ownProperties: true,
     addUsedSchema: false,
     logger: false,
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of what RegExp can do, Ajv uses `test`.
-    code: { regExp: regExp as unknown as NonNullable<CodeOptions["regExp"]> },
+    code: { regExp },
   });
   for (const name of FORMATS) ajv.addFormat(name, bounded(fullFormats[name]));
   return ajv;
 }
-
-type CodeOptions = NonNullable<NonNullable<ConstructorParameters<typeof Ajv2020>[0]>["code"]>;
 
 function problemOf(error: ErrorObject | undefined): ValueProblem {
   if (error === undefined) return { path: "", problem: "is not accepted" };
@@ -93,8 +90,11 @@ export function validatorOf(schema: Schema): Validator {
 }
 
 function compile(schema: Schema): Validator {
-  const { $schema, ...rest } = isObject(schema) ? schema : {};
-  const validate = newCompiler().compile(isObject(schema) ? rest : schema);
+  // Without the name of its dialect: the compiler knows no other one, and looks for none.
+  const plain = isObject(schema)
+    ? Object.fromEntries(Object.entries(schema).filter(([keyword]) => keyword !== "$schema"))
+    : schema;
+  const validate = newCompiler().compile(plain);
   return (value) => {
     if (validate(value)) return undefined;
     // The last one is of the outermost keyword: for alternatives the ones before it say what each of them lacks.

@@ -70,7 +70,7 @@ class Parser {
 
   constructor(pattern: string) {
     this.#pattern = pattern;
-    this.#characters = [...pattern];
+    this.#characters = Array.from(pattern);
   }
 
   parse(): Node {

@@ -195,7 +195,10 @@ class Reader {
       size += this.#keyword(keyword, value, path + pointerStep(keyword), depth);
     }
     const { uniqueItems, maxItems } = schema;
-    if (uniqueItems === true && !(isCount(maxItems ?? -1) && Number(maxItems) <= LIMITS.uniqueItems)) {
+    if (
+      uniqueItems === true &&
+      !(isCount(maxItems ?? -1) && Number(maxItems) <= LIMITS.uniqueItems)
+    ) {
       refuse(
         path,
         `has uniqueItems without a maxItems of ${String(LIMITS.uniqueItems)} or less: each item is compared with each`,

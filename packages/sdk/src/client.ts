@@ -29,6 +29,8 @@ import { LIMITS, MeshError } from "@ctxmesh/model";
 import { receiveBackup } from "./backup.ts";
 import { createConnection } from "./connection.ts";
 import type { CallOptions, Connection } from "./connection.ts";
+import { createEvents } from "./events.ts";
+import type { EventCalls } from "./events.ts";
 import { createReads } from "./reads.ts";
 import type { HistoryOptions, ListOptions, ReadOptions } from "./reads.ts";
 import { createWatch } from "./watch.ts";
@@ -54,7 +56,7 @@ export interface KeyCandidates {
  * A node's operations. All reject with a `MeshError`: the node's own (same code, field and remedy),
  * `UNREACHABLE` when no node answers, `ABORTED` when time runs out.
  */
-export interface ContextClient {
+export interface ContextClient extends EventCalls {
   /**
    * Writes one fact, or several as one unit. Resolves when they are on the node's disk, or, with `ack`, when a hub has
    * them (`hub`), or a hub's seal covers them (`sealed`). After `timeoutMs` without that it rejects with `ACK_TIMEOUT`:
@@ -168,6 +170,7 @@ export function connect(options: ConnectOptions): ContextClient {
   return {
     put: (doc, facts, how) => write("/v1/facts", { doc, facts: [facts].flat() }, how),
     ...createReads(json),
+    ...createEvents(connection, socketPath),
     candidates: (doc, key) => json("GET", "/v1/fact", { query: { doc, key, all: 1 } }),
     delete: (doc, keys, how) => write("/v1/facts/delete", { doc, keys }, how),
     retract: (doc, key, writer, reason, how) =>

@@ -12,5 +12,6 @@
  */
 export { connect } from "./client.ts";
 export type { ConnectOptions, ContextClient, KeyCandidates } from "./client.ts";
+export type { EventCalls, EventFeed, EventOptions } from "./events.ts";
 export type { HistoryOptions, ListOptions, ReadOptions } from "./reads.ts";
 export type { Watch } from "./watch.ts";

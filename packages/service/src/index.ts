@@ -20,6 +20,7 @@ export { NodeCare } from "./node-care.ts";
 export type { NodeCareOptions } from "./node-care.ts";
 export { NodeDecisions } from "./node-decisions.ts";
 export type { NodeDecisionsOptions } from "./node-decisions.ts";
+export { NodeEvents, eventOf } from "./node-events.ts";
 export { NodePartial } from "./node-partial.ts";
 export { serve, startSync } from "./node.ts";
 export type { NodeDeps, NodeOptions } from "./node.ts";

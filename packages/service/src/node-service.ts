@@ -2,13 +2,7 @@
 import { toBase64 } from "@ctxmesh/codec";
 import { contentRoot } from "@ctxmesh/ledger";
 import { encodeSpaceFile } from "@ctxmesh/membership";
-import {
-  MeshError,
-  formatFrontierToken,
-  parseDeviceKey,
-  parseDocumentName,
-  toHex,
-} from "@ctxmesh/model";
+import { MeshError, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
 import type {
   ActsReceipt,
   CallOff,
@@ -38,8 +32,8 @@ import type { AppliedBatch, ChangedKey, Replica } from "@ctxmesh/replica";
 import type { Confirmations } from "@ctxmesh/sync";
 import { AckReporter } from "./ack-summary.ts";
 import { Covers } from "./cover.ts";
-import { writeAcknowledged } from "./acknowledge.ts";
 import { LatencyWindow } from "./latency-window.ts";
+import { NodeWrites } from "./node-writes.ts";
 import { partialSummary } from "./node-partial.ts";
 import { reportChains, reportMembership, summarizeMembership } from "./membership-report.ts";
 
@@ -51,6 +45,8 @@ export interface NodeServiceOptions {
   readonly clock: Clock;
   /** Of the node's sync; without it no write gets further than `local`. */
   readonly confirmations?: Confirmations;
+  /** Makes the writes, when there are others that share it. */
+  readonly writes?: NodeWrites;
   readonly peers: () => readonly PeerStatus[];
   /** Of the node's sync; none without it. */
   readonly links?: () => readonly LinkReport[];
@@ -81,6 +77,7 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
   readonly #acks: AckReporter | undefined;
   readonly #propagation = new LatencyWindow();
   readonly #covers: Covers;
+  readonly #writes: NodeWrites;
   readonly #watchers = new Set<Watcher>();
   readonly #stopListening: () => void;
   #written = 0;
@@ -90,6 +87,7 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     this.#options = options;
     this.#startedAt = options.clock.now();
     const { service, replica, confirmations } = options;
+    this.#writes = options.writes ?? new NodeWrites(options);
     this.#covers = new Covers(replica);
     if (service === "agent" && confirmations !== undefined) {
       this.#acks = new AckReporter(replica, confirmations);
@@ -145,9 +143,8 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     facts: readonly FactInput[],
     options: WriteOptions = {},
   ): Promise<WriteReceipt> {
-    const { priority = "normal" } = options;
-    return this.#write(options, (replica) =>
-      replica.put(parseDocumentName(doc), facts, { priority }),
+    return this.#writes.run(options, ["put", doc, facts], async (replica, context) =>
+      replica.put(parseDocumentName(doc), facts, context),
     );
   }
 
@@ -156,9 +153,8 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     keys: readonly string[],
     options: WriteOptions = {},
   ): Promise<WriteReceipt> {
-    const { priority = "normal" } = options;
-    return this.#write(options, (replica) =>
-      replica.delete(parseDocumentName(doc), keys, { priority }),
+    return this.#writes.run(options, ["delete", doc, keys], async (replica, context) =>
+      replica.delete(parseDocumentName(doc), keys, context),
     );
   }
 
@@ -169,34 +165,16 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     reason: string,
     options: Omit<WriteOptions, "priority"> = {},
   ): Promise<WriteReceipt> {
-    return this.#write(options, (replica) =>
-      replica.retract(parseDocumentName(doc), key, parseDeviceKey(writer), reason),
+    const content = ["retract", doc, key, writer, reason] as const;
+    return this.#writes.run(options, content, async (replica, context) =>
+      replica.retract(parseDocumentName(doc), key, parseDeviceKey(writer), reason, context),
     );
-  }
-
-  async #write(
-    options: WriteOptions,
-    write: (replica: Replica) => Promise<WriteReceipt>,
-  ): Promise<WriteReceipt> {
-    this.#assertAgent();
-    const { replica, confirmations } = this.#options;
-    return writeAcknowledged(confirmations, replica.device, options, async () => {
-      const receipt = await write(replica);
-      return { ...receipt, token: formatFrontierToken([{ replica: replica.device, ...receipt }]) };
-    });
   }
 
   /** Ends what waits for a hub or a seal, or for what was written elsewhere, with `CLOSED`. */
   endWaits(): void {
     this.#covers.end();
     this.#options.confirmations?.endWaits();
-  }
-
-  #assertAgent(): void {
-    if (this.#options.service === "agent") return;
-    throw new MeshError("POLICY_REFUSED", "a hub does not write facts", {
-      remedy: "write at an agent; the hub receives it",
-    });
   }
 
   async covered(token: string, options?: CallOff): Promise<void> {

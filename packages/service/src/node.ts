@@ -11,6 +11,7 @@ import type { LinkBudgets } from "./link-budgets.ts";
 import { NodeCare } from "./node-care.ts";
 import { withBatches } from "./enclose-batches.ts";
 import { NodeDecisions } from "./node-decisions.ts";
+import { NodeEvents } from "./node-events.ts";
 import { NodePartial } from "./node-partial.ts";
 import { NodeService } from "./node-service.ts";
 import type { NodeServiceOptions } from "./node-service.ts";
@@ -111,6 +112,7 @@ export async function serve(
         takenAt: deps.clock.now(),
       }),
     care: new NodeCare({ store, keys, scrubber }),
+    events: new NodeEvents(replica),
     ...(node.service === "agent"
       ? { decisions: new NodeDecisions({ replica, service, device, clock: deps.clock }) }
       : {}),

@@ -4,6 +4,7 @@ import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { MeshError, toMeshError } from "@ctxmesh/model";
+import { LOG_NAME_KEY } from "@ctxmesh/replica";
 import { openLevelStore } from "@ctxmesh/store-level";
 import type { BackupRecord } from "./backup-format.ts";
 import { readBackup } from "./backup-reader.ts";
@@ -117,7 +118,9 @@ async function fill(
       store.write(records.map(([key, value]) => ({ key, value }))),
     );
     const summary = await read(file, handle, write);
-    if (summary.service === "hub") await store.write([SEALS_UNCERTAIN]);
+    // What comes next in its log is not what came in the one that was backed up.
+    const unnamed = { key: LOG_NAME_KEY };
+    await store.write(summary.service === "hub" ? [SEALS_UNCERTAIN, unnamed] : [unnamed]);
     return summary;
   } finally {
     await store.close();

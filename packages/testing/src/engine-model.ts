@@ -15,6 +15,12 @@ const ALL = { gte: new Uint8Array(0), lt: new Uint8Array(8).fill(255) };
 /** One operation; `who` is the hub that asks. */
 export type EngineCommand =
   | { readonly kind: "append"; readonly ids: readonly number[] }
+  | {
+      readonly kind: "append-unless";
+      readonly ids: readonly number[];
+      readonly after: number;
+      readonly against: number;
+    }
   | { readonly kind: "read"; readonly after: number; readonly limit: number }
   | { readonly kind: "find"; readonly ids: readonly number[] }
   | { readonly kind: "acquire"; readonly who: number }
@@ -40,6 +46,12 @@ export function engineCommands(): fc.Arbitrary<EngineCommand[]> {
     fc.record({
       kind: fc.constant("append" as const),
       ids: fc.array(fc.nat({ max: 40 }), { maxLength: 5 }),
+    }),
+    fc.record({
+      kind: fc.constant("append-unless" as const),
+      ids: fc.array(fc.nat({ max: 40 }), { minLength: 1, maxLength: 3 }),
+      after: fc.nat({ max: 45 }),
+      against: fc.nat({ max: 40 }),
     }),
     fc.record({
       kind: fc.constant("read" as const),
@@ -97,6 +109,13 @@ async function answer(
     switch (command.kind) {
       case "append":
         return await engine.append(space, command.ids.map(entryOf));
+      case "append-unless":
+        return await engine.appendUnless(
+          space,
+          command.ids.map(entryOf),
+          command.after,
+          ({ id }) => id[0] === command.against,
+        );
       case "read":
         return await engine.read(space, command.after, command.limit);
       case "find":

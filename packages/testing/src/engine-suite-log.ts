@@ -56,6 +56,7 @@ export function appendTests(its: () => Subject): void {
   });
 
   appendAtOnceTests(its);
+  appendUnlessTests(its);
   contentTests(its);
   findTests(its);
 }
@@ -87,6 +88,59 @@ function appendAtOnceTests(its: () => Subject): void {
       upTo(10).map(async (i) => engine.append(space, entries(100 * i, 100 * i + 6))),
     );
     for (const positions of calls) expect(positions).toEqual(upTo(7, positions[0]));
+  });
+}
+
+const isNamed =
+  (text: string) =>
+  ({ bytes }: EngineRecord): boolean =>
+    new TextDecoder().decode(bytes) === text;
+
+/** Tests of `appendUnless`. */
+function appendUnlessTests(its: () => Subject): void {
+  test("with a condition nothing is appended when a record behind the position is against it", async () => {
+    const { engine, space } = its();
+    await engine.append(space, entries(1, 5));
+    const isAgainst = isNamed("entry 4");
+    expect(await engine.appendUnless(space, [entry("mine")], 3, isAgainst)).toBeUndefined();
+    expect(await engine.head(space)).toBe(5);
+    expect(await engine.appendUnless(space, [entry("mine")], 4, isAgainst)).toEqual([6]);
+    expect(await engine.appendUnless(space, [entry("more")], 6, isAgainst)).toEqual([7]);
+  });
+
+  test("with a condition nothing is appended to a log that does not reach to the position", async () => {
+    const { engine, space } = its();
+    await engine.append(space, entries(1, 2));
+    expect(await engine.appendUnless(space, [entry("mine")], 3, () => false)).toBeUndefined();
+    expect(await engine.head(space)).toBe(2);
+  });
+
+  test("a record that is there keeps its position, whatever the condition says", async () => {
+    const { engine, space } = its();
+    await engine.append(space, entries(1, 3));
+    expect(await engine.appendUnless(space, [entry("entry 2")], 0, () => true)).toEqual([2]);
+  });
+
+  test("with a condition nothing is appended when more is behind the position than is looked at", async () => {
+    const { engine, space } = its();
+    const size = Math.floor(LIMITS.engineBytes / 2) + 1;
+    for (const name of ["a", "b"]) {
+      await engine.append(space, [{ kind: "batch", id: idOf(name), bytes: new Uint8Array(size) }]);
+    }
+    expect(await engine.appendUnless(space, [entry("mine")], 0, () => false)).toBeUndefined();
+    expect(await engine.appendUnless(space, [entry("mine")], 1, () => false)).toEqual([3]);
+  });
+
+  test("of appends at once that are against each other one is made", async () => {
+    const { engine, space } = its();
+    await engine.append(space, entries(1, 2));
+    const made = await Promise.all(
+      upTo(20).map(async (i) =>
+        engine.appendUnless(space, [entry(`at once ${String(i)}`)], 2, () => true),
+      ),
+    );
+    expect(made.filter((positions) => positions !== undefined)).toEqual([[3]]);
+    expect(await engine.head(space)).toBe(3);
   });
 }
 

@@ -97,6 +97,20 @@ class MemoryEngine implements Engine {
     });
   }
 
+  async appendUnless(
+    space: SpaceId,
+    entries: readonly EngineEntry[],
+    after: number,
+    isAgainst: (record: EngineRecord) => boolean,
+  ): Promise<readonly number[] | undefined> {
+    const { log, positions } = this.#of(space);
+    const isThere = entries.every(({ id }) => positions.has(toHex(id)));
+    const behind = await this.read(space, after, LIMITS.engineEntries);
+    const isAll = after + behind.length === log.length;
+    if (!isThere && (!isAll || behind.some(isAgainst))) return undefined;
+    return this.append(space, entries);
+  }
+
   async read(space: SpaceId, after: number, limit: number): Promise<readonly EngineRecord[]> {
     const { log } = this.#of(space);
     const page = log.slice(after, after + Math.min(limit, LIMITS.engineEntries));

@@ -15,6 +15,9 @@ export interface PutOptions extends AckOptions {
   readonly source?: string;
   readonly ttl?: string;
   readonly tag?: readonly string[];
+  readonly correlation?: string;
+  readonly traceparent?: string;
+  readonly target?: readonly string[];
   readonly priority?: Priority;
   /** The value is a number to add to this writer's own. */
   readonly increment?: boolean;
@@ -42,6 +45,9 @@ export async function runPut(
     ...(options.source === undefined ? {} : { source: { model: options.source } }),
     ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }),
     ...(options.tag === undefined ? {} : { tags: options.tag }),
+    ...(options.correlation === undefined ? {} : { correlation: options.correlation }),
+    ...(options.traceparent === undefined ? {} : { traceparent: options.traceparent }),
+    ...(options.target === undefined ? {} : { targets: options.target }),
   };
   const how = options.priority === undefined ? {} : { priority: options.priority };
   const ack = { ...how, ...ackOptionsOf(options) };

@@ -6,9 +6,8 @@
 import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { LIMITS, MeshError } from "@ctxmesh/model";
-// oxlint-disable-next-line import/extensions -- ajv has no exports map
-import { Ajv2020 } from "ajv/dist/2020.js";
-import type { ErrorObject, ValidateFunction } from "ajv/dist/2020.js";
+import { compileOwn } from "@ctxmesh/schema";
+import type { ErrorObject, ValidateFunction } from "@ctxmesh/schema";
 import { isMap } from "yaml";
 import type { Document } from "yaml";
 import { CONFIG_SCHEMAS } from "./schema.ts";
@@ -55,18 +54,7 @@ const validators = new Map<ConfigKind, ValidateFunction>();
 function validatorOf(kind: ConfigKind): ValidateFunction {
   const known = validators.get(kind);
   if (known !== undefined) return known;
-  const validate = new Ajv2020({
-    allErrors: true,
-    useDefaults: true,
-    verbose: true,
-    // `properties` of sources live under `then`, and say their type above it.
-    strictTypes: false,
-    strictRequired: false,
-    formats: { path: true },
-    // Our own schemas, checked by the tests; this and shorter code would cost every start more than they save.
-    validateSchema: false,
-    code: { optimize: false },
-  }).compile(CONFIG_SCHEMAS[kind]);
+  const validate = compileOwn(CONFIG_SCHEMAS[kind], ["path"]);
   validators.set(kind, validate);
   return validate;
 }

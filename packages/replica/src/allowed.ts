@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Role } from "@ctxmesh/codec";
+import { allows, roleAt } from "@ctxmesh/membership";
+import { LIMITS, MeshError } from "@ctxmesh/model";
+import type { DeviceKey } from "@ctxmesh/model";
+import type { Records } from "./records.ts";
+
+/**
+ * Throws `POLICY_REFUSED` unless a device may write what needs a role. A grant that has ended does not stop its device: what it writes
+ * waits elsewhere for a renewed one.
+ */
+export function assertAllowed(
+  records: Pick<Records, "space" | "isForkedOut">,
+  device: DeviceKey,
+  needed: Role,
+  nowMs: number,
+): void {
+  const { space } = records;
+  const revocation = space.revocations.get(device);
+  if (revocation !== undefined) {
+    throw new MeshError("POLICY_REFUSED", `this device was revoked: ${revocation.reason}`, {
+      remedy: "ask whoever runs the space; a device that may come back needs a new key",
+    });
+  }
+  if (records.isForkedOut(device)) {
+    throw new MeshError(
+      "POLICY_REFUSED",
+      `${String(LIMITS.proofsPerDevice)} chains of this device are proven to fork, so nothing of it counts any more`,
+      { remedy: "find who else has its key, and give this device a new one" },
+    );
+  }
+  const now = roleAt(space, device, nowMs);
+  const roles =
+    now === undefined ? (space.grants.get(device) ?? []).map(({ role }) => role) : [now];
+  if (roles.some((role) => allows(role, needed))) return;
+  throw new MeshError(
+    "POLICY_REFUSED",
+    roles.length === 0
+      ? "this device has no grant in the space"
+      : `this device's role is ${roles.join(", ")}, and this needs ${needed}`,
+    { remedy: `ask whoever runs the space for a grant with the role ${needed} or more` },
+  );
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The schemas of a space. What it says is a function of the set of published entries, so any two nodes with the same membership acts judge alike,
+ * whenever they heard of them.
+ */
+import { LIMITS, MeshError } from "@ctxmesh/model";
+import type {
+  JsonValue,
+  Priority,
+  SchemaCheck,
+  SchemaDifference,
+  SchemaEntry,
+} from "@ctxmesh/model";
+import { differencesWithin } from "./compatibility.ts";
+import { validatorOf } from "./compile.ts";
+import type { ValueProblem } from "./compile.ts";
+import { parseEntry } from "./entry.ts";
+import type { ParsedEntry } from "./entry.ts";
+import { globPattern } from "./pattern.ts";
+import { compareVersions, parseVersion } from "./semver.ts";
+
+/** An entry as a membership act has it. */
+export interface PublishedEntry {
+  /** Of the act, hex. */
+  readonly id: string;
+  /** JSON. */
+  readonly entry: string;
+}
+
+/** A published version, and where it stands. */
+export interface RegisteredVersion {
+  readonly id: string;
+  readonly entry: ParsedEntry;
+  readonly standing: "current" | "accepted" | "replaced";
+}
+
+/** What entries say beside their schemas: of facts and reads that name none of it. */
+export type Defaults = Pick<SchemaEntry, "ttlMs" | "priority" | "consistency" | "maxStalenessMs">;
+
+const inOrder = (a: RegisteredVersion, b: RegisteredVersion): number =>
+  compareVersions(parseVersion(b.entry.version), parseVersion(a.entry.version));
+const majorOf = ({ version }: Pick<SchemaEntry, "version">): number => parseVersion(version)[0];
+const nameOf = ({ prefix, docs }: Pick<SchemaEntry, "prefix" | "docs">): string =>
+  JSON.stringify([prefix, docs]);
+
+/** All versions of one prefix and document pattern. */
+class Rule {
+  readonly prefix: string;
+  readonly docs: string;
+  /** Newest first. */
+  readonly versions: readonly RegisteredVersion[];
+  readonly current: ParsedEntry;
+
+  constructor(versions: readonly RegisteredVersion[], current: ParsedEntry) {
+    this.prefix = current.prefix;
+    this.docs = current.docs;
+    this.versions = versions;
+    this.current = current;
+  }
+
+  /** What breaks the current version. */
+  problem(value: JsonValue): ValueProblem | undefined {
+    return validatorOf(this.current.schema)(value);
+  }
+
+  /** Whether a version of the current major version accepts a value: what a writer said that had not heard of the newest one stays. */
+  accepts(value: JsonValue): boolean {
+    return this.versions.some(
+      ({ entry, standing }) =>
+        standing !== "replaced" && validatorOf(entry.schema)(value) === undefined,
+    );
+  }
+}
+
+/** Rules by prefix: the longest first, and of one prefix the longest document pattern. */
+const byPrecedence = (a: Rule, b: Rule): number =>
+  b.prefix.length - a.prefix.length ||
+  b.docs.length - a.docs.length ||
+  (nameOf(a) < nameOf(b) ? -1 : 1);
+
+/** What holds in one document. */
+export class DocumentSchemas {
+  readonly #rules: readonly Rule[];
+
+  constructor(rules: readonly Rule[]) {
+    this.#rules = rules;
+  }
+
+  /** Whether no key of the document has a schema. */
+  get isEmpty(): boolean {
+    return this.#rules.length === 0;
+  }
+
+  #for(key: string): Rule | undefined {
+    return this.#rules.find(({ prefix }) => key.startsWith(prefix));
+  }
+
+  /** Whether a statement with this value (JSON text; undefined for a delete) may be shown. */
+  accepts(key: string, valueJson: string | undefined): boolean {
+    if (valueJson === undefined) return true;
+    const rule = this.#for(key);
+    return rule === undefined || rule.accepts(JSON.parse(valueJson) as JsonValue);
+  }
+
+  /** Throws `SCHEMA_INVALID` for a value that breaks the current version of its key's schema; `field` is the JSON pointer of the part that does. */
+  assert(key: string, value: JsonValue): void {
+    const rule = this.#for(key);
+    const found = rule?.problem(value);
+    if (rule === undefined || found === undefined) return;
+    const where = found.path === "" ? "the value" : found.path;
+    throw new MeshError(
+      "SCHEMA_INVALID",
+      `${key}: ${where} ${found.problem} (schema ${JSON.stringify(rule.prefix)} ${rule.current.version})`,
+      { field: found.path, remedy: "ctxmesh schema show prints the schema" },
+    );
+  }
+
+  /** What the entry of a key says beside its schema. */
+  defaults(key: string): Defaults {
+    return this.#for(key)?.current ?? {};
+  }
+}
+
+const NO_SCHEMAS = new DocumentSchemas([]);
+const URGENCY: readonly Priority[] = ["low", "normal", "high"];
+
+/** The more urgent one. */
+export const moreUrgent = (
+  a: Priority | undefined,
+  b: Priority | undefined,
+): Priority | undefined =>
+  URGENCY.indexOf(a ?? "low") >= URGENCY.indexOf(b ?? "low") ? (a ?? b) : b;
+
+function parsed({ id, entry }: PublishedEntry): RegisteredVersion | undefined {
+  try {
+    return { id, entry: parseEntry(JSON.parse(entry) as JsonValue), standing: "current" };
+  } catch {
+    // Whoever signed it did not check it. It is the same for every node, and has no effect anywhere.
+    return undefined;
+  }
+}
+
+/** Of equal versions, which parted managers may publish, the lowest act id counts. */
+function distinct(versions: readonly RegisteredVersion[]): readonly RegisteredVersion[] {
+  const sorted = versions.toSorted((a, b) => inOrder(a, b) || (a.id < b.id ? -1 : 1));
+  return sorted.filter(({ entry }, i) => entry.version !== sorted[i - 1]?.entry.version);
+}
+
+function ruleOf(versions: readonly RegisteredVersion[]): readonly Rule[] {
+  const [current, ...others] = distinct(versions);
+  if (current === undefined) return [];
+  const major = majorOf(current.entry);
+  const rest = others.map(({ id, entry }): RegisteredVersion => ({
+    id,
+    entry,
+    standing: majorOf(entry) === major ? "accepted" : "replaced",
+  }));
+  return [new Rule([current, ...rest], current.entry)];
+}
+
+/** The registry of a set of published entries. Immutable. */
+export class Registry {
+  readonly #rules: readonly Rule[];
+  readonly #byDocument = new Map<string, DocumentSchemas>();
+  readonly #patterns: ReadonlyMap<string, { test(text: string): boolean }>;
+
+  /** Entries that don't parse have no effect, nor have prefixes past `LIMITS.schemaPrefixes`. */
+  constructor(published: readonly PublishedEntry[]) {
+    const byName = new Map<string, RegisteredVersion[]>();
+    for (const one of published) {
+      const version = parsed(one);
+      if (version === undefined) continue;
+      const name = nameOf(version.entry);
+      byName.set(name, [...(byName.get(name) ?? []), version]);
+    }
+    this.#rules = [...byName.keys()]
+      .toSorted()
+      .slice(0, LIMITS.schemaPrefixes)
+      .flatMap((name) => ruleOf(byName.get(name) ?? []))
+      .toSorted(byPrecedence);
+    this.#patterns = new Map(this.#rules.map(({ docs }) => [docs, globPattern(docs)]));
+  }
+
+  /** Every version that counts, by prefix and document pattern, newest first. */
+  get versions(): readonly RegisteredVersion[] {
+    return this.#rules
+      .toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
+      .flatMap(({ versions }) => versions);
+  }
+
+  /** What holds in a document. */
+  forDocument(doc: string): DocumentSchemas {
+    if (this.#rules.length === 0) return NO_SCHEMAS;
+    const known = this.#byDocument.get(doc);
+    if (known !== undefined) return known;
+    const rules = this.#rules.filter(({ docs }) => this.#patterns.get(docs)?.test(doc) === true);
+    const schemas = rules.length === 0 ? NO_SCHEMAS : new DocumentSchemas(rules);
+    // Few documents are written at a time, and it takes a moment to find out again.
+    if (this.#byDocument.size >= LIMITS.compiledSchemas) this.#byDocument.clear();
+    this.#byDocument.set(doc, schemas);
+    return schemas;
+  }
+
+  /**
+   * Compares an entry with the current version of its prefix and document pattern, by what that version's rule says. A first version, and one with a higher
+   * major version, owes nothing. Throws `POLICY_REFUSED` for a version that is not above the present one, `LIMIT_EXCEEDED` for one prefix too many.
+   */
+  check(entry: ParsedEntry): SchemaCheck {
+    const rule = this.#rules.find((one) => nameOf(one) === nameOf(entry));
+    if (rule === undefined) {
+      if (this.#rules.length >= LIMITS.schemaPrefixes) {
+        throw new MeshError(
+          "LIMIT_EXCEEDED",
+          `the space has schemas for ${String(LIMITS.schemaPrefixes)} prefixes, which is the limit`,
+          { field: "prefix" },
+        );
+      }
+      return { compatible: true, differences: [] };
+    }
+    const { current } = rule;
+    if (compareVersions(parseVersion(entry.version), parseVersion(current.version)) <= 0) {
+      throw new MeshError(
+        "POLICY_REFUSED",
+        `version ${entry.version} is not above the present ${current.version}`,
+        { field: "version" },
+      );
+    }
+    if (majorOf(entry) > majorOf(current)) return { compatible: true, differences: [] };
+    const differences = owed(current, entry);
+    return { compatible: differences.length === 0, against: current.version, differences };
+  }
+}
+
+const named = (
+  differences: readonly SchemaDifference[],
+  refusing: ParsedEntry,
+  accepting: ParsedEntry,
+): readonly SchemaDifference[] =>
+  differences.map(({ path, problem }) => ({
+    path,
+    problem: `${refusing.version} ${problem}, which ${accepting.version} accepts`,
+  }));
+
+/** What a version lacks of what it owes the one before. */
+function owed(before: ParsedEntry, after: ParsedEntry): readonly SchemaDifference[] {
+  const { compatibility } = before;
+  return [
+    ...(compatibility === "forward"
+      ? []
+      : named(differencesWithin(before.schema, after.schema), after, before)),
+    ...(compatibility === "backward"
+      ? []
+      : named(differencesWithin(after.schema, before.schema), before, after)),
+  ];
+}
+
+/** Throws `POLICY_REFUSED` with what stands against publishing. */
+export function assertCompatible({ compatible, against, differences }: SchemaCheck): void {
+  if (compatible) return;
+  const [first] = differences;
+  const more = differences.length > 1 ? ` (and ${String(differences.length - 1)} more)` : "";
+  throw new MeshError(
+    "POLICY_REFUSED",
+    `the schema is not compatible with ${against ?? ""}: ${first?.path === "" ? "it" : (first?.path ?? "")}: ${first?.problem ?? ""}${more}`,
+    {
+      field: first?.path ?? "",
+      remedy: "change the schema, or publish it with a higher major version",
+    },
+  );
+}
