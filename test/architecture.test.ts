@@ -16,7 +16,7 @@ const SCOPE = "@ctxmesh/";
 /** From the ground up; a package imports only from layers below its own. */
 const LAYERS: readonly (readonly string[])[] = [
   ["model"],
-  ["codec", "crypto", "facts", "rich", "channel"],
+  ["codec", "crypto", "facts", "rich", "channel", "schema"],
   ["membership"],
   ["replica", "ledger"],
   [
@@ -35,7 +35,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ],
   ["service"],
   ["edge-agent", "hub", "auditor", "sdk"],
-  ["simulator", "mcp"],
+  ["simulator", "mcp", "adapter-langgraph", "adapter-ai-sdk"],
   ["cli"],
 ];
 /** L0 to L2. */

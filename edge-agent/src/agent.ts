@@ -12,7 +12,7 @@ import type { CatchUpContext, NodeDeps, NodeOptions, OpenReplica } from "@ctxmes
 import type { SyncNode } from "@ctxmesh/sync";
 import { createLibp2pTransport } from "@ctxmesh/transport-libp2p";
 import type { Libp2pTransport, Libp2pTransportOptions } from "@ctxmesh/transport-libp2p";
-import { createWsClient } from "@ctxmesh/transport-ws";
+import { createStreamAcceptor, createWsClient } from "@ctxmesh/transport-ws";
 import type { HubTls } from "@ctxmesh/transport-ws";
 import { KeptPeers } from "./kept-peers.ts";
 import { Retainer } from "./retainer.ts";
@@ -94,6 +94,21 @@ async function startCatchUp(context: CatchUpContext, stack: AsyncDisposableStack
   await catchUp.start();
 }
 
+function startRetainer(
+  { retainSealedMs: sealedForMs }: AgentOptions,
+  deps: NodeDeps,
+  stack: AsyncDisposableStack,
+  {
+    replica,
+    sync: { confirmations },
+  }: Pick<CatchUpContext, "replica"> & { readonly sync: SyncNode },
+): void {
+  if (sealedForMs === undefined) return;
+  const retainer = new Retainer({ ...deps, replica, confirmations, sealedForMs });
+  stack.defer(async () => retainer.stop());
+  retainer.start();
+}
+
 /**
  * Starts an agent: store, replica, hub connections, local API, mesh, sources, in this order: reads are
  * answered before the mesh, which takes longer to load than a store to open, listens. Until then the
@@ -139,14 +154,9 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
     sync,
     addresses: () => mesh.addresses(),
     transport: () => mesh.status(),
+    acceptSocket: createStreamAcceptor(),
   });
-  if (options.retainSealedMs !== undefined) {
-    const { confirmations } = sync;
-    const sealedForMs = options.retainSealedMs;
-    const retainer = new Retainer({ ...deps, replica, confirmations, sealedForMs });
-    starting.defer(async () => retainer.stop());
-    retainer.start();
-  }
+  startRetainer(options, deps, starting, { replica, sync });
   await startCatchUp({ ...deps, store: parts.store, replica, sync }, starting);
   mesh.onBroadcast(async (bytes, from) => sync.receiveBroadcast(bytes, from));
   await mesh.start(onChannel);

@@ -72,6 +72,8 @@ export class Cosigning {
     this.#isWanted = true;
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
+      // Whoever came after the last look is not forgotten.
+      if (this.#isWanted) this.poke();
     });
   }
 

@@ -10,8 +10,9 @@ import type {
   MembershipService,
   SealingService,
 } from "@ctxmesh/model";
+import { createStreamAcceptor } from "@ctxmesh/transport-ws";
 import type { HubTls } from "@ctxmesh/transport-ws";
-import { LiveMembership, openReplica, serve, startSync } from "@ctxmesh/service";
+import { LiveMembership, createLogOfRecord, openReplica, serve, startSync } from "@ctxmesh/service";
 import type { NodeDeps, NodeOptions } from "@ctxmesh/service";
 import { createDoors, createHubRelay } from "./doors.ts";
 import type { HubRelayOptions } from "./doors.ts";
@@ -72,8 +73,7 @@ export interface Hub {
  */
 export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hub> {
   await using starting = new AsyncDisposableStack();
-  const { space, hubs = [] } = options;
-  const membership = new LiveMembership(space, deps.clock);
+  const membership = new LiveMembership(options.space, deps.clock);
   const relay = createHubRelay(options.relay, options.deviceSeed, deps, membership);
   // Whatever fails, what was handed over is closed.
   const sharing = shareEngine(options, deps, starting);
@@ -85,19 +85,20 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   starting.defer(async () => health.close());
   await health.listen(options.listen.host, options.listen.port);
 
-  const journal = sharing === undefined ? {} : { journal: sharing.log };
+  const journal = sharing && { journal: sharing.log };
   const parts = await openReplica({ ...options, ...journal }, deps, starting);
   const { store, vault, replica } = parts;
-  if (sharing === undefined) await forgetPosition(store);
   const { authorizer, ...guests } = await openBearers(options, parts, membership, deps, starting);
-  const own = { store, vault };
-  const sealer = await openSealer(sharing, { ...options.seal, ...deps, replica }, own);
+  const sealed = { ...options.seal, ...deps, replica };
+  const sealer = await openSealer(sharing, sealed, { store, vault });
   starting.defer(async () => sealer.close());
   // Whatever waits for the engine must not hold up what is closed after it.
   starting.defer(async () => sharing?.stop());
-  const met = { ...health, ...guests, hubs, relay, membership, parts };
+  const met = { ...health, ...guests, hubs: options.hubs ?? [], relay, membership, parts };
   const doors = createDoors({ ...options, ...met }, deps);
+  const log = createLogOfRecord({ ...deps, replica, store, ...sharing?.record });
   const { sync, stop } = startSync(replica, deps, {
+    log,
     relay: "push",
     admits: (remote) => membership.welcomes(remote),
     ...(options.links === undefined ? {} : { links: options.links }),
@@ -116,10 +117,12 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
     {
       service: "hub",
       parts,
+      log,
       confirmations: sync.confirmations,
       peers: () => sync.peers(),
       links: () => sync.links(),
       addresses,
+      acceptSocket: createStreamAcceptor(),
       ...(transport === undefined ? {} : { transport }),
       seals: () => sealer.count,
       ...(sharing === undefined ? {} : { engine: () => sharing.report(sealer) }),
@@ -131,20 +134,19 @@ export async function createHub(options: HubOptions, deps: NodeDeps): Promise<Hu
   // Last, so that nobody syncs with a hub that is not complete.
   await doors.start((channel: Channel) => void sync.run(channel));
   life.complete(service, doors);
-  const bearers = authorizer && { authorizer };
-  const hub = { service, sealing: sealer, addresses, relayAddresses, ...bearers };
-  return hubOf(hub, starting.move(), life);
+  const reached = { service, sealing: sealer, addresses, relayAddresses };
+  return hubOf({ ...reached, ...(authorizer && { authorizer }) }, starting.move(), life);
 }
 
-/** Seals into the hub's own store, or, while it is this hub's turn, into what it shares. */
+/** Seals into the hub's own store, which then follows no shared log, or, while it is this hub's turn, into what it shares. */
 async function openSealer(
   sharing: Sharing | undefined,
   options: Omit<SealerOptions, "store" | "vault">,
   own: OwnSeals,
 ): Promise<Sealer | SharedSealer> {
-  return sharing === undefined
-    ? Sealer.open({ ...options, ...own })
-    : sharing.sealer({ ...options, own });
+  if (sharing !== undefined) return sharing.sealer({ ...options, own });
+  await forgetPosition(own.store);
+  return Sealer.open({ ...options, ...own });
 }
 
 /** A hub whose stop drains it and closes what was started; whoever calls it again waits for the same end. */

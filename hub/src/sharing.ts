@@ -2,7 +2,7 @@
 /** What a hub has to do with the engine that it shares with others, from start to stop. */
 import type { Engine, EngineReport, HintBus, SpaceId, Store } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
-import type { NodeDeps } from "@ctxmesh/service";
+import type { LogOfRecordOptions, NodeDeps } from "@ctxmesh/service";
 import { EngineLink } from "./engine-link.ts";
 import { Hints } from "./hints.ts";
 import type { Sealer } from "./sealer.ts";
@@ -39,9 +39,9 @@ export class Sharing {
     return new SharedSealer({ ...options, caughtUp }, this.link);
   }
 
-  /** See {@link SharedLog.current}. */
-  async current(withinMs: number): Promise<void> {
-    await this.log.current(withinMs);
+  /** What makes it the log of record; see {@link SharedLog.current}. */
+  get record(): Pick<LogOfRecordOptions, "current"> {
+    return { current: async (withinMs) => this.log.current(withinMs) };
   }
 
   /** How it stands. */

@@ -133,6 +133,42 @@ test("a log is cosigned with two requests the first time, and one from then on",
   expect(asked).toBe(4);
 });
 
+test("a new checkpoint is not forgotten in whatever moment of a round it comes", async () => {
+  for (let turns = 0; turns < 12; turns++) {
+    let rounds = 0;
+    const late = async (): Promise<void> => {
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      cosigning.poke();
+    };
+    const cosigning = new Cosigning({
+      log: {
+        get checkpoint() {
+          rounds++;
+          return log.checkpoint;
+        },
+        get cosigned() {
+          return log.cosigned;
+        },
+        get size() {
+          return log.size;
+        },
+        consistency: async (from, to) => log.consistency(from, to),
+        keepCosignatures: async (checkpoint, lines) => {
+          await log.keepCosignatures(checkpoint, lines);
+          void late();
+        },
+      },
+      witnesses: [{ url, keys }],
+      logger,
+    });
+    await append(1);
+    cosigning.poke();
+    await until(`a second round, ${String(turns)} turns later`, () => rounds === 2);
+    await cosigning.stop();
+    expect(cosignedSize()).toBe(turns + 1);
+  }
+});
+
 test("nobody is asked about an empty log, or without witnesses, or after the stop", async () => {
   cosigningWith(url).poke();
   await append(1);

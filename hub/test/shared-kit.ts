@@ -116,6 +116,9 @@ export async function startHub(
   return hub;
 }
 
+/** The local API of an agent. */
+export const socketOf = (index: number): string => join(dir.path, `agent-${String(index)}.sock`);
+
 export async function startAgent(index: number, hub: Hub): Promise<Agent> {
   const agent = await createAgent(
     {

@@ -14,6 +14,7 @@ import { meshBench } from "./mesh.ts";
 import { receiveBench } from "./receive.ts";
 import { sealBench } from "./seal.ts";
 import { storeBench } from "./store.ts";
+import { wasmBench } from "./wasm.ts";
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   api: apiBench,
@@ -24,6 +25,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   receive: receiveBench,
   seal: sealBench,
   store: storeBench,
+  wasm: wasmBench,
 };
 const NAMES = Object.keys(BENCHES);
 const DEFAULT_RATES = [200, 1_000];

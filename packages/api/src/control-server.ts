@@ -35,6 +35,8 @@
  * GET  /v1/bundles/:sequence   ?batches=1 (hub; a number, or latest) -> the bundle's bytes
  * ```
  *
+ * A read of facts may have `consistency`, and what belongs to it, and so may a write with a condition: level-routes.ts.
+ *
  * A read of facts may have `covers`, the `token` of a write's answer, from any node: it is answered once that write is here;
  * 504 READ_BEHIND when it is not in time.
  *
@@ -48,24 +50,48 @@
  * Errors are problem details (problem.ts). Unknown fields and parameters are refused; a body has
  * `LIMITS.requestBytes` at most.
  */
+import type { AddressInfo } from "node:net";
 import { LIMITS, MeshError, formatInstant } from "@ctxmesh/model";
 import type {
   CallOff,
   CareService,
   ContextService,
   DecisionService,
+  DocumentService,
   EventService,
   HistoryService,
+  LeveledFact,
+  LevelService,
   Logger,
   MembershipService,
   MeshErrorCode,
   PartialService,
+  ReadLevel,
+  ReadOrigin,
+  SchemaService,
   SealingService,
+  VisibleFact,
 } from "@ctxmesh/model";
 import { fastify } from "fastify";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { sendBackup } from "./backup-stream.ts";
+import { installDocumentRoutes } from "./document-routes.ts";
 import { installEventRoutes } from "./event-routes.ts";
+import { describeRoutes, installDescription } from "./local-openapi.ts";
+import { LoopbackServers } from "./loopback-servers.ts";
+import type { LoopbackOptions } from "./loopback.ts";
+import {
+  IDEMPOTENT,
+  etagOf,
+  expectedOf,
+  idempotencyOf,
+  installIdempotencyCheck,
+  isKnown,
+} from "./preconditions.ts";
+import { putIf } from "./put-if.ts";
+import { StreamSockets } from "./stream-sockets.ts";
+import type { AcceptSocket } from "./stream-sockets.ts";
+import { installLevelRoutes, parseLevel } from "./level-routes.ts";
 import { listenUnix } from "./listen.ts";
 import { parseDecisionRequest, parseOutcomeRequest } from "./decision-requests.ts";
 import { PROBLEM_MEDIA_TYPE, problemOf, toProblem } from "./problem.ts";
@@ -88,6 +114,7 @@ import {
   parseStatusQuery,
   parseWatchQuery,
 } from "./requests.ts";
+import { installSchemaRoutes } from "./schema-routes.ts";
 import { createWatchStream } from "./watch-stream.ts";
 import type { WatchStream } from "./watch-stream.ts";
 
@@ -100,6 +127,14 @@ export interface ControlServerOptions {
   readonly decisions?: DecisionService;
   /** Of a node with a log of its own. */
   readonly events?: EventService;
+  /** Of a node that can decide, or have decided, writes with a condition. */
+  readonly levels?: LevelService;
+  /** Of a node with a replica of its own. */
+  readonly documents?: DocumentService;
+  /** Makes WebSockets of upgrade requests; without it there are none. */
+  readonly acceptSocket?: AcceptSocket;
+  /** The schemas of the node's space. */
+  readonly schemas?: SchemaService;
   /** Of a node with a store of its own. */
   readonly care?: CareService;
   /** Of a node that can fetch what it leaves out. */
@@ -115,6 +150,8 @@ export interface ControlServerOptions {
 export interface ControlServer {
   /** Listens on a Unix socket, mode 0600. Throws `ADDRESS_UNAVAILABLE`. */
   listenUnix(path: string): Promise<void>;
+  /** Listens on TCP, too, and returns what was bound. Throws `ADDRESS_UNAVAILABLE`, `CONFIG_INVALID` for an address that others can reach. */
+  listenLoopback(options: LoopbackOptions): Promise<AddressInfo>;
   /** Ends watches and backups with `CLOSED`, waits for requests under way, removes the socket. Idempotent. */
   close(): Promise<void>;
 }
@@ -136,35 +173,54 @@ export function createControlServer(options: ControlServerOptions): ControlServe
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS },
   });
+  const routes = describeRoutes(app);
   const watchers = new Set<WatchStream>();
   const closing = new AbortController();
   installParser(app);
   installErrors(app, logger);
-  app.addHook("onRequest", async (_request, reply) => {
-    reply.header("server", `ctxmesh/${version}`);
+  const server = `ctxmesh/${version}`;
+  app.addHook("onRequest", (_request, reply, done) => {
+    reply.header("server", server);
+    done();
   });
-  installFactRoutes(app, service);
-  installReadRoutes(app, service, closing.signal);
+  installIdempotencyCheck(app);
+  installFactRoutes(app, service, options.levels);
+  installDocumentRoutes(app, options.documents);
+  installReadRoutes(app, options, closing.signal);
+  installLevelRoutes(app, options.levels, (reply) => callOffOf(reply, closing.signal));
   installMembershipRoutes(app, service);
   installWatchRoute(app, service, watchers);
   installSealRoutes(app, sealing);
   installDecisionRoutes(app, options.decisions);
   installEventRoutes(app, options.events, closing.signal);
+  installSchemaRoutes(app, options.schemas);
   installCareRoutes(app, options.care);
   installPartialRoutes(app, options.partial);
   const backupEnd = installBackupRoute(app, backup, logger, closing.signal);
+  installDescription(app, routes, version);
+  const { events, acceptSocket: accept } = options;
+  const sockets = accept && new StreamSockets({ service, events, accept });
+  sockets?.attach(app.server);
+  const tcp = new LoopbackServers(app, sockets);
   return {
     async listenUnix(path) {
       await app.ready();
       await listenUnix(app.server, path);
       logger.info("api.listening", { path });
     },
+    async listenLoopback(where) {
+      await app.ready();
+      const bound = await tcp.listen(where);
+      logger.info("api.listening", { host: bound.address, port: bound.port });
+      return bound;
+    },
     async close() {
       const closed = new MeshError("CLOSED", "the node is shutting down");
       for (const watcher of watchers) watcher.fail(closed);
       closing.abort(closed);
       await backupEnd();
-      await app.close();
+      await sockets?.close();
+      await Promise.all([tcp.close(), app.close()]);
     },
   };
 }
@@ -206,18 +262,28 @@ function installErrors(app: FastifyInstance, logger: Logger): void {
   });
 }
 
-function installFactRoutes(app: FastifyInstance, service: ContextService): void {
-  app.post("/v1/facts", (request) => {
+function installFactRoutes(
+  app: FastifyInstance,
+  service: ContextService,
+  levels: LevelService | undefined,
+): void {
+  app.post("/v1/facts", IDEMPOTENT, (request, reply) => {
     const { doc, facts, ...options } = parsePutRequest(request.body);
-    return service.put(doc, facts, options);
+    const expected = expectedOf(request.headers);
+    if (expected !== undefined) {
+      const current = (key: string): string | undefined => service.get(doc, key)?.version;
+      return putIf(request, reply, { levels, current, doc, facts, expected, options });
+    }
+    return service.put(doc, facts, { ...options, ...idempotencyOf(request.headers) });
   });
-  app.post("/v1/facts/delete", (request) => {
+  app.post("/v1/facts/delete", IDEMPOTENT, (request) => {
     const { doc, keys, ...options } = parseDeleteRequest(request.body);
-    return service.delete(doc, keys, options);
+    return service.delete(doc, keys, { ...options, ...idempotencyOf(request.headers) });
   });
-  app.post("/v1/retractions", (request) => {
+  app.post("/v1/retractions", IDEMPOTENT, (request) => {
     const { doc, key, writer, reason, ...options } = parseRetractRequest(request.body);
-    return service.retract(doc, key, writer, reason, options);
+    const how = { ...options, ...idempotencyOf(request.headers) };
+    return service.retract(doc, key, writer, reason, how);
   });
   app.get("/v1/status", (request) => service.status(parseStatusQuery(request.query)));
   app.get("/v1/links", (request) => {
@@ -235,29 +301,53 @@ function callOffOf(reply: FastifyReply, closing: AbortSignal): CallOff {
   return { signal: AbortSignal.any([gone.signal, closing]) };
 }
 
+/** How to read, and what ends it; what is read at once needs nothing that does. */
+const howOf = (
+  level: ReadLevel | undefined,
+  reply: FastifyReply,
+  closing: AbortSignal,
+): ReadLevel | undefined => level && { ...level, ...callOffOf(reply, closing) };
+
+/** A fact with where it comes from. */
+async function answerOf(
+  reading: Promise<LeveledFact>,
+): Promise<(VisibleFact & ReadOrigin) | undefined> {
+  const { fact, ...origin } = await reading;
+  return fact && { ...fact, ...origin };
+}
+
 function installReadRoutes(
   app: FastifyInstance,
-  service: ContextService & HistoryService,
+  { service, levels }: Pick<ControlServerOptions, "levels" | "service">,
   closing: AbortSignal,
 ): void {
   app.get("/v1/facts", async (request, reply) => {
-    const { at, covers, ...query } = parseListQuery(request.query);
+    const { at, covers, level, ...query } = parseListQuery(request.query);
     if (covers !== undefined) await service.covered(covers, callOffOf(reply, closing));
+    if (at === undefined && levels !== undefined) {
+      return levels.readAll(query, howOf(parseLevel(level), reply, closing));
+    }
     if (at === undefined) return { facts: service.list(query) };
     return { facts: await service.listAt(query, at, callOffOf(reply, closing)) };
   });
   app.get("/v1/fact", async (request, reply) => {
-    const { doc, key, all, at, covers } = parseGetRequest(request.query);
+    const { doc, key, all, at, covers, level } = parseGetRequest(request.query);
     if (covers !== undefined) await service.covered(covers, callOffOf(reply, closing));
+    const how = howOf(parseLevel(level), reply, closing);
     const fact =
       at === undefined
-        ? service.get(doc, key)
+        ? all || levels === undefined
+          ? service.get(doc, key)
+          : await answerOf(levels.read(doc, key, how))
         : await service.getAt(doc, key, at, callOffOf(reply, closing));
     if (all) {
       const candidates = service.candidates(doc, key);
       return fact === undefined ? { candidates } : { fact, candidates };
     }
-    if (fact !== undefined) return fact;
+    if (fact !== undefined) {
+      reply.header("etag", etagOf(fact.version));
+      return isKnown(request.headers, fact.version) ? reply.code(304).send() : fact;
+    }
     const when = at === undefined ? "has no" : `at ${formatInstant(at)} had no`;
     throw new MeshError("NOT_FOUND", `${doc} ${when} fact ${JSON.stringify(key)}`, {
       field: "key",

@@ -5,6 +5,8 @@
  *
  * ```
  * : events                                         once the stream is in place, and every 15 s of silence
+ * id: position    event: begin    data: {"begin": position}
+ *                                                  of a stream that follows and has no since: the place behind which it begins
  * id: position    data: FactEvent as JSON          one per event, in order
  * event: rejudged data: {}                         what counts has changed: read the facts again
  * event: end      data: {}                         all is told; a stream that follows has no such end
@@ -17,7 +19,7 @@
 import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LIMITS, MeshError, toMeshError } from "@ctxmesh/model";
-import type { EventService, FactEvent, RejudgedNote } from "@ctxmesh/model";
+import type { EventItem, EventService, FactEvent } from "@ctxmesh/model";
 import type { FastifyInstance } from "fastify";
 import { parseEventRequest } from "./event-requests.ts";
 import type { EventRequest } from "./event-requests.ts";
@@ -31,7 +33,7 @@ const WRITE_LENGTH = 65_536;
 /** Less than this is not worth a timer. */
 const SHORTEST_WAIT_MS = 1;
 
-type Events = AsyncGenerator<readonly (FactEvent | RejudgedNote)[], void, undefined>;
+type Events = AsyncGenerator<readonly EventItem[], void, undefined>;
 
 /** Installs the route. Without a service it refuses. */
 export function installEventRoutes(
@@ -63,11 +65,11 @@ export function installEventRoutes(
   });
 }
 
-const isEvent = (item: FactEvent | RejudgedNote): item is FactEvent => "specversion" in item;
+const isEvent = (item: EventItem): item is FactEvent => "specversion" in item;
 
 async function pageOf(
   events: Events,
-  first: readonly (FactEvent | RejudgedNote)[],
+  first: readonly EventItem[],
   limit: number,
 ): Promise<readonly FactEvent[]> {
   const page = first.filter(isEvent);
@@ -85,16 +87,19 @@ async function pageOf(
 /** How a stream is sent. */
 export interface SendOptions extends Pick<EventRequest, "form" | "rate"> {
   /** What comes before the rest. */
-  readonly first: readonly (FactEvent | RejudgedNote)[];
+  readonly first: readonly EventItem[];
   readonly signal: AbortSignal;
   /** How long the reader may take nothing; `LIMITS.eventStallMs` by default. */
   readonly stallMs?: number;
 }
 
-const textOf = (item: FactEvent | RejudgedNote): string =>
-  isEvent(item)
-    ? `id: ${item.position}\ndata: ${JSON.stringify(item)}\n\n`
-    : "event: rejudged\ndata: {}\n\n";
+function textOf(item: EventItem): string {
+  if ("rejudged" in item) return "event: rejudged\ndata: {}\n\n";
+  const data = JSON.stringify(item);
+  return "begin" in item
+    ? `id: ${item.begin}\nevent: begin\ndata: ${data}\n\n`
+    : `id: ${item.position}\ndata: ${data}\n\n`;
+}
 
 /** Sends events on a response until they or the reader end. Never rejects: what goes wrong is the stream's last event. */
 export async function sendEvents(
@@ -138,7 +143,7 @@ class Outlet {
   }
 
   /** Events of a part; all at once, or in step with the rate. */
-  async send(part: readonly (FactEvent | RejudgedNote)[]): Promise<void> {
+  async send(part: readonly EventItem[]): Promise<void> {
     const { rate, signal } = this.#options;
     if (rate === undefined) {
       let text = "";

@@ -148,7 +148,8 @@ const PATHS: Readonly<Record<string, JsonValue>> = {
   }),
 };
 
-const PROBLEM_SCHEMA: JsonValue = {
+/** The schema of problem details. */
+export const PROBLEM_SCHEMA: JsonValue = {
   type: "object",
   description: "Problem details (RFC 9457).",
   required: ["type", "title", "status", "detail", "code"],

@@ -39,6 +39,11 @@ export interface RetractRequest extends Omit<WriteOptions, "priority"> {
   readonly reason: string;
 }
 
+const LEVEL_FIELDS = ["consistency", "maxStalenessMs", "timeoutMs"] as const;
+
+/** The parameters of a read that say how sure it is to be. */
+export type LevelTexts = Readonly<Partial<Record<(typeof LEVEL_FIELDS)[number], string>>>;
+
 /** Query of `GET /v1/fact`. */
 export interface GetRequest {
   readonly doc: string;
@@ -49,6 +54,8 @@ export interface GetRequest {
   readonly at?: number;
   /** The token of a write that has to be here first. */
   readonly covers?: string;
+  /** How sure the answer is to be. */
+  readonly level?: LevelTexts;
 }
 
 /** Query of `GET /v1/facts`. */
@@ -57,6 +64,8 @@ export interface ListRequest extends ListQuery {
   readonly at?: number;
   /** The token of a write that has to be here first. */
   readonly covers?: string;
+  /** How sure the answer is to be. */
+  readonly level?: LevelTexts;
 }
 
 /** Query of `GET /v1/history`. */
@@ -105,10 +114,12 @@ export function readArray(value: unknown, at: string, max: number): readonly unk
   return value;
 }
 
-const readStrings = (value: unknown, at: string, max: number): readonly string[] =>
+/** An array of strings, as {@link readArray}. */
+export const readStrings = (value: unknown, at: string, max: number): readonly string[] =>
   readArray(value, at, max).map((item, index) => readString(item, `${at}[${String(index)}]`));
 
-function readNumber(value: unknown, at: string): number {
+/** A number. */
+export function readNumber(value: unknown, at: string): number {
   return typeof value === "number" ? value : refuse(at, `${at} must be a number`);
 }
 
@@ -142,7 +153,8 @@ const FACT_FIELDS = [
   "targets",
 ] as const satisfies readonly (keyof FactInput)[];
 
-function readFact(input: unknown, at: string): FactInput {
+/** A fact as a caller writes it. Also throws `LIMIT_EXCEEDED`. */
+export function readFact(input: unknown, at: string): FactInput {
   const fields = readObject(input, at, FACT_FIELDS);
   const { value, increment, confidence, source, ttlMs, tags, basis } = fields;
   const { correlation, traceparent, targets } = fields;
@@ -167,11 +179,13 @@ function readFact(input: unknown, at: string): FactInput {
   };
 }
 
-const ACK_FIELDS = ["ack", "timeoutMs"] as const satisfies readonly (keyof WriteOptions)[];
-const WRITE_FIELDS = [...ACK_FIELDS, "priority"] as const;
+/** How far a write has to get. */
+export const ACK_FIELDS: readonly (keyof WriteOptions)[] = ["ack", "timeoutMs"];
+/** That, and how urgent it is. */
+export const WRITE_FIELDS: readonly (keyof WriteOptions)[] = [...ACK_FIELDS, "priority"];
 
-/** Which levels and priorities there are, the service knows. */
-function readWriteOptions({ ack, timeoutMs, priority }: Fields): WriteOptions {
+/** Of {@link WRITE_FIELDS}; which levels and priorities there are, the service knows. */
+export function readWriteOptions({ ack, timeoutMs, priority }: Fields): WriteOptions {
   return {
     ...(priority === undefined ? {} : { priority: readString(priority, "priority") as Priority }),
     ...(ack === undefined ? {} : { ack: readString(ack, "ack") as AckLevel }),
@@ -282,13 +296,29 @@ export function readLimit(limit: string | undefined): { readonly limit?: number 
 
 /** Parses the query of `GET /v1/fact`. */
 export function parseGetRequest(query: unknown): GetRequest {
-  const { doc, key, all, at, ...token } = readQuery(query, ["doc", "key", "all", "at", "covers"]);
+  const known = ["doc", "key", "all", "at", "covers", ...LEVEL_FIELDS];
+  const { doc, key, all, at, covers, ...level } = readQuery(query, known);
   const request = { doc: readString(doc, "doc"), key: readString(key, "key") };
   const withAll = readFlag(all, "all");
   if (withAll && at !== undefined) {
     refuse("all", "the candidates of an earlier moment are not told", "ask for /v1/history");
   }
-  return { ...request, all: withAll, ...token, ...readInstant(at) };
+  const token = covers === undefined ? {} : { covers };
+  const how = { ...token, ...readLevel(level, !withAll && at === undefined) };
+  return { ...request, all: withAll, ...how, ...readInstant(at) };
+}
+
+/** The level of a read; refused where only what is here is told: of the past, and of every candidate. */
+function readLevel(
+  texts: Readonly<Record<string, string | undefined>>,
+  isMeant: boolean,
+): { readonly level?: LevelTexts } {
+  const given = Object.entries(texts).filter(([, text]) => text !== undefined);
+  const [field] = given[0] ?? [];
+  if (field === undefined) return {};
+  if (isMeant) return { level: Object.fromEntries(given) };
+  const remedy = "leave it out, or at and all";
+  return refuse(field, "the past, and all candidates, are told as this node knows them", remedy);
 }
 
 /** Parses the query of `GET /v1/history`. */
@@ -329,8 +359,10 @@ const LIST_TEXTS = [
 
 /** Parses the query of `GET /v1/facts`. */
 export function parseListQuery(query: unknown): ListRequest {
-  const { limit, at, ...texts } = readQuery(query, [...LIST_TEXTS, "covers", "limit", "at"]);
-  return { ...texts, ...readLimit(limit), ...readInstant(at) };
+  const known = [...LIST_TEXTS, "covers", "limit", "at", ...LEVEL_FIELDS];
+  const { limit, at, consistency, maxStalenessMs, timeoutMs, ...texts } = readQuery(query, known);
+  const level = readLevel({ consistency, maxStalenessMs, timeoutMs }, at === undefined);
+  return { ...texts, ...level, ...readLimit(limit), ...readInstant(at) };
 }
 
 /** Parses the query of `GET /v1/watch`. */

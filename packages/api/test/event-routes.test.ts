@@ -198,6 +198,7 @@ describe("a stream", () => {
       response.destroy();
       await waitFor(() => events.running === 0, BOUND);
     }
+    expect(events.calls).toHaveLength(2);
   });
 
   test("is cut with a name when its reader takes nothing, and holds no more than a part of it", async () => {

@@ -108,7 +108,7 @@ function explainNothing(candidates: readonly Candidate[]): string {
   if (winner !== undefined) return `nothing is shown: ${shortId(winner.writer)}'s delete wins`;
   const why = new Set(
     candidates.map(({ standing, deleted }) =>
-      standing === "expired" || standing === "retracted" ? standing : deleted ? "deleted" : "",
+      ["expired", "retracted", "invalid"].includes(standing) ? standing : deleted ? "deleted" : "",
     ),
   );
   const reasons = [...why].filter((reason) => reason !== "").join(" or ");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Reading the small files that commands and configurations name, and replacing files whole. */
-import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { open, rename, rm, writeFile } from "node:fs/promises";
 import {
   createDeviceVerifier,
   parsePrivateKey,
@@ -13,6 +13,9 @@ import type { Space } from "@ctxmesh/membership";
 import { LIMITS, MeshError, toMeshError } from "@ctxmesh/model";
 import type { MeshErrorCode } from "@ctxmesh/model";
 
+/** Bytes that are read at a time. */
+const PART_BYTES = 65_536;
+
 /** The text of a file of `LIMITS.smallFileBytes` at most. Throws `LIMIT_EXCEEDED`, or `code` when it can't be read. */
 export async function readSmallFile(
   path: string,
@@ -22,22 +25,34 @@ export async function readSmallFile(
   return readBoundedFile(path, what, code, LIMITS.smallFileBytes);
 }
 
-/** The text of a file of `limit` bytes at most. Throws `LIMIT_EXCEEDED`, or `code` when it can't be read. */
+/** The text of a file, a pipe or a device, of `limit` bytes at most. Throws `LIMIT_EXCEEDED`, or `code` when it can't be read. */
 export async function readBoundedFile(
   path: string,
   what: string,
   code: MeshErrorCode,
   limit: number,
 ): Promise<string> {
+  const refuse = (size: string): never => {
+    throw new MeshError(
+      "LIMIT_EXCEEDED",
+      `the ${what} ${path} has ${size} bytes; at most ${String(limit)} are read`,
+    );
+  };
   try {
-    const { size } = await stat(path);
-    if (size > limit) {
-      throw new MeshError(
-        "LIMIT_EXCEEDED",
-        `the ${what} ${path} has ${String(size)} bytes; at most ${String(limit)} are read`,
-      );
+    await using handle = await open(path);
+    const { size } = await handle.stat();
+    if (size > limit) refuse(String(size));
+    // What is no regular file has no size, and need not end.
+    const parts: Buffer[] = [];
+    let read = 0;
+    for (;;) {
+      const part = Buffer.alloc(Math.min(limit + 1 - read, PART_BYTES));
+      const { bytesRead } = await handle.read(part);
+      if (bytesRead === 0) return Buffer.concat(parts).toString("utf8");
+      read += bytesRead;
+      if (read > limit) refuse(`more than ${String(limit)}`);
+      parts.push(part.subarray(0, bytesRead));
     }
-    return await readFile(path, "utf8");
   } catch (error) {
     if (error instanceof MeshError) throw error;
     const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);

@@ -14,6 +14,12 @@ import type { WatchOptions } from "./commands/watch.ts";
 import { addAuditCommands } from "./program-audit.ts";
 import { addCareCommands } from "./program-care.ts";
 import { addEventsCommand } from "./program-events.ts";
+import {
+  CONDITION_HELP,
+  LEVEL_HELP,
+  addConditionOptions,
+  addLevelOptions,
+} from "./program-levels.ts";
 import { addLinksCommand } from "./program-links.ts";
 import { addLogCommands } from "./program-log.ts";
 import { addMcpCommand } from "./program-mcp.ts";
@@ -28,8 +34,10 @@ import {
   shareOf,
   wholeNumber,
 } from "./program-parts.ts";
+import { addSchemaCommands } from "./program-schema.ts";
 import { addSimulateCommand } from "./program-simulate.ts";
 import { addEvidenceCommands, addPolicyCommands, addSpaceCommands } from "./program-space.ts";
+import { addTopCommand } from "./program-top.ts";
 import { addTrustCommands } from "./program-trust.ts";
 
 interface DaemonOptions {
@@ -168,7 +176,8 @@ function addInit(program: Command): void {
 }
 
 function addWriteCommands(program: Command): void {
-  addAckOptions(clientCommand(program, "put <doc> <key> [value]", "write a fact"))
+  const put = addAckOptions(clientCommand(program, "put <doc> <key> [value]", "write a fact"));
+  addConditionOptions(put)
     .addOption(
       new Option("--confidence <0..1>", "how sure the source is").argParser(
         shareOf("--confidence"),
@@ -197,7 +206,8 @@ function addWriteCommands(program: Command): void {
         "ctxmesh put line-2/press-7 - < facts.ndjson",
         "ctxmesh put line-2/press-7 verdict scrap --ack hub --ack-timeout 30s",
         "ctxmesh put line-2/press-7 alarm/pressure 9.7 --priority high",
-      ) + `\n\nVALUE is JSON; what is not JSON is taken as a string.${ACK_HELP}`,
+        "ctxmesh put line-2/press-7 owner agent-1 --if-version none --consistency strong",
+      ) + `\n\nVALUE is JSON; what is not JSON is taken as a string.${ACK_HELP}${CONDITION_HELP}`,
     )
     .action(async (doc: string, key: string, value: string | undefined, options: PutOptions) =>
       (await import("./commands/put.ts")).runPut(doc, key, value, options),
@@ -221,7 +231,12 @@ function addWriteCommands(program: Command): void {
 
 /** Reads of one key. */
 function addKeyCommands(program: Command): void {
-  clientCommand(program, "get <doc> <key>", "read a fact; exit code 1 when there is none")
+  const get = clientCommand(
+    program,
+    "get <doc> <key>",
+    "read a fact; exit code 1 when there is none",
+  );
+  addLevelOptions(get, ["all", "at"])
     .option("-a, --all", "every writer's statement, which one is shown, and why")
     .addOption(
       new Option(
@@ -242,8 +257,11 @@ function addKeyCommands(program: Command): void {
         "ctxmesh get line-2/press-7 temperature --all",
         "ctxmesh get line-2/press-7 temperature --at 2h",
         "ctxmesh get line-2/press-7 temperature --at 2026-01-31T14:05:00+01:00 --json",
+        "ctxmesh get line-2/press-7 temperature --max-staleness 5s",
+        "ctxmesh get line-2/press-7 owner --consistency strong --json",
       ) +
-        "\n\n--at answers from what had been said by then, as far as this node knows it and lets it count today.\nWhat a hub knew and signed then is in its bundles.",
+        "\n\n--at answers from what had been said by then, as far as this node knows it and lets it count today.\nWhat a hub knew and signed then is in its bundles." +
+        LEVEL_HELP,
     )
     .action(async (doc: string, key: string, options: GetOptions) =>
       (await import("./commands/get.ts")).runGet(doc, key, options),
@@ -269,7 +287,7 @@ function addKeyCommands(program: Command): void {
 }
 
 function addListCommands(program: Command): void {
-  clientCommand(program, "ls [doc]", "list facts")
+  addLevelOptions(clientCommand(program, "ls [doc]", "list facts"))
     .option("--prefix <prefix>", "only keys that start with this")
     .option("--pattern <pattern>", "only keys that match: * within a segment, ** across segments")
     .option("--source <model>", "only keys with a statement from this model or sensor")
@@ -280,7 +298,8 @@ function addListCommands(program: Command): void {
         "ctxmesh ls",
         "ctxmesh ls telemetry --prefix host/ --json",
         "ctxmesh ls --pattern 'line-*/**' --source thermo-1 --tag calibrated",
-      ),
+        "ctxmesh ls line-2/press-7 --max-staleness 5s",
+      ) + LEVEL_HELP,
     )
     .action(async (doc: string | undefined, options: LsOptions) =>
       (await import("./commands/ls.ts")).runLs(doc, options),
@@ -348,10 +367,12 @@ export function createProgram(version: string): Command {
   addAuditCommands(program);
   addLogCommands(program);
   addLinksCommand(program);
+  addTopCommand(program);
   addMcpCommand(program);
   addPartialCommands(program);
   addSpaceCommands(program);
   addPolicyCommands(program);
+  addSchemaCommands(program);
   addEvidenceCommands(program);
   addTrustCommands(program);
   addCareCommands(program);

@@ -45,7 +45,8 @@ export async function withClient<Result>(
   node: DefaultNode,
   use: (client: ContextClient) => Promise<Result>,
 ): Promise<Result> {
-  const client = connect({ socketPath: findSocket(option, node) });
+  // Somebody waits: that no daemon runs is to be said at once.
+  const client = connect({ socketPath: findSocket(option, node), retries: 0 });
   try {
     return await use(client);
   } finally {

@@ -1,32 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What one trust root says otherwise than another, in words, so that whoever signs knows what. */
-import { KEY_ROLES } from "@ctxmesh/ledger";
+import { FOR_EVER_MS, KEY_ROLES } from "@ctxmesh/ledger";
 import type { TrustRoot, TrustedKey } from "@ctxmesh/ledger";
-import { formatTime } from "./output.ts";
+import { formatInstant } from "@ctxmesh/model";
+import { printable } from "./output.ts";
 
 type Entries = ReadonlyMap<string, string>;
 
+/** The end of what {@link formatInstant} can write: the year 9999. */
+const LAST_INSTANT_MS = 253_402_300_799_999;
+
+/** To the millisecond: what looks the same to whoever signs has to be the same. */
+function timeText(ms: number): string {
+  if (ms === FOR_EVER_MS) return "for ever";
+  return ms > LAST_INSTANT_MS ? `${String(ms)} ms after 1970` : formatInstant(ms);
+}
+
 const epochsOf = (root: TrustRoot, role: (typeof KEY_ROLES)[number]): string =>
   root.minAlg[role]
-    .map(({ from, algs }) => algs.join(" or ") + (from === 0 ? "" : ` from ${formatTime(from)} on`))
+    .map(({ from, algs }) => algs.join(" or ") + (from === 0 ? "" : ` from ${timeText(from)} on`))
     .join(", ");
 
 const keyText = ({ role, scope, validFrom, validUntil, revokedAt, reason }: TrustedKey): string =>
   [
     role,
     `in ${scope.join(" ")}`,
-    `valid from ${formatTime(validFrom)} until ${validUntil >= 8.64e15 ? "for ever" : formatTime(validUntil)}`,
+    `valid from ${timeText(validFrom)} until ${timeText(validUntil)}`,
     ...(revokedAt === undefined
       ? []
-      : [`revoked from ${formatTime(revokedAt)} on: ${reason ?? ""}`]),
+      : [`revoked from ${timeText(revokedAt)} on: ${printable(reason ?? "")}`]),
   ].join(", ");
 
 /** Everything in a root that somebody could want to know about, by name. */
 function entriesOf(root: TrustRoot): Entries {
   const { issued, expires, keys, logs, witnesses, spaces, roles, witnessThreshold } = root;
   return new Map([
-    ["issued", formatTime(issued)],
-    ["expires", formatTime(expires)],
+    ["issued", timeText(issued)],
+    ["expires", timeText(expires)],
     ["root signatures needed", String(roles.root.threshold)],
     ...KEY_ROLES.map((role) => [`algorithms of role ${role}`, epochsOf(root, role)] as const),
     ...spaces.map((space) => [`space ${space}`, ""] as const),

@@ -283,6 +283,7 @@ describe("completion", () => {
       "seal",
       "seal-batch",
       "space",
+      "schema",
       "scrub",
       "simulate",
     ]);

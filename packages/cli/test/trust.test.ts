@@ -10,7 +10,7 @@ import { ALGORITHMS, createDeviceVerifier } from "@ctxmesh/crypto";
 import { KEY_ROLES, parseTrustRoot, trustedVerifier, updateTrustRoot } from "@ctxmesh/ledger";
 import type { TrustRoot } from "@ctxmesh/ledger";
 import { parseSpaceFile } from "@ctxmesh/membership";
-import { toMeshError } from "@ctxmesh/model";
+import { LIMITS, toMeshError } from "@ctxmesh/model";
 import { tempDir } from "@ctxmesh/testing";
 import type { TempDir } from "@ctxmesh/testing";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -99,8 +99,12 @@ describe("a ceremony of two out of three", () => {
     await good(
       "trust add root.json --log log.example/plant --ed25519 plant/hub/log-ed25519.jwk --mldsa44 plant/hub/log-mldsa44.jwk",
     );
-    expect(await good("trust sign root.json --key ann.jwk")).toContain("1 of the 2 signatures");
+    const signing = await good("trust sign root.json --key ann.jwk");
+    expect(signing).toContain("1 of the 2 signatures");
     const half = await ctxmesh("trust show root.json");
+    // Both say of which content they speak.
+    const [digest = "none"] = /^digest [0-9a-f]{64}$/mu.exec(half.stdout) ?? [];
+    expect(signing).toContain(digest);
     expect(half.code).toBe(2);
     expect(half.stdout).toContain(`signed   ${await keyid("ann.jwk")}`);
     expect(half.stdout).toContain(`missing  ${await keyid("ben.jwk")}`);
@@ -239,5 +243,13 @@ describe("key files", () => {
       expect({ args, code }).toEqual({ args, code: 3 });
       expect(stderr).toContain(message);
     }
+  });
+});
+
+test("what need not end is read no further than it may be long", async () => {
+  const { code, stderr } = await ctxmesh("trust show /dev/zero");
+  expect({ code, stderr }).toEqual({
+    code: 3,
+    stderr: `ctxmesh: the trust root /dev/zero has more than ${String(LIMITS.smallFileBytes)} bytes; at most ${String(LIMITS.smallFileBytes)} are read`,
   });
 });

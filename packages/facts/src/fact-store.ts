@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The contract of an engine that keeps the facts of one document; `SlotStore` is the one in TypeScript. */
+/** The contract of an engine that keeps the facts of one document; `SlotStore` is the one in TypeScript, `WasmStore` the one in WebAssembly. */
 import type { FactFrame } from "./frame.ts";
 import type { ChainId, Slot } from "./slot.ts";
 
@@ -44,6 +44,8 @@ export interface FactStore {
   readonly gaps: number;
   /** Merges a frame of a chain; returns the keys whose slots changed, each once per change. */
   applyFrame(chain: ChainId, frame: FactFrame): readonly string[];
+  /** Merges frames as {@link encodeDiff} encodes them, all or, with `FORMAT_INVALID`, none; returns what {@link applyFrame} does for each. */
+  merge(frames: Uint8Array): readonly string[];
   /** The slots of a key; both lists empty when nobody wrote it. */
   slots(key: string): KeySlots;
   /** Whether the ttl of a statement runs out after one time and up to another, Unix milliseconds; at once where none has a ttl. */
@@ -61,4 +63,6 @@ export interface FactStore {
    * (amortized). It may hold slots that the other has, never too few; applying it twice is harmless.
    */
   diff(known: Summary): readonly ChainFrame[];
+  /** The same as bytes, in the order of the chains: the same of every engine; `state.ts` specifies them. */
+  encodeDiff(known: Summary): Uint8Array;
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The slot delta-state CRDT: frames, merge, resolution, and the hybrid logical clock. */
+export { decodeFrames, encodeFrames } from "./chain-frames.ts";
+export { FACT_ENGINES, JS_ENGINE, factEngine } from "./fact-engine.ts";
+export type { FactEngine, FactEngineName } from "./fact-engine.ts";
 export type { ChainFrame, FactStore, KeyRange, KeySlots, Summary } from "./fact-store.ts";
 export { decodeFrame, encodeFrame, isFactKey } from "./frame.ts";
 export type { FactFrame, FactRecord } from "./frame.ts";
@@ -11,4 +14,5 @@ export type { Resolution, Resolver, Shown } from "./resolvers.ts";
 export { SlotStore } from "./slot-store.ts";
 export { expiryMs, isExpired, isNewer } from "./slot.ts";
 export type { ChainId, Retraction, Slot } from "./slot.ts";
-export { decodeFrames, decodeState, encodeFrames, encodeState } from "./state.ts";
+export { decodeState, encodeState } from "./state.ts";
+export { WasmStore } from "./wasm-store.ts";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FactSource } from "@ctxmesh/model";
+import { decodeFrames, encodeDiffFrames } from "./chain-frames.ts";
 import { ChainLog } from "./chain-log.ts";
 import type { ChainFrame, FactStore, KeyRange, KeySlots, Summary } from "./fact-store.ts";
 import type { FactFrame, FactRecord } from "./frame.ts";
@@ -135,6 +136,10 @@ export class SlotStore implements FactStore {
     else if (chain !== this.#latest) this.#chains.set(chain.id.name, chain);
     this.#latest = chain.live === 0 ? undefined : chain;
     return changed;
+  }
+
+  merge(frames: Uint8Array): readonly string[] {
+    return decodeFrames(frames).flatMap(({ chain, frame }) => this.applyFrame(chain, frame));
   }
 
   #forget(chain: ChainLog): void {
@@ -289,5 +294,9 @@ export class SlotStore implements FactStore {
       if (to > theirs) frames.push({ chain, frame: { from: theirs, to, records: prefix } });
     }
     return frames;
+  }
+
+  encodeDiff(known: Summary): Uint8Array {
+    return encodeDiffFrames(this.diff(known));
   }
 }

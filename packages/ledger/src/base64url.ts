@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Key ids as bytes: base64url without padding (RFC 4648 section 5). */
+/** Bytes as JOSE writes them: base64url without padding (RFC 4648 section 5). */
 import { fromBase64, toBase64 } from "@ctxmesh/codec";
 
 /** Base64url without padding. */

@@ -79,8 +79,8 @@ export function leafMembers(leaf: CanonicalLeaf): Readonly<Record<string, JsonVa
 function assertRichLeaf(members: Readonly<Record<string, JsonValue>>): void {
   readMembers(members, ["doc", "root", "type", "value"], "leaf");
   readText(members["root"], "leaf.root");
-  if (!["text", "list", "map"].includes(readText(members["type"], "leaf.type"))) {
-    malformed("leaf.type is not text, list or map");
+  if (!["text", "list", "map", "xml"].includes(readText(members["type"], "leaf.type"))) {
+    malformed("leaf.type is not text, list, map or xml");
   }
 }
 

@@ -13,7 +13,8 @@
 import type { DocumentName, SpaceId } from "@ctxmesh/model";
 import { malformed } from "./read.ts";
 
-const SEGMENT = String.raw`[A-Za-z0-9._\-]*\*?[A-Za-z0-9._\-]*`;
+// One way to read each text: with two, a text that fits nowhere would be tried in all combinations of them.
+const SEGMENT = String.raw`[A-Za-z0-9._\-]*(?:\*[A-Za-z0-9._\-]*)?`;
 const SCOPE = new RegExp(
   String.raw`^(?<space>\*|[0-9a-f]{64})(?:/(?<docs>(?:${SEGMENT}/)*(?:${SEGMENT}|\*\*)))?$`,
   "u",

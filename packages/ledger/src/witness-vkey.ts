@@ -7,6 +7,7 @@ import { fromBase64, toBase64 } from "@ctxmesh/codec";
 import { parsePublicKey } from "@ctxmesh/crypto";
 import type { PublicKey } from "@ctxmesh/crypto";
 import { LIMITS, MeshError, toHex } from "@ctxmesh/model";
+import { toBase64Url } from "./base64url.ts";
 import { NOTE_TYPES, assertOrigin, noteKeyId } from "./note.ts";
 import type { NoteType } from "./note.ts";
 import { malformed } from "./read.ts";
@@ -27,15 +28,12 @@ export function formatVkey({ name, type, key }: VerifierKey): string {
   return `${name}+${toHex(noteKeyId(name, key, type))}+${toBase64(material)}`;
 }
 
-const base64Url = (bytes: Uint8Array): string =>
-  toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-
 function keyOf(type: number | undefined, bytes: Uint8Array): PublicKey {
   if (type === NOTE_TYPES.ed25519 || type === NOTE_TYPES.ed25519Cosignature) {
-    return parsePublicKey({ kty: "OKP", crv: "Ed25519", x: base64Url(bytes) });
+    return parsePublicKey({ kty: "OKP", crv: "Ed25519", x: toBase64Url(bytes) });
   }
   if (type === NOTE_TYPES.mlDsa44Cosignature) {
-    return parsePublicKey({ kty: "AKP", alg: "ML-DSA-44", pub: base64Url(bytes) });
+    return parsePublicKey({ kty: "AKP", alg: "ML-DSA-44", pub: toBase64Url(bytes) });
   }
   throw new MeshError("KEY_INVALID", `a verifier key of type ${String(type)} is not known here`);
 }

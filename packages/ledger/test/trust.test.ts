@@ -222,6 +222,10 @@ describe("a root can't be made", () => {
       ["*/a**"],
       ["x"],
       [`*/${"a".repeat(300)}`],
+      // As long as may be, and wrong at the end: looked at once, not in each way to read it.
+      [`*/${"aaa/".repeat(74)}!`],
+      [`*/${"a*a/".repeat(74)}!`],
+      [`*/${"a".repeat(297)}!`],
     ]) {
       expect(keyWith({ scope }), String(scope)).toBe("FORMAT_INVALID");
     }

@@ -6,7 +6,7 @@ export { issueGrant, issueInvite, publishSchema, revokeDevice, setPolicy } from 
 export { createSpace, openSpace } from "./genesis.ts";
 export { acceptInvite, encodeInvite, parseInvite } from "./invite.ts";
 export type { Contact, Invitation } from "./invite.ts";
-export { parsePolicy } from "./policy-record.ts";
+export { parsePolicy, resolverFor } from "./policy-record.ts";
 export { allows, isMember, isWelcome, roleAt } from "./roles.ts";
 export { DEFAULT_GRANT_MS } from "./space.ts";
 export type { Grant, Invite, KnownAct, PublishedSchema, Revocation, Space } from "./space.ts";

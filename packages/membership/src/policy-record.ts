@@ -88,6 +88,10 @@ export function parsePolicy(value: JsonValue): Policy {
   return compiled.policy;
 }
 
+/** The name of the resolver that a policy has for a key. */
+export const resolverFor = (policy: Policy, key: string): string =>
+  new Resolvers(policy).for(key).name;
+
 /** The rules of a policy as they stand in a policy act: canonical JSON. */
 export const encodeRules = ({ rules }: Policy): string => canonicalJson(rules);
 

@@ -23,8 +23,11 @@ export interface DocumentSummary {
 /** One root of a document's rich content. */
 export interface RootContent {
   readonly root: string;
-  readonly type: "text" | "list" | "map";
-  /** A text: its runs, `{insert, attributes?}` as in the Quill Delta format. A list: an array. A map: an object. */
+  readonly type: "text" | "list" | "map" | "xml";
+  /**
+   * A text: its runs, `{insert, attributes?}` as in the Quill Delta format. A list: an array. A map: an object. XML, which Yjs clients edit: its nodes,
+   * each an element, `{name, attributes, children}`, or a text, which is its runs.
+   */
   readonly value: JsonValue;
 }
 

@@ -99,16 +99,24 @@ export interface EventStreamOptions extends CallOff {
   readonly follow?: boolean;
 }
 
-/** What a stream of events has besides events: what counts has changed, so earlier events may count no more, and others do. */
+/** What a stream has besides events: what counts has changed, so earlier events may count no more, and others do. */
 export interface RejudgedNote {
   readonly rejudged: true;
 }
 
+/** The first that a stream has that goes on and began at no place: the position behind which it begins. */
+export interface BeginNote {
+  readonly begin: string;
+}
+
+/** What a stream tells. */
+export type EventItem = FactEvent | RejudgedNote | BeginNote;
+
 /** What a node offers of its changes as events. */
 export interface EventService {
   /**
-   * The events of a query in the order of the log, a few hundred at most at a time. An empty part says that there is nothing more for now. The
-   * past is read from the log, `LIMITS.eventReplays` readers at a time, while the others wait.
+   * The events of a query in the order of the log, a few hundred at most at a time. The first part has none: the query is accepted with it, and
+   * who follows misses nothing from then on. The past is read from the log, `LIMITS.eventReplays` readers at a time, while the others wait.
    *
    * Throws at the first step `INPUT_INVALID` for a bad query, and for a position of another node or of a store that was replaced;
    * `HISTORY_PRUNED` when what is asked for is not kept any more; later `LIMIT_EXCEEDED` for a reader that follows and has fallen too far
@@ -117,7 +125,7 @@ export interface EventService {
   events(
     query: EventQuery,
     options?: EventStreamOptions,
-  ): AsyncGenerator<readonly (FactEvent | RejudgedNote)[], void, undefined>;
+  ): AsyncGenerator<readonly EventItem[], void, undefined>;
 }
 
 /** `00-` trace id `-` parent id `-` flags, of which neither id is nothing but zeros (W3C Trace Context, section 3.2). */

@@ -27,7 +27,9 @@ export type {
 } from "./history.ts";
 export { EVENT_TYPES, isTraceparent } from "./events.ts";
 export type {
+  BeginNote,
   EventData,
+  EventItem,
   EventQuery,
   EventService,
   EventStreamOptions,

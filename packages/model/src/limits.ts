@@ -66,6 +66,8 @@ export const LIMITS = {
   heldBytesPerDevice: 8_388_608,
   /** A remote batch that would take a document past this is held: four times what an honest writer may reach, so that only a hostile chain stops. */
   documentHoldBytes: 16_777_216,
+  /** Memory of one document's facts in the WebAssembly engine: `documentHoldBytes` of three-byte characters, once as slots, once encoded, and what growing takes. */
+  wasmDocumentBytes: 201_326_592,
   /** Creators of a space, fixed in its genesis. */
   creators: 8,
   /** Membership acts of a space: a thousand devices renewed monthly for a year. */
@@ -251,8 +253,9 @@ export const LIMITS = {
   historyScans: 2,
   /** Readers of events that read the log, and not what has just come: each keeps the facts that it follows. */
   eventReplays: 8,
-  /** Changes that are kept for those who follow events, and about their bytes; who falls further behind begins again from its last position. */
+  /** Changes that are kept for those who follow events; who falls further behind begins again from its last position. */
   eventTailChanges: 10_000,
+  /** About the bytes of those changes. */
   eventTailBytes: 16_777_216,
   /** How long a reader of a stream of events may take nothing before it is cut, in milliseconds. */
   eventStallMs: 60_000,

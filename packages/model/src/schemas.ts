@@ -2,6 +2,7 @@
 /** What a space says of the values under its keys: the registry of schemas. */
 import type { Priority } from "./facts.ts";
 import type { JsonValue } from "./json.ts";
+import type { Consistency } from "./levels.ts";
 
 /**
  * What a new version of a schema owes the one before it, as long as both have the same major version. `backward`: it accepts whatever that one
@@ -26,7 +27,7 @@ export interface SchemaEntry {
   /** Of writes without a priority. */
   readonly priority?: Priority;
   /** Of reads that name none. */
-  readonly consistency?: "eventual" | "bounded" | "strong";
+  readonly consistency?: Consistency;
   /** With `consistency` `bounded`, and only there. */
   readonly maxStalenessMs?: number;
 }

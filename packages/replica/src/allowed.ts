@@ -2,7 +2,7 @@
 import type { Role } from "@ctxmesh/codec";
 import { allows, roleAt } from "@ctxmesh/membership";
 import { LIMITS, MeshError } from "@ctxmesh/model";
-import type { DeviceKey } from "@ctxmesh/model";
+import type { DeviceKey, DocumentName } from "@ctxmesh/model";
 import type { Records } from "./records.ts";
 
 /**
@@ -39,5 +39,15 @@ export function assertAllowed(
       ? "this device has no grant in the space"
       : `this device's role is ${roles.join(", ")}, and this needs ${needed}`,
     { remedy: `ask whoever runs the space for a grant with the role ${needed} or more` },
+  );
+}
+
+/** Throws `LIMIT_EXCEEDED` for a document that a local write would make larger than documents may be; `bytes` with that write. */
+export function assertFits(doc: DocumentName, bytes: number): void {
+  if (bytes <= LIMITS.documentBytes) return;
+  throw new MeshError(
+    "LIMIT_EXCEEDED",
+    `document ${doc} would grow to ${String(bytes)} bytes, the limit is ${String(LIMITS.documentBytes)}`,
+    { field: "doc", remedy: "spread the keys over more documents" },
   );
 }

@@ -19,8 +19,9 @@ export interface Rejudged {
 /** What is told to those who follow. */
 export type TailItem = FactChange | Rejudged;
 
-/** Whether an item is no change, but says that what counts has changed. */
-export const isRejudged = (item: TailItem): item is Rejudged => "kind" in item;
+/** Whether an item says that what counts has changed. */
+export const isRejudged = (item: object): item is Rejudged =>
+  "kind" in item && item.kind === "rejudged";
 
 const ITEM_BYTES = 512;
 const bytesOf = (item: TailItem): number =>
@@ -89,9 +90,8 @@ export class ChangeTail {
       part.kind === "facts" ? [{ section, doc: part.doc, frame: part.frame }] : [],
     );
     if (frames.length === 0) return;
-    const facts = new CopiedFacts((doc, key) => documents.slots(doc, key));
     const batch = { position, header, hash, frames };
-    for (const change of changesOf(batch, facts, documents.resolvers)) this.#push(change);
+    for (const change of changesOf(batch, new CopiedFacts(documents))) this.#push(change);
     this.#wake();
   }
 

@@ -4,7 +4,6 @@
  * checkpoint that is not behind the place, or else from all that there is of the log, since what a change replaced depends on all before it; what
  * comes is worked out once for all who follow ({@link ChangeTail}).
  */
-import { Resolvers } from "@ctxmesh/facts";
 import { LIMITS, MeshError, formatInstant, hlcToMs } from "@ctxmesh/model";
 import type {
   CancelSignal,
@@ -15,7 +14,15 @@ import type {
   Vault,
 } from "@ctxmesh/model";
 import { ChangeFilter } from "./change-filter.ts";
-import { comparePlaces, endOf, parsePosition, placeOfChange, shortHex } from "./change-position.ts";
+import {
+  comparePlaces,
+  endOf,
+  formatEnd,
+  isEnd,
+  parsePosition,
+  placeOfChange,
+  shortHex,
+} from "./change-position.ts";
 import type { ChangePlace, ParsedPosition } from "./change-position.ts";
 import { isRejudged } from "./change-tail.ts";
 import type { ChangeTail, TailItem, TailReader } from "./change-tail.ts";
@@ -32,11 +39,24 @@ import { Turns, assertWanted } from "./turns.ts";
 export interface ChangesContext {
   readonly store: Store;
   readonly vault?: Vault;
-  readonly core: () => Pick<Core, "checkpoints" | "log" | "records" | "state">;
+  readonly core: () => Pick<Core, "checkpoints" | "log" | "state">;
   readonly tail: ChangeTail;
   /** The name of the log, hex. */
   readonly name: string;
 }
+
+/** The first that is told to who follows and began at no place. */
+export interface Begins {
+  readonly kind: "begins";
+  /** See `formatEnd`. */
+  readonly position: string;
+}
+
+/** What is told. */
+export type ChangeItem = TailItem | Begins;
+
+/** Whether an item says where the changes begin. */
+export const isBegins = (item: object): item is Begins => "kind" in item && item.kind === "begins";
 
 /** Where to begin: all up to a position is known, and of the batch behind it all up to a place. */
 interface Start {
@@ -69,6 +89,9 @@ const foreign = (field: string): MeshError =>
     { field, remedy: "read the facts once, and follow without a position, or give a time" },
   );
 
+/** No section has to be opened to know which batch it is. */
+const NOTHING: Pick<ChangeFilter, "wantsDoc"> = { wantsDoc: () => false };
+
 const closed = (): MeshError => new MeshError("CLOSED", "the node is shutting down");
 
 /** Reads the changes of a replica. */
@@ -86,13 +109,13 @@ export class Changes {
   }
 
   /**
-   * The changes that a query asks for, part by part; the first part is empty, and says that the query is a good one and that nothing is missed
+   * The changes that a query asks for, part by part. The first part has none, and says that the query is a good one and that nothing is missed
    * from then on. Throws as `EventService.events`.
    */
   async *read(
     query: EventQuery,
     { follow = false, signal }: EventStreamOptions = {},
-  ): AsyncGenerator<readonly TailItem[], void, undefined> {
+  ): AsyncGenerator<readonly ChangeItem[], void, undefined> {
     const filter = new ChangeFilter(query);
     if (follow && query.until !== undefined) {
       throw new MeshError("INPUT_INVALID", "what goes on has no end: until or follow", {
@@ -104,7 +127,7 @@ export class Changes {
     try {
       const start = await this.#start(query, follow);
       const until = await this.#until(query);
-      yield [];
+      yield follow && query.since === undefined ? [await this.#begins(start)] : [];
       const last = Math.min(core().log.position, until?.position ?? Infinity);
       const isAtEnd = (position: number): boolean =>
         reader === undefined ? position >= last : tail.has(position);
@@ -130,18 +153,29 @@ export class Changes {
       return { position: gone };
     }
     const place = parsePosition(since, "since");
+    if (isEnd(place) && place.position === gone) {
+      if (place.log !== shortHex(this.name)) throw foreign("since");
+      return { position: gone };
+    }
     const batch = await this.#batchAt(place, "since");
     if (batch === undefined) throw pruned("since");
+    if (isEnd(place)) return { position: place.position };
     const last = batch.frames.at(-1);
     const isLast = place.section === last?.section && place.seq === last.frame.records.at(-1)?.seq;
     return isLast ? { position: place.position } : { position: place.position - 1, after: place };
+  }
+
+  async #begins({ position }: Start): Promise<Begins> {
+    const stored = await this.#context.store.get(logKey(position));
+    const hash = stored && this.#decode(position, stored, NOTHING).hash;
+    return { kind: "begins", position: formatEnd(this.name, position, hash) };
   }
 
   async #until({ until }: EventQuery): Promise<ChangePlace | undefined> {
     if (typeof until !== "string") return undefined;
     const place = parsePosition(until, "until");
     if ((await this.#batchAt(place, "until")) === undefined) throw pruned("until");
-    return place;
+    return isEnd(place) ? endOf(place.position) : place;
   }
 
   /** The batch of a position; undefined when it is not kept any more. Throws `INPUT_INVALID` when it is none of this log. */
@@ -157,7 +191,7 @@ export class Changes {
     return batch;
   }
 
-  #decode(position: number, stored: Uint8Array, filter: ChangeFilter): ReadBatch {
+  #decode(position: number, stored: Uint8Array, filter: Pick<ChangeFilter, "wantsDoc">): ReadBatch {
     const { vault, core } = this.#context;
     const { state } = core();
     try {
@@ -184,9 +218,8 @@ export class Changes {
     const { core } = this.#context;
     const end = await this.#turns.begin(how);
     try {
-      const { state, records, log } = core();
+      const { state, log } = core();
       const { pruned: gone } = log;
-      const resolvers = new Resolvers(records.space.policy);
       const wants = filter.isAllKeys ? undefined : (key: string) => filter.wantsKey(key);
       const { facts, position: from } = await this.#factsBefore(known, filter);
       let position = from;
@@ -202,7 +235,7 @@ export class Changes {
             followBatch(batch, facts, wants);
             continue;
           }
-          for (const change of changesOf(batch, facts, resolvers, wants)) {
+          for (const change of changesOf(batch, facts, wants)) {
             const place = placeOfChange(change);
             if (after !== undefined && comparePlaces(place, after) <= 0) continue;
             if (how.until !== undefined && comparePlaces(place, how.until) > 0) break;
@@ -227,7 +260,7 @@ export class Changes {
     { doc }: ChangeFilter,
   ): Promise<{ readonly facts: FollowedFacts; readonly position: number }> {
     for (;;) {
-      const { checkpoints } = this.#context.core();
+      const { checkpoints, state } = this.#context.core();
       const { base, latest } = checkpoints;
       const usable = latest !== undefined && latest.position <= position ? latest : base;
       const encoded =
@@ -237,7 +270,7 @@ export class Changes {
       if (encoded === undefined) continue;
       // What a base does not stand for stays in front of its position.
       const from = usable !== undefined && usable !== base ? usable.position : 0;
-      return { facts: new FollowedFacts(encoded), position: from };
+      return { facts: new FollowedFacts(encoded, state.documents), position: from };
     }
   }
 

@@ -31,13 +31,12 @@ import { headOf } from "./log.ts";
 import { rebuildState } from "./open.ts";
 import type { OpenState } from "./open.ts";
 import { OwnChains } from "./own-chains.ts";
-import { forksIn } from "./parts.ts";
 import { RebuildPause } from "./rebuild-pause.ts";
 import { Receives } from "./receives.ts";
 import type { RecordBytes, Records } from "./records.ts";
 import { RecordsQueue } from "./records-queue.ts";
 import type { ReplicaOptions } from "./replica.ts";
-import { addVoidChain, changesWhatCounts, keepVoid, voidCounts } from "./state.ts";
+import { addVoidChain, changesPast, changesWhatCounts, keepVoid, voidCounts } from "./state.ts";
 import type { VoidReason } from "./state.ts";
 import { forksShownBy, takeAll } from "./take-records.ts";
 import { appliedOf, changesWith, settleWrites } from "./tasks.ts";
@@ -355,12 +354,11 @@ export class Committer {
     const changes = log.changesFor(group.batches);
     if (!isRecorded) await journal?.record(batchEntries(group.batches));
     await store.write([...also, ...changes]);
-    let { position } = log;
+    const { position } = log;
     log.appended(group.batches);
-    for (const batch of group.batches) {
-      position++;
+    for (const [i, batch] of group.batches.entries()) {
       const reason = group.reasonAgainst(batch);
-      if (reason === undefined) this.#apply(batch, position);
+      if (reason === undefined) this.#apply(batch, position + i + 1);
       else this.#keep(batch, reason);
     }
   }
@@ -383,7 +381,7 @@ export class Committer {
   /** A durable batch becomes visible; what waited for it goes back into the queue. */
   #apply(batch: CheckedBatch, position: number): void {
     const { voidHeaders, state } = this.#core;
-    const { frontier, documents, waitingFor } = state;
+    const { frontier, documents } = state;
     const head = headOf(batch);
     this.checkpointer.beforeApply(batch);
     if (voidHeaders.get(batch.hash) !== undefined) state.arrived.add(batch.hash);
@@ -392,20 +390,16 @@ export class Committer {
     this.tail.beforeApply(batch, position, documents);
     const applied = appliedOf(batch, head, origin, documents.apply(batch));
     this.#receives.release(batch.hash);
-    const isForking = forksIn(batch.parts).length > 0;
-    if (isForking || waitingFor.has(batch.hash) || waitingFor.has(batch.header.client)) {
-      this.#rebuildSoon();
-    }
+    if (changesPast(state, batch)) this.#rebuildSoon();
     this.batchListeners.tell(applied);
   }
 
   /** There is another base; in some incarnations of ours it has more than was here, so another process wrote it. */
   async #rebased(recovered: readonly IncarnationId[]): Promise<void> {
     this.#own.found(recovered);
-    const changed = await this.#rebuild();
+    const changed = await this.#rebuild(true);
     this.#hlc.observe(this.#core.state.maxHlc);
     this.#receives.releaseAll();
-    this.tail.rejudged(this.#core.log.position, true);
     await this.#restate();
     this.recordListeners.tell({ changed, rebuilt: true });
     this.checkpointer.resume().catch((error: unknown) => {
@@ -434,7 +428,6 @@ export class Committer {
       this.#records.pushProof(header, proof);
     }
     const changed = rebuild ? await this.#rebuild() : [];
-    if (rebuild) this.tail.rejudged(this.#core.log.position, false);
     this.#inEffect = records;
     // What was held for a grant may be covered now, what was held for a device may be void.
     if (rebuild || records !== before) this.#receives.releaseAll();
@@ -446,7 +439,7 @@ export class Committer {
     listeners.tell({ changed, rebuilt: rebuild });
   }
 
-  async #rebuild(): Promise<readonly ChangedKey[]> {
+  async #rebuild(isGap = false): Promise<readonly ChangedKey[]> {
     const { clock, logger } = this.#options;
     const { state: old } = this.#core;
     const startedMs = clock.now();
@@ -455,6 +448,7 @@ export class Committer {
     this.#inEffect = this.#core.records;
     this.#core.voidHeaders.judgeAnew();
     this.checkpointer.rebuilt();
+    this.tail.rejudged(this.#core.log.position, isGap);
     const tookMs = this.#pause.begin(startedMs);
     logger.info("replica.rebuilt", { tookMs, ...voidCounts(this.#core.state) });
     return old.documents.changedIn(this.#core.state.documents, clock.now());

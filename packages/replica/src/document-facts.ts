@@ -220,6 +220,12 @@ export class DocumentFacts {
     return found;
   }
 
+  /** The canonical JSON of the answer to reading a key; undefined when nothing is visible. */
+  shownJson(key: string, atMs: number): string | undefined {
+    const live = this.#counting(this.#store.slots(key), atMs);
+    return resolve(this.#resolvers.for(key), live)?.valueJson;
+  }
+
   /** Every writer's candidate, newest first, each with its standing. */
   candidates(key: string, nowMs: number): readonly Candidate[] {
     const slots = this.#store.slots(key);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What each record of a batch changed: the visible value before it and after it. */
-import { SlotStore, counting, decodeState, resolve } from "@ctxmesh/facts";
-import type { ChainId, FactRecord, KeySlots, Resolvers } from "@ctxmesh/facts";
+import type { ChainId, FactRecord } from "@ctxmesh/facts";
 import { hlcToMs } from "@ctxmesh/model";
 import type { DeviceKey, DocumentName, HeaderHash, IncarnationId, Priority } from "@ctxmesh/model";
 import type { Header } from "@ctxmesh/codec";
+import { DocumentFacts } from "./document-facts.ts";
+import type { Documents } from "./documents.ts";
 import type { StoredFrame } from "./stored-batch.ts";
 
 /** A record of the log, and what it changed. */
@@ -35,57 +36,64 @@ export interface ChangingBatch {
 /** The facts before a batch, which {@link changesOf} brings up to date with it. */
 export interface FactsBefore {
   /** The facts of a document with all that was said of a key. */
-  of(doc: DocumentName, key: string): SlotStore;
+  of(doc: DocumentName, key: string): DocumentFacts;
 }
+
+/** What decides what is visible. */
+export type FactRules = Pick<Documents, "resolvers" | "schemas">;
+
+const factsOf = (doc: DocumentName, { resolvers, schemas }: FactRules, state?: Uint8Array) =>
+  new DocumentFacts(doc, resolvers, schemas.forDocument(doc), state);
 
 /** Facts that are taken up from the states of a checkpoint, and followed through the log behind it. */
 export class FollowedFacts implements FactsBefore {
   readonly #encoded: Map<DocumentName, Uint8Array>;
-  readonly #stores = new Map<DocumentName, SlotStore>();
+  readonly #rules: FactRules;
+  readonly #facts = new Map<DocumentName, DocumentFacts>();
 
   /** Takes the states over: each is dropped once it is decoded. */
-  constructor(encoded: Map<DocumentName, Uint8Array>) {
+  constructor(encoded: Map<DocumentName, Uint8Array>, rules: FactRules) {
     this.#encoded = encoded;
+    this.#rules = rules;
   }
 
-  of(doc: DocumentName): SlotStore {
-    let store = this.#stores.get(doc);
-    if (store === undefined) {
-      const encoded = this.#encoded.get(doc);
-      store = encoded === undefined ? new SlotStore() : decodeState(encoded);
+  of(doc: DocumentName): DocumentFacts {
+    let facts = this.#facts.get(doc);
+    if (facts === undefined) {
+      facts = factsOf(doc, this.#rules, this.#encoded.get(doc));
       this.#encoded.delete(doc);
-      this.#stores.set(doc, store);
+      this.#facts.set(doc, facts);
     }
-    return store;
+    return facts;
   }
 }
 
 /** The facts of documents that stay as they are: keys are copied as they are asked for. */
 export class CopiedFacts implements FactsBefore {
-  readonly #slots: (doc: DocumentName, key: string) => KeySlots | undefined;
-  readonly #stores = new Map<string, SlotStore>();
+  readonly #documents: Pick<Documents, keyof FactRules | "slots">;
+  readonly #facts = new Map<string, DocumentFacts>();
 
-  constructor(slots: (doc: DocumentName, key: string) => KeySlots | undefined) {
-    this.#slots = slots;
+  constructor(documents: Pick<Documents, keyof FactRules | "slots">) {
+    this.#documents = documents;
   }
 
-  of(doc: DocumentName, key: string): SlotStore {
+  of(doc: DocumentName, key: string): DocumentFacts {
     const name = `${doc}\n${key}`;
-    let store = this.#stores.get(name);
-    if (store === undefined) {
-      store = new SlotStore();
-      const { statements = [], retractions = [] } = this.#slots(doc, key) ?? {};
-      for (const slot of [...statements, ...retractions]) applyRecord(store, slot, slot);
-      this.#stores.set(name, store);
+    let facts = this.#facts.get(name);
+    if (facts === undefined) {
+      facts = factsOf(doc, this.#documents);
+      const { statements = [], retractions = [] } = this.#documents.slots(doc, key) ?? {};
+      for (const slot of [...statements, ...retractions]) applyRecord(facts, slot, slot);
+      this.#facts.set(name, facts);
     }
-    return store;
+    return facts;
   }
 }
 
-const applyRecord = (store: SlotStore, chain: ChainId, record: FactRecord): void => {
+const applyRecord = (facts: DocumentFacts, chain: ChainId, record: FactRecord): void => {
   const { writer, incarnation } = chain;
   // From 0, since what is passed over must not leave gaps, which would be remembered.
-  store.applyFrame({ writer, incarnation }, { from: 0, to: record.seq, records: [record] });
+  facts.apply({ writer, incarnation }, { from: 0, to: record.seq, records: [record] });
 };
 
 /** Applies the wanted records of a batch to `facts`, without looking at what they change. */
@@ -103,16 +111,6 @@ export function followBatch(
   }
 }
 
-function shownAt(
-  store: SlotStore,
-  key: string,
-  resolvers: Resolvers,
-  atMs: number,
-): string | undefined {
-  const { statements, retractions } = store.slots(key);
-  return resolve(resolvers.for(key), counting(statements, retractions, atMs))?.valueJson;
-}
-
 /**
  * The changes of a batch, in order. Every wanted record is applied to `facts`, so that the next one finds it; the others are
  * passed over.
@@ -120,7 +118,6 @@ function shownAt(
 export function* changesOf(
   { position, header, hash, frames }: ChangingBatch,
   facts: FactsBefore,
-  resolvers: Resolvers,
   isWanted?: (key: string) => boolean,
 ): Generator<FactChange> {
   const chain = { writer: header.replica, incarnation: header.incarnation };
@@ -129,10 +126,10 @@ export function* changesOf(
     for (const record of frame.records) {
       const { key, hlc } = record;
       if (isWanted?.(key) === false) continue;
-      const store = facts.of(doc, key);
-      const previousJson = shownAt(store, key, resolvers, hlcToMs(hlc));
-      applyRecord(store, chain, record);
-      const currentJson = shownAt(store, key, resolvers, hlcToMs(hlc));
+      const before = facts.of(doc, key);
+      const previousJson = before.shownJson(key, hlcToMs(hlc));
+      applyRecord(before, chain, record);
+      const currentJson = before.shownJson(key, hlcToMs(hlc));
       yield {
         ...of,
         section,

@@ -13,7 +13,7 @@ import type {
 import { ProjectedDoc, overlayClient } from "@ctxmesh/rich";
 import type { ProjectedWrite } from "@ctxmesh/rich";
 import { Listeners } from "./listeners.ts";
-import { prepareDelete, preparePut } from "./local-batch.ts";
+import { prepareDelete } from "./local-batch.ts";
 import type { Replica } from "./replica.ts";
 import type { AppliedBatch } from "./tasks.ts";
 
@@ -220,7 +220,7 @@ export class DocumentProjection {
     }
     const puts = packFacts(stated);
     const deletes = chunksOf(withdrawn, LIMITS.factsPerWrite);
-    for (const some of puts) preparePut(doc, some);
+    for (const some of puts) this.#replica.preparePut(doc, some);
     for (const some of deletes) prepareDelete(doc, some);
     // What is checked only against the content of the moment comes first.
     if (sections.length + erasures.length > 0) {

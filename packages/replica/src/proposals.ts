@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Clock, DocumentName, FactInput } from "@ctxmesh/model";
+import type { Clock, DeviceKey, DocumentName, FactInput } from "@ctxmesh/model";
 import { assertMayPropose, decodeProposed, proposalOf } from "./compare.ts";
 import type { Proposal, Proposer } from "./compare.ts";
 import type { Committer } from "./committer.ts";
@@ -8,6 +8,7 @@ import type { PreparedWrite } from "./local-batch.ts";
 
 /** What proposals are decided with. */
 export interface ProposalsOptions {
+  readonly device: DeviceKey;
   readonly clock: Clock;
   readonly committer: Committer;
   /** Validates a put. */
@@ -18,9 +19,12 @@ export interface ProposalsOptions {
 
 /** Writes of a replica that are made only if a key's version is the one that is expected. */
 export class Proposals {
+  /** Whose writes they are. */
+  readonly device: DeviceKey;
   readonly #options: ProposalsOptions;
 
   constructor(options: ProposalsOptions) {
+    this.device = options.device;
     this.#options = options;
   }
 

@@ -1,15 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Role } from "@ctxmesh/codec";
 import type { Space } from "@ctxmesh/membership";
-import {
-  LIMITS,
-  MeshError,
-  fromHex,
-  hlcToMs,
-  parseDeviceKey,
-  parseIncarnationId,
-  toHex,
-} from "@ctxmesh/model";
+import { MeshError, hlcToMs, parseDeviceKey, parseIncarnationId, toHex } from "@ctxmesh/model";
 import type {
   CallOff,
   Candidate,
@@ -37,10 +29,11 @@ import type {
   WriteReceipt,
 } from "@ctxmesh/model";
 import type { CarriedContent, RichContent, RichRoots } from "@ctxmesh/rich";
-import { assertAllowed } from "./allowed.ts";
+import { assertAllowed, assertFits } from "./allowed.ts";
 import type { Registry } from "@ctxmesh/schema";
 import { parseBatch, unpackedOf } from "./checks.ts";
 import { Bases } from "./bases.ts";
+import { nameLog } from "./change-position.ts";
 import { Changes } from "./changes.ts";
 import type { BatchSource } from "./checks.ts";
 import type { Retention } from "./checkpointer.ts";
@@ -48,13 +41,12 @@ import { chainStatuses, degradedChains } from "./chain-status.ts";
 import type { ChainStatus, DegradedChain } from "./chain-status.ts";
 import { Committer } from "./committer.ts";
 import { DEFAULT_LIST_LIMIT, checkList } from "./documents.ts";
-import { decodeSignedHeader } from "./evidence.ts";
-import type { Fork, ParsedHeader } from "./evidence.ts";
+import type { Fork } from "./evidence.ts";
 import type { GatherWindows } from "./gather.ts";
 import { headersFor } from "./header-answer.ts";
 import { History } from "./history.ts";
 import type { Journal } from "./journal.ts";
-import { LOG_NAME_KEY, incarnationChange } from "./layout.ts";
+import { incarnationChange } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { joinWrites, prepareDelete, prepareRetract } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
@@ -67,6 +59,8 @@ import { Proposals } from "./proposals.ts";
 import type { PruneOptions, PruneReport } from "./prune.ts";
 import type { RecordBytes, RecordIds } from "./records.ts";
 import { prepareUnder } from "./schema-writes.ts";
+import type { PutOptions } from "./schema-writes.ts";
+import { takeHeaders } from "./take-headers.ts";
 import type { AppliedBatch, RecordsChange, RecordsOutcome } from "./tasks.ts";
 
 /** What a replica is made of. */
@@ -133,9 +127,10 @@ export class Replica {
     this.bases = new Bases({ ...options, device, committer });
     this.omitted = new OmittedContent(options, committer);
     this.proposals = new Proposals({
+      device,
       clock: options.clock,
       committer,
-      prepare: (doc, facts) => this.#preparePut(doc, facts, {}),
+      prepare: (doc, facts) => this.preparePut(doc, facts),
       assertRoom: (write) => {
         this.#assertRoom(write, "append", write.bytes);
       },
@@ -154,14 +149,11 @@ export class Replica {
     const nowMs = clock.now();
     const opened = await openState({ ...options, self: device });
     const incarnation = parseIncarnationId(toHex(random.bytes(16)));
-    // A log is named after the process life that began it.
-    const name = await store.get(LOG_NAME_KEY);
-    const logName = name ?? fromHex(incarnation);
-    const naming = name === undefined ? [{ key: LOG_NAME_KEY, value: logName }] : [];
+    const { logName, naming } = await nameLog(store, incarnation);
     await store.write([...opened.changes, incarnationChange(incarnation, nowMs), ...naming]);
     const committer = new Committer(options, device, opened, incarnation);
     committer.resume();
-    return new Replica(options, device, committer, toHex(logName));
+    return new Replica(options, device, committer, logName);
   }
 
   /** The space as its acts have it now. */
@@ -195,18 +187,13 @@ export class Replica {
     facts: readonly FactInput[],
     { also, ...options }: WriteContext = {},
   ): Promise<WriteReceipt> {
-    return this.#enqueueWrite({ ...this.#preparePut(doc, facts, options), ...withWrite(also) });
+    return this.#enqueueWrite({ ...this.preparePut(doc, facts, options), ...withWrite(also) });
   }
 
-  #preparePut(
-    doc: DocumentName,
-    facts: readonly FactInput[],
-    options: Pick<WriteOptions, "priority">,
-  ): PreparedWrite {
-    const { documents } = this.#committer.core.state;
-    const number = (key: string): number =>
-      documents.ownNumber(doc, key, this.device, this.#options.clock.now());
-    return prepareUnder(documents.schemas.forDocument(doc), doc, facts, { ...options, number });
+  /** Validates a put under the schemas of the moment; writes nothing. Throws what {@link put} would reject with for the facts by themselves. */
+  preparePut(doc: DocumentName, facts: readonly FactInput[], how: PutOptions = {}): PreparedWrite {
+    const who = { device: this.device, nowMs: this.#options.clock.now() };
+    return prepareUnder(this.#documents, doc, facts, { ...how, ...who });
   }
 
   /** Withdraws this writer's statements by writing tombstones. Errors as {@link put}. */
@@ -225,7 +212,7 @@ export class Replica {
     { also, ...options }: WriteContext = {},
   ): Promise<WriteReceipt> {
     const parts = [
-      ...(put.length === 0 ? [] : [this.#preparePut(doc, put, options)]),
+      ...(put.length === 0 ? [] : [this.preparePut(doc, put, options)]),
       ...(keys.length === 0 ? [] : [prepareDelete(doc, keys, options.priority)]),
     ];
     return this.#enqueueWrite({ ...joinWrites(doc, parts), ...withWrite(also) });
@@ -290,14 +277,7 @@ export class Replica {
   #assertRoom(write: LocalWrite, needed: Role, bytes: number): void {
     this.#committer.assertWritable();
     assertAllowed(this.#committer.inEffect, this.device, needed, this.#options.clock.now());
-    const size = this.#documents.bytesOf(write.doc) + bytes;
-    if (size > LIMITS.documentBytes) {
-      throw new MeshError(
-        "LIMIT_EXCEEDED",
-        `document ${write.doc} would grow to ${String(size)} bytes, the limit is ${String(LIMITS.documentBytes)}`,
-        { field: "doc", remedy: "spread the keys over more documents" },
-      );
-    }
+    assertFits(write.doc, this.#documents.bytesOf(write.doc) + bytes);
   }
 
   /**
@@ -381,19 +361,7 @@ export class Replica {
    */
   async addHeaders(items: readonly Uint8Array[], source?: BatchSource): Promise<void> {
     this.#committer.assertWritable();
-    const headers: ParsedHeader[] = [];
-    for (const bytes of items) {
-      try {
-        headers.push(decodeSignedHeader(bytes));
-      } catch {
-        const batch = parseBatch(bytes, source);
-        if ("kind" in batch) continue;
-        source?.charge({ bytes: unpackedOf(batch), items: 0 });
-        // What comes behind it in its chain can be judged only once this has been.
-        await this.#committer.receive(batch, true);
-      }
-    }
-    if (headers.length > 0) await this.#committer.take({ acts: [], proofs: [] }, headers);
+    await takeHeaders(items, source, this.#committer);
   }
 
   /** The proven forks, with their portable proofs. */

@@ -1,16 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Local writes under the schemas of their document: checked, and completed with what the entries say beside. */
-import type { DocumentName, FactInput, Priority } from "@ctxmesh/model";
-import { moreUrgent } from "@ctxmesh/schema";
-import type { DocumentSchemas } from "@ctxmesh/schema";
+import type { DeviceKey, DocumentName, FactInput, Priority, WriteOptions } from "@ctxmesh/model";
+import { mostUrgent } from "@ctxmesh/schema";
+import type { Defaults, DocumentSchemas } from "@ctxmesh/schema";
+import type { Documents } from "./documents.ts";
 import { preparePut } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
 
+/** What a caller says of a put besides its facts. */
+export type PutOptions = Pick<WriteOptions, "priority">;
+
 /** What a put has besides its facts. */
-export interface PutContext {
-  readonly priority?: Priority | undefined;
-  /** This writer's own number under a key: what an increment is added to. */
-  readonly number: (key: string) => number;
+export interface PutContext extends PutOptions {
+  /** Whose numbers increments are added to. */
+  readonly device: DeviceKey;
+  readonly nowMs: number;
+}
+
+/** What is no fact has none; it is refused with the rest. */
+const defaultsOf = (schemas: DocumentSchemas, fact: FactInput): Defaults => {
+  const key: unknown = (fact as FactInput | null | undefined)?.key;
+  return typeof key === "string" ? schemas.defaults(key) : {};
+};
+
+/** Facts and priority with what their entries say. */
+function complete(
+  schemas: DocumentSchemas,
+  facts: readonly FactInput[],
+  priority: Priority | undefined,
+): { readonly facts: readonly FactInput[]; readonly priority: Priority | undefined } {
+  const usual = new Set<Priority | undefined>();
+  const completed = facts.map((fact) => {
+    const { ttlMs, priority: own } = defaultsOf(schemas, fact);
+    usual.add(own);
+    return ttlMs === undefined || fact.ttlMs !== undefined ? fact : { ...fact, ttlMs };
+  });
+  return { facts: completed, priority: priority ?? mostUrgent([...usual]) };
 }
 
 /**
@@ -19,23 +44,20 @@ export interface PutContext {
  * `SCHEMA_INVALID`, `LIMIT_EXCEEDED`.
  */
 export function prepareUnder(
-  schemas: DocumentSchemas,
+  documents: Pick<Documents, "ownNumber" | "schemas">,
   doc: DocumentName,
   facts: readonly FactInput[],
-  { priority, number }: PutContext,
+  { priority, device, nowMs }: PutContext,
 ): PreparedWrite {
+  const schemas = documents.schemas.forDocument(doc);
   if (schemas.isEmpty || !Array.isArray(facts)) return preparePut(doc, facts, priority);
-  let urgency = priority;
-  const completed = (facts as readonly FactInput[]).map((fact) => {
-    const { ttlMs, priority: usual } = schemas.defaults(fact.key);
-    if (priority === undefined) urgency = moreUrgent(urgency, usual);
-    return fact.ttlMs === undefined && ttlMs !== undefined ? { ...fact, ttlMs } : fact;
-  });
+  const completed = schemas.hasDefaults ? complete(schemas, facts, priority) : { facts, priority };
   // First, since it sees to it that the values are JSON.
-  const write = preparePut(doc, completed, urgency);
-  for (const { key, value, increment } of completed) {
-    const stated = increment === true && typeof value === "number" ? number(key) + value : value;
-    schemas.assert(key, stated);
+  const write = preparePut(doc, completed.facts, completed.priority);
+  for (const { key, value, increment } of completed.facts) {
+    const isSum = increment === true && typeof value === "number";
+    const before = isSum ? documents.ownNumber(doc, key, device, nowMs) : 0;
+    schemas.assert(key, isSum ? before + value : value);
   }
   return write;
 }

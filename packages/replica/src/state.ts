@@ -6,7 +6,7 @@
 import type { DeviceKey, DocumentName, HeaderHash, Hlc } from "@ctxmesh/model";
 import type { Checkpoint } from "./checkpoint-format.ts";
 import { lackedRole } from "./checks.ts";
-import type { ParsedBatch } from "./checks.ts";
+import type { CheckedBatch, ParsedBatch } from "./checks.ts";
 import type { Documents } from "./documents.ts";
 import { Frontier } from "./frontier.ts";
 import { chainKey } from "./layout.ts";
@@ -140,6 +140,12 @@ export function changesWhatCounts(
     return valid ? denied.has(act.device) || headers.hasOf(act.device) : counted.has(act.device);
   });
 }
+
+/** Whether a batch that is applied changes what is to be made of earlier ones: they wait for it, or it shows that a Yjs client has two histories. */
+export const changesPast = (
+  { waitingFor }: Pick<State, "waitingFor">,
+  { hash, header, parts }: Pick<CheckedBatch, "hash" | "header" | "parts">,
+): boolean => forksIn(parts).length > 0 || waitingFor.has(hash) || waitingFor.has(header.client);
 
 /** Some of a chain is known to be void. */
 export function addVoidChain(documents: Documents, { replica, incarnation }: Chain): void {

@@ -4,29 +4,13 @@ import { MeshError } from "@ctxmesh/model";
 import type { Projection, Projections } from "@ctxmesh/model";
 import * as Y from "yjs";
 import { DOC } from "./mesh.ts";
-
-interface Insert {
-  readonly insert: unknown;
-  readonly attributes?: Readonly<Record<string, unknown>>;
-}
-
-/** Runs as long as can be: where marks stand that change nothing is no content. */
-function runsOf(text: Y.Text): readonly Insert[] {
-  const runs: Insert[] = [];
-  for (const run of text.toDelta() as readonly Insert[]) {
-    const last = runs.at(-1);
-    const isSame = JSON.stringify(last?.attributes) === JSON.stringify(run.attributes);
-    if (isSame && typeof last?.insert === "string" && typeof run.insert === "string") {
-      runs[runs.length - 1] = { ...last, insert: last.insert + run.insert };
-    } else runs.push(run);
-  }
-  return runs;
-}
+import { XmlEditor, runsOf } from "./xml-edits.ts";
 
 /** A page with a document, connected to a node or not. */
 export class Browser {
   readonly doc: Y.Doc = new Y.Doc();
   readonly name: string;
+  readonly xml: XmlEditor;
   #projection: Projection | undefined;
   /** What the node sent and the page has not seen. */
   #inbox: Uint8Array[] = [];
@@ -40,6 +24,7 @@ export class Browser {
   constructor(name: string, clientID?: number) {
     this.name = name;
     if (clientID !== undefined) this.doc.clientID = clientID;
+    this.xml = new XmlEditor(this.doc);
     this.doc.on("update", (bytes: Uint8Array, origin: unknown) => {
       if (origin !== this && this.#projection !== undefined) this.#outbox.push(bytes);
     });
@@ -112,6 +97,7 @@ export class Browser {
       notes: runsOf(this.text),
       steps: this.doc.getArray("list:steps").toJSON() as unknown,
       plan: this.doc.getMap("map:plan").toJSON() as unknown,
+      page: this.xml.content(),
       facts: this.facts.toJSON() as unknown,
     };
   }

@@ -5,246 +5,30 @@
  * Method: random writes of several replicas, delivered in random order; the plainest model keeps a list of everything that reached a
  * replica. Replicas are opened again without having been closed.
  */
-import { decodeBatch, decodeBody } from "@ctxmesh/codec";
-import { sha256 } from "@ctxmesh/crypto";
-import { decodeFrame } from "@ctxmesh/facts";
-import type { FactRecord } from "@ctxmesh/facts";
-import { LIMITS, MeshError, hlcToMs, parseDocumentName, toHex } from "@ctxmesh/model";
-import type { DocumentName, EventQuery, FactInput, Priority } from "@ctxmesh/model";
+import { LIMITS, hlcToMs } from "@ctxmesh/model";
+import type { EventQuery, Priority } from "@ctxmesh/model";
 import { formatPosition, isRejudged } from "@ctxmesh/replica";
-import type { FactChange, Replica, TailItem } from "@ctxmesh/replica";
+import type { FactChange, Replica } from "@ctxmesh/replica";
 import { createMemoryStore, createVirtualClock } from "@ctxmesh/testing";
-import type { MemoryStore, VirtualClock } from "@ctxmesh/testing";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { DOC, START_MS, deviceOf, forge, forgeChain, hlcAt, open, spaceWith, us } from "./mesh.ts";
-
-const DOCS = ["a", "b/c"].map(parseDocumentName);
-const KEYS = ["t", "u/v"];
-const DEVICES = [10, 11, 12].map(deviceOf);
-const SPACE = spaceWith(DEVICES.map((device) => [device, "manage"] as const));
-
-type Step =
-  | {
-      readonly kind: "put";
-      readonly at: number;
-      readonly writes: readonly { readonly doc: number; readonly facts: FactInput[] }[];
-      readonly priority: Priority;
-    }
-  | { readonly kind: "delete"; readonly at: number; readonly doc: number; readonly key: number }
-  | {
-      readonly kind: "retract";
-      readonly at: number;
-      readonly doc: number;
-      readonly key: number;
-      readonly writer: number;
-    }
-  | { readonly kind: "wait"; readonly ms: number }
-  | { readonly kind: "checkpoint"; readonly at: number }
-  | { readonly kind: "deliver"; readonly at: number; readonly from: number };
-
-const at = fc.nat(DEVICES.length - 1);
-const [doc, key] = [fc.nat(1), fc.nat(1)];
-const factOf = (ttls: boolean): fc.Arbitrary<FactInput> =>
-  fc.record(
-    {
-      key: fc.constantFrom(...KEYS),
-      value: fc.nat(9),
-      confidence: fc.constantFrom(0.25, 0.5, 1),
-      source: fc.constantFrom({ model: "m", version: "2" }, { model: "n" }),
-      targets: fc.constantFrom(["x"], ["x", "y"]),
-      ...(ttls ? { ttlMs: fc.integer({ min: 1, max: 3_000 }) } : {}),
-    },
-    { requiredKeys: ["key", "value"], noNullPrototype: true },
-  );
-const kind = <K extends string>(name: K): fc.Arbitrary<K> => fc.constant(name);
-const stepOf = (ttls: boolean): fc.Arbitrary<Step> =>
-  fc.oneof(
-    {
-      weight: 4,
-      arbitrary: fc.record({
-        kind: kind("put"),
-        at,
-        writes: fc.array(
-          fc.record({ doc, facts: fc.array(factOf(ttls), { minLength: 1, maxLength: 3 }) }),
-          { minLength: 1, maxLength: 3 },
-        ),
-        priority: fc.constantFrom<Priority>("high", "normal", "low"),
-      }),
-    },
-    { weight: 1, arbitrary: fc.record({ kind: kind("delete"), at, doc, key }) },
-    { weight: 1, arbitrary: fc.record({ kind: kind("retract"), at, doc, key, writer: at }) },
-    { weight: 2, arbitrary: fc.record({ kind: kind("wait"), ms: fc.nat(2_000) }) },
-    { weight: 1, arbitrary: fc.record({ kind: kind("checkpoint"), at }) },
-    { weight: 3, arbitrary: fc.record({ kind: kind("deliver"), at, from: at }) },
-  );
-
-/** A fact that reached a replica. */
-interface Said {
-  readonly doc: string;
-  readonly writer: string;
-  readonly hash: string;
-  readonly section: number;
-  readonly priority: string;
-  readonly record: FactRecord;
-}
-
-function saidIn(bytes: Uint8Array): Said[] {
-  const { header, headerBytes, bodies } = decodeBatch(bytes);
-  const hash = toHex(sha256(headerBytes));
-  const { replica: writer, lane: priority = "normal" } = header;
-  return header.sections.flatMap(({ doc: name }, section) =>
-    decodeFrame(decodeBody(bodies[section] ?? new Uint8Array())).records.map((record) => ({
-      doc: name,
-      writer,
-      hash,
-      section,
-      priority,
-      record,
-    })),
-  );
-}
-
-/** The visible value of a key at a time by the plain reading of the rules for `latest`. */
-function shownOf(known: readonly Said[], ms: number): string | undefined {
-  const rulings = known.flatMap(({ record }) => record.retract ?? []);
-  const newest = new Map<string, Said>();
-  for (const each of known) {
-    if (each.record.retract !== undefined) continue;
-    const other = newest.get(each.writer);
-    if (other === undefined || other.record.hlc < each.record.hlc) newest.set(each.writer, each);
-  }
-  const [winner] = [...newest.values()]
-    .filter(({ record }) => record.ttlMs === undefined || hlcToMs(record.hlc) + record.ttlMs > ms)
-    .filter(
-      ({ writer, record }) =>
-        !rulings.some((ruling) => ruling.writer === writer && record.hlc <= ruling.upTo),
-    )
-    .toSorted((a, b) => b.record.hlc - a.record.hlc || (a.writer < b.writer ? 1 : -1));
-  return winner?.record.valueJson;
-}
-
-/** What the list of all that was said comes to, change by change. */
-function expectedOf(said: readonly Said[]): unknown[] {
-  return said.map((each, i) => {
-    const { doc: name, record } = each;
-    const before = said.slice(0, i).filter((e) => e.doc === name && e.record.key === record.key);
-    const ms = hlcToMs(record.hlc);
-    return { ...each, previous: shownOf(before, ms), current: shownOf([...before, each], ms) };
-  });
-}
-
-const told = (changes: readonly FactChange[]): unknown[] =>
-  changes.map((change) => {
-    const { doc: name, writer, hash, section, priority, record } = change;
-    const { previousJson: previous, currentJson: current } = change;
-    return { doc: name, writer, hash, section, priority, record, previous, current };
-  });
-
-const isChange = (item: TailItem): item is FactChange => !isRejudged(item);
-
-/** All changes of a query that there are. */
-async function read(replica: Replica, query: EventQuery = {}): Promise<FactChange[]> {
-  const changes: FactChange[] = [];
-  for await (const part of replica.changes.read(query)) changes.push(...part.filter(isChange));
-  return changes;
-}
-
-/** Somebody who follows. */
-interface Follower {
-  readonly items: TailItem[];
-  /** Resolves once it is in place; rejects when the query is refused. */
-  readonly ready: Promise<void>;
-  /** Resolves once it has so many items. */
-  readonly has: (count: number) => Promise<void>;
-  readonly stop: () => void;
-  /** How it ended. */
-  readonly ended: Promise<unknown>;
-}
-
-function follow(replica: Replica, query: EventQuery = {}): Follower {
-  const end = new AbortController();
-  const items: TailItem[] = [];
-  const ready = Promise.withResolvers<void>();
-  let heard = Promise.withResolvers<void>();
-  const listen = async (): Promise<void> => {
-    const how = { follow: true, signal: end.signal };
-    for await (const part of replica.changes.read(query, how)) {
-      items.push(...part);
-      ready.resolve();
-      heard.resolve();
-      heard = Promise.withResolvers();
-    }
-  };
-  const ended = listen().catch((error: unknown) => {
-    ready.reject(error);
-    return error;
-  });
-  ready.promise.catch(() => undefined);
-  return {
-    items,
-    ready: ready.promise,
-    ended,
-    stop: () => end.abort(new MeshError("ABORTED", "enough")),
-    has: async (count) => {
-      while (items.length < count) await heard.promise;
-    },
-  };
-}
-
-/** A replica with all that reached it, in order. */
-interface Node {
-  readonly store: MemoryStore;
-  readonly replica: Replica;
-  readonly said: Said[];
-  readonly made: Uint8Array[];
-  readonly follower: Follower;
-}
-
-async function openNode(n: number, clock: VirtualClock): Promise<Node> {
-  const [said, made]: [Said[], Uint8Array[]] = [[], []];
-  const store = createMemoryStore();
-  const replica = await open({ device: DEVICES[n] ?? us, space: SPACE, clock, store });
-  replica.onApplied(({ bytes, origin }) => {
-    said.push(...saidIn(bytes));
-    if (origin === "local") made.push(bytes);
-  });
-  const follower = follow(replica);
-  await follower.ready;
-  return { replica, store, said, made, follower };
-}
-
-async function run(nodes: readonly Node[], clock: VirtualClock, next: Step): Promise<void> {
-  if (next.kind === "wait") {
-    clock.advance(next.ms);
-    return;
-  }
-  const { replica } = nodes[next.at] as Node;
-  if (next.kind === "checkpoint") await replica.checkpoint();
-  else if (next.kind === "deliver") {
-    for (const bytes of nodes[next.from]?.made ?? []) await replica.receive(bytes);
-  } else if (next.kind === "put") {
-    // At the same time, so that one batch has several documents.
-    await Promise.all(
-      next.writes.map(({ doc: name, facts }) =>
-        replica.put(DOCS[name] as DocumentName, facts, { priority: next.priority }),
-      ),
-    );
-  } else {
-    const [name, about] = [DOCS[next.doc] as DocumentName, KEYS[next.key] ?? ""];
-    if (next.kind === "delete") {
-      await replica.delete(name, [about]);
-      return;
-    }
-    const whose = DEVICES[next.writer]?.key ?? us.key;
-    const known = replica.candidates(name, about);
-    if (!known.some((candidate) => candidate.writer === whose)) return;
-    await replica.retract(name, about, whose, "why");
-  }
-}
-
-const steps = (ttls: boolean): fc.Arbitrary<Step[]> =>
-  fc.array(stepOf(ttls), { minLength: 5, maxLength: 40 });
+import {
+  DEVICES,
+  DOCS,
+  KEYS,
+  SPACE,
+  expectedOf,
+  follow,
+  isChange,
+  openNode,
+  read,
+  run,
+  steps,
+  told,
+} from "./changes-kit.ts";
+import type { Follower } from "./changes-kit.ts";
+import { DOCS as BASE_DOCS, feed, fillHub, fresh, piecesOf } from "./base-kit.ts";
+import { DOC, START_MS, forge, forgeChain, hlcAt, open, us } from "./mesh.ts";
 
 test("are the list of all that was applied: heard, read, and gone on with from any of them, after a restart, too", async () => {
   await fc.assert(
@@ -367,18 +151,55 @@ test("of a query are those of all that it names, heard or read", async () => {
   );
 });
 
+/** What is written behind the first so many values. */
+const after = (count: number): number[] => [0, 1, 2, 3, 4].slice(count);
+
+test("who follows is told where it begins, and misses nothing from there on, in a log that is empty or pruned, too", async () => {
+  const [clock, store] = [createVirtualClock(START_MS), createMemoryStore()];
+  const replica = await open({ clock, store });
+  const begins: [string, number][] = [];
+  for (let value = 0; value < 6; value++) {
+    const follower = follow(replica);
+    await follower.ready;
+    begins.push([follower.began() ?? "", value]);
+    follower.stop();
+    if (value < 5) await replica.put(DOC, [{ key: "k", value }]);
+    clock.advance(1_000);
+  }
+  const valuesSince = async (since: string): Promise<unknown[]> =>
+    (await read(replica, { since })).map(({ record }) => Number(record.valueJson));
+  for (const [since, value] of begins) expect(await valuesSince(since)).toEqual(after(value));
+  await replica.prune({ upTo: () => Infinity, beforeMs: START_MS + 3_000 });
+  const gone = expect.objectContaining({ code: "HISTORY_PRUNED" }) as Error;
+  for (const [since] of begins.slice(0, 3)) {
+    await expect(valuesSince(since)).rejects.toThrow(gone);
+  }
+  for (const [since, value] of begins.slice(3)) {
+    expect(await valuesSince(since)).toEqual(after(value));
+  }
+  const [last] = begins.at(-1) ?? [""];
+  await replica.prune({ upTo: () => Infinity, beforeMs: clock.now() });
+  expect(await valuesSince(last)).toEqual([]);
+  const { began, ready, stop } = follow(replica);
+  await ready;
+  await replica.put(DOC, [{ key: "k", value: 9 }]);
+  expect(await valuesSince(began() ?? "")).toEqual([9]);
+  stop();
+});
+
 const invalid = expect.objectContaining({ code: "INPUT_INVALID" }) as Error;
 
-describe("a position is refused", () => {
-  const some = async (
-    store = createMemoryStore(),
-  ): Promise<{ readonly replica: Replica; readonly last: string }> => {
-    const replica = await open({ store });
-    for (const value of [1, 2, 3]) await replica.put(DOC, [{ key: "k", value }]);
-    const change = (await read(replica)).at(-1) as FactChange;
-    return { replica, last: formatPosition(replica.changes.name, change) };
-  };
+/** A replica that three facts were written to, and the position of the last. */
+async function some(
+  store = createMemoryStore(),
+): Promise<{ readonly replica: Replica; readonly last: string }> {
+  const replica = await open({ store });
+  for (const value of [1, 2, 3]) await replica.put(DOC, [{ key: "k", value }]);
+  const change = (await read(replica)).at(-1) as FactChange;
+  return { replica, last: formatPosition(replica.changes.name, change) };
+}
 
+describe("a position is refused", () => {
   test("that is none, of another node, or to come", async () => {
     const [{ replica, last }, { last: other }] = [await some(), await some()];
     const [log = "", position = "", ...rest] = last.split(".");
@@ -465,6 +286,26 @@ test("who follows hears that what counts has changed; who reads then gets what c
   ]);
   expect((await read(replica)).map(({ record }) => record.seq)).toEqual([1, 2]);
   follower.stop();
+});
+
+test("a base that is taken over ends who follows, and a position from before it is refused; what comes behind it is told, and replaces what the base has", async () => {
+  const source = await fillHub();
+  const { pieces } = await piecesOf(source);
+  const replica = await fresh();
+  const follower = follow(replica);
+  await follower.ready;
+  await replica.put(DOC, [{ key: "before", value: 1 }]);
+  await follower.has(1);
+  const [before] = follower.items.filter(isChange);
+  const since = formatPosition(replica.changes.name, before as FactChange);
+  expect(await feed(replica, pieces)).toBe("installed");
+  expect(await follower.ended).toMatchObject({ code: "HISTORY_PRUNED" });
+  await expect(read(replica, { since })).rejects.toMatchObject({ code: "HISTORY_PRUNED" });
+  const [name = DOC] = BASE_DOCS;
+  const { value } = replica.get(name, "temperature") ?? {};
+  await replica.put(name, [{ key: "temperature", value: "new" }]);
+  const last = (await read(replica)).at(-1);
+  expect(last).toMatchObject({ previousJson: JSON.stringify(value), currentJson: '"new"' });
 });
 
 test("who follows and does not read is told so, and goes on from its last position without a gap", async () => {

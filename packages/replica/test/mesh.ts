@@ -36,6 +36,7 @@ import type {
 } from "@ctxmesh/model";
 import { createSpace, issueGrant } from "@ctxmesh/membership";
 import { Replica } from "@ctxmesh/replica";
+import type { Journal } from "@ctxmesh/replica";
 import type { Space } from "@ctxmesh/membership";
 import {
   createMemoryStore,
@@ -112,6 +113,7 @@ export interface OpenOptions {
   readonly random?: RandomSource;
   readonly logger?: Logger;
   readonly vault?: Vault;
+  readonly journal?: Journal;
   readonly subscription?: Subscription;
 }
 
@@ -128,6 +130,7 @@ export const open = (options: OpenOptions = {}): Promise<Replica> =>
     random: options.random ?? createSeededRandom(++opened),
     logger: options.logger ?? silentLogger,
     ...(options.vault === undefined ? {} : { vault: options.vault }),
+    ...(options.journal === undefined ? {} : { journal: options.journal }),
     ...(options.subscription === undefined ? {} : { subscription: options.subscription }),
   });
 

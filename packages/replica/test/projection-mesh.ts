@@ -167,8 +167,9 @@ export class ProjectionMesh {
     const browser = this.browsers[pick(3)] as Browser;
     const node = this.nodes[pick(2)] as Node;
     const other = node === this.nodes[0] ? this.nodes[1] : this.nodes[0];
-    const way = pick(40);
-    if (way < 9) this.#editText(browser, pick);
+    const way = pick(44);
+    if (way >= 40) browser.xml.edit(pick);
+    else if (way < 9) this.#editText(browser, pick);
     else if (way < 12) this.#editTypes(browser, pick);
     else if (way < 15) this.#editFacts(browser, pick);
     else if (way < 20) browser.see(1 + pick(4));
@@ -240,6 +241,7 @@ export class ProjectionMesh {
       notes: value("text", "notes") ?? [],
       steps: value("list", "steps") ?? [],
       plan: value("map", "plan") ?? {},
+      page: value("xml", "page") ?? [],
       facts: Object.fromEntries(replica.list({ doc: DOC }).map(({ key, value: is }) => [key, is])),
     };
   }

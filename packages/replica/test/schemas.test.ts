@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { canonicalJson } from "@ctxmesh/codec";
 import type { FactRecord } from "@ctxmesh/facts";
-import { issueGrant, publishSchema } from "@ctxmesh/membership";
+import { issueGrant, publishSchema, setPolicy } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
 import { toHex } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
@@ -167,7 +167,11 @@ describe("what a peer wrote that breaks a schema", () => {
 
   test("does not count where it is merged with others", async () => {
     const schema = { type: "integer" };
-    const rules = withSchema(space, { prefix: "count", version: "1.0.0", schema });
+    const summed = setPolicy(space, creator.signer, {
+      epoch: 1,
+      rules: [{ prefix: "count", resolver: "sum" }],
+    });
+    const rules = withSchema(summed, { prefix: "count", version: "1.0.0", schema });
     const replica = await open({ space: rules, clock: createVirtualClock(START_MS + 60_000) });
     await replica.receive(forge({ records: [record("count", 1, "2.5")] }).bytes);
     await replica.put(DOC, [fact("count", 2)]);

@@ -5,8 +5,9 @@ import { CONTENT_DEPTH, isSafeKey } from "./names.ts";
 
 const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Tags of lib0's `writeAny`, as far as they stand for JSON. */
+/** Tags of lib0's `writeAny`, as far as they stand for JSON, and the one for no value at all. */
 const ANY = {
+  undefined: 127,
   null: 126,
   integer: 125,
   float32: 124,
@@ -135,6 +136,13 @@ export class ByteReader {
     const depth = jsonDepth(value, 0);
     if (JSON.stringify(value) !== text) malformed("JSON in a form of its own", "json");
     return { value, depth };
+  }
+
+  /** Skips `undefined` in lib0's `any` encoding, if that comes next; says whether it did. */
+  skipUndefined(): boolean {
+    if (this.#bytes[this.#at] !== ANY.undefined) return false;
+    this.#at++;
+    return true;
   }
 
   /** Skips a value of lib0's `any` encoding that JSON has too; returns its nesting. */

@@ -46,13 +46,24 @@ export function bytesOf({ content }: Run): number {
     return RUN_BYTES + content.str.length * BYTES_PER_CHARACTER;
   }
   if (content === "gone" || content instanceof Y.ContentDeleted) return RUN_BYTES;
-  if (content instanceof Y.ContentType) return RUN_BYTES;
+  if (content instanceof Y.ContentType) {
+    const { type } = content;
+    const name = type instanceof Y.XmlElement ? type.nodeName : "";
+    return RUN_BYTES + name.length * BYTES_PER_CHARACTER;
+  }
   return RUN_BYTES + JSON.stringify(content.getContent() ?? null).length * BYTES_PER_CHARACTER;
 }
 
-/** A run in pieces that are not much larger than a section may be, as far as it can be cut. */
+/**
+ * A run in pieces that are not much larger than a section may be, as far as it can be cut. Of values under a key each is a piece: Yjs joins those that
+ * were replaced or deleted where an undo manager keeps them, and nobody else makes several at once.
+ */
 export function* piecesOf(run: Run, client: number): Generator<Run> {
   let rest = run;
+  while (rest.key !== null && rest.length > 1 && rest.content instanceof Y.ContentAny) {
+    yield headOf(rest, 1);
+    rest = tailOf(rest, client, 1);
+  }
   while (rest.length > 1 && bytesOf(rest) > SECTION_BYTES) {
     const share = Math.floor((rest.length * SECTION_BYTES) / bytesOf(rest));
     let cut = Math.max(1, Math.min(rest.length - 1, share));

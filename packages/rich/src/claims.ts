@@ -35,6 +35,9 @@ export interface Comparison {
   readonly differing: readonly Range[];
 }
 
+const SAME: Comparison = { isForked: false, isRevealing: false, differing: [] };
+const [HIGH_SURROGATE, LOW_SURROGATE, LAST_SURROGATE] = [0xd800, 0xdc00, 0xdfff] as const;
+
 const isSame = (a: UnitId | null, b: UnitId | null): boolean =>
   a === b || (a !== null && b !== null && a.client === b.client && a.clock === b.clock);
 
@@ -54,15 +57,36 @@ function isSamePlace(run: Run, item: Y.Item, client: number, at: number): boolea
   return ours !== null || item.rightOrigin !== null || isSameParent(run, item);
 }
 
-/** The units of a content, to be compared. */
-const unitsOf = (content: Y.Item["content"], from: number, to: number): string =>
-  content instanceof Y.ContentString
-    ? content.str.slice(from, to)
-    : content instanceof Y.ContentFormat
-      ? JSON.stringify([content.key, content.value])
-      : JSON.stringify(content.getContent().slice(from, to));
+function isSameType({ type: a }: Y.ContentType, { type: b }: Y.ContentType): boolean {
+  if (kindOf(a as SharedType) !== kindOf(b as SharedType)) return false;
+  return !(a instanceof Y.XmlElement && b instanceof Y.XmlElement) || a.nodeName === b.nodeName;
+}
 
-type Finding = "same" | "forked" | "revealing" | "differing";
+/** A unit of a content, to be compared. Two units that make one character are compared as one. */
+function unitOf(content: Y.Item["content"], at: number): string {
+  if (content instanceof Y.ContentFormat) return JSON.stringify([content.key, content.value]);
+  if (!(content instanceof Y.ContentString)) return JSON.stringify(content.getContent()[at]);
+  const unit = content.str.charCodeAt(at);
+  if (unit >= LOW_SURROGATE && unit <= LAST_SURROGATE) return content.str.slice(at - 1, at + 1);
+  return content.str.slice(at, at + (unit >= HIGH_SURROGATE && unit < LOW_SURROGATE ? 2 : 1));
+}
+
+type Content = Y.Item["content"];
+
+/** The clocks from `from` up to `to` at which two contents differ, the first units of which are at the clocks `ours` and `theirs`. */
+function differingUnits(
+  [a, ours]: readonly [Content, number],
+  [b, theirs]: readonly [Content, number],
+  from: number,
+  to: number,
+): Range[] {
+  if (a.constructor !== b.constructor) return [{ clock: from, len: to - from }];
+  const differing: Range[] = [];
+  for (let clock = from; clock < to; clock++) {
+    if (unitOf(a, clock - ours) !== unitOf(b, clock - theirs)) addRange(differing, clock, 1);
+  }
+  return differing;
+}
 
 /** Compares a run with what is here of it, from one clock up to another. */
 function compareUnits(
@@ -70,47 +94,44 @@ function compareUnits(
   struct: Y.Item | Y.GC,
   client: number,
   [from, to]: readonly [number, number],
-): Finding {
+): Comparison {
   const theirs = run.content;
-  if (theirs === "gone") return "same";
-  if (struct instanceof Y.GC) return "revealing";
-  if (!isSamePlace(run, struct, client, from)) return "forked";
+  const all = struct.deleted ? [] : [{ clock: from, len: to - from }];
+  // What is gone was deleted.
+  if (theirs === "gone") return { ...SAME, differing: all };
+  if (struct instanceof Y.GC) return { ...SAME, isRevealing: true };
+  if (!isSamePlace(run, struct, client, from)) return { ...SAME, isForked: true };
   const ours = struct.content;
-  if (theirs instanceof Y.ContentDeleted) return "same";
-  if (ours instanceof Y.ContentType && theirs instanceof Y.ContentType) {
-    return kindOf(ours.type as SharedType) === kindOf(theirs.type as SharedType)
-      ? "same"
-      : "forked";
+  if (theirs instanceof Y.ContentDeleted) return SAME;
+  if (theirs instanceof Y.ContentType) {
+    // A type is what others may have put something into, so it is kept, deleted.
+    if (!(ours instanceof Y.ContentType)) {
+      return { isForked: false, isRevealing: true, differing: all };
+    }
+    return isSameType(ours, theirs) ? SAME : { ...SAME, isForked: true };
   }
-  // A type is what others may have put something into, so it is kept, deleted.
-  if (theirs instanceof Y.ContentType) return "revealing";
-  if (ours instanceof Y.ContentDeleted || struct.deleted) return "same";
-  const isEqual =
-    ours.constructor === theirs.constructor &&
-    unitsOf(ours, from - struct.id.clock, to - struct.id.clock) ===
-      unitsOf(theirs, from - run.clock, to - run.clock);
-  return isEqual ? "same" : "differing";
+  if (ours instanceof Y.ContentDeleted || struct.deleted) return SAME;
+  const differing = differingUnits([ours, struct.id.clock], [theirs, run.clock], from, to);
+  return { ...SAME, differing };
 }
 
 /** Compares the runs of a client with what a document has of it. */
 export function compareClaim(doc: Y.Doc, client: number, runs: readonly Run[]): Comparison {
   const known = clockIn(doc, client);
-  const found = new Set<Finding>();
   const differing: Range[] = [];
+  let [isForkedNow, isRevealing] = [false, false];
   for (const run of runs) {
     const end = Math.min(run.clock + run.length, known);
     for (const struct of structsIn(doc, client, run.clock, end)) {
       const from = Math.max(run.clock, struct.id.clock);
       const to = Math.min(end, struct.id.clock + struct.length);
-      const finding = compareUnits(run, struct, client, [from, to]);
-      found.add(finding);
-      const isAlive = !(struct instanceof Y.GC) && !struct.deleted;
-      if (finding === "differing" || (finding === "revealing" && isAlive)) {
-        addRange(differing, from, to - from);
-      }
+      const found = compareUnits(run, struct, client, [from, to]);
+      isForkedNow ||= found.isForked;
+      isRevealing ||= found.isRevealing;
+      for (const { clock, len } of found.differing) addRange(differing, clock, len);
     }
   }
-  return { isForked: found.has("forked"), isRevealing: found.has("revealing"), differing };
+  return { isForked: isForkedNow, isRevealing, differing };
 }
 
 /** Whether what a gateway carries contradicts what is here of the same client. */

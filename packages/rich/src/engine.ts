@@ -14,13 +14,23 @@
  */
 import { MeshError } from "@ctxmesh/model";
 import * as Y from "yjs";
-import { TRACES_ROOT, parseWireRoot } from "./names.ts";
-import type { RichKind } from "./names.ts";
+import { TRACES_ROOT, levelsOf, parseWireRoot } from "./names.ts";
+import type { EntryKind, TypeKind } from "./names.ts";
 
 /** A shared type of Yjs, whatever it holds. */
 export type SharedType = Y.AbstractType<unknown>;
 
-const CONSTRUCTORS = { text: Y.Text, list: Y.Array, map: Y.Map } as const;
+const CONSTRUCTORS = { text: Y.Text, list: Y.Array, map: Y.Map, xml: Y.XmlFragment } as const;
+
+/** By constructor: a hook is a map for `instanceof`, and an element a fragment. */
+const KINDS: ReadonlyMap<unknown, TypeKind> = new Map<unknown, TypeKind>([
+  [Y.Text, "text"],
+  [Y.Array, "list"],
+  [Y.Map, "map"],
+  [Y.XmlFragment, "xml"],
+  [Y.XmlElement, "element"],
+  [Y.XmlText, "xmltext"],
+]);
 
 /** Nobody writes under this client id. */
 const NO_CLIENT = 0;
@@ -57,20 +67,21 @@ export function editAs(doc: Y.Doc, client: number, edit: () => void): Uint8Array
 }
 
 /** A new shared type that is not in a document yet. */
-export const createType = (kind: RichKind): SharedType => new CONSTRUCTORS[kind]() as SharedType;
+export const createType = (kind: EntryKind): SharedType => new CONSTRUCTORS[kind]() as SharedType;
 
 /** What a shared type is. Throws `INTERNAL` for one that can't be in a document of ours. */
-export function kindOf(type: SharedType): RichKind {
-  if (type instanceof Y.Text) return "text";
-  if (type instanceof Y.Array) return "list";
-  if (type instanceof Y.Map) return "map";
-  throw new MeshError("INTERNAL", "a shared type that is no text, list or map");
+export function kindOf(type: SharedType): TypeKind {
+  const kind = KINDS.get(type.constructor);
+  if (kind === undefined) throw new MeshError("INTERNAL", "a shared type that is none of ours");
+  return kind;
 }
 
-/** Nesting of a type that is in a document; 1 for a root. */
+/** Nesting of the plain content of a type that is in a document, where its entries are; 1 for a root. */
 export function depthOf(type: SharedType): number {
   let depth = 1;
-  for (let item = type._item; item !== null; depth++) item = (item.parent as SharedType)._item;
+  for (let at = type; at._item !== null; at = at._item.parent as SharedType) {
+    depth += levelsOf(kindOf(at));
+  }
   return depth;
 }
 

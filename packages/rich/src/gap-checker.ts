@@ -68,6 +68,7 @@ export class GapChecker {
   readonly #update: Pick<DecodedUpdate, "client" | "from">;
   /** It has one entry, and so nothing that could cross another. */
   readonly #isSingle: boolean;
+  readonly #isCarried: boolean;
   /** What stands behind an entry, or at the start of a list, for the writer, where the update changed that. */
   readonly #behind = new Map<string, string>();
   readonly #parents = new Map<unknown, number>();
@@ -75,8 +76,13 @@ export class GapChecker {
   #crossings = 0;
   #steps = 0;
 
-  constructor(doc: Y.Doc, update: Pick<DecodedUpdate, "client" | "from" | "structs">) {
+  constructor(
+    doc: Y.Doc,
+    update: Pick<DecodedUpdate, "client" | "from" | "structs">,
+    isCarried = false,
+  ) {
     this.#doc = doc;
+    this.#isCarried = isCarried;
     this.#update = update;
     this.#isSingle = update.structs.length === 1;
   }
@@ -87,7 +93,8 @@ export class GapChecker {
       number = this.#parents.size;
       this.#parents.set(parent, number);
     }
-    return `start of ${String(number)} ${key ?? ""}`;
+    // An element has a list besides its keys.
+    return key === null ? `start of ${String(number)}` : `start of ${String(number)} at ${key}`;
   }
 
   /** The next entry uses a gap that is there for its writer, in the order of `list` where that is in the document. */
@@ -137,9 +144,9 @@ export class GapChecker {
   #add(item: Y.Item, from: number, to: number, isLeft: boolean): void {
     const { client } = item.id;
     if (client === this.#update.client) {
-      // What a gateway carries may be here already, carried by another one.
-      const before = Math.min(to, this.#update.from - 1);
-      if (before >= (isLeft ? from + 1 : from)) {
+      // What a gateway carries may be here already, and what was before it in another place, both by another gateway.
+      if (this.#isCarried) return;
+      if (to >= (isLeft ? from + 1 : from)) {
         malformed("neighbours that its writer has parted before", "origin");
       }
     }

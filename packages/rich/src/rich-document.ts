@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The rich part of a document: texts, lists and maps for notes, transcripts and plans, as a `Y.Doc`
+ * The rich part of a document: texts, lists, maps and XML for notes, transcripts and plans, as a `Y.Doc`
  * behind the causal order of signed batches.
  *
  * **Two steps.** An update is first staged, then, once the store has synced it, applied. Later edits and
@@ -13,7 +13,7 @@
  * **What Yjs never gets to see**: bytes that were not decoded to the last one and checked; another
  * client's operations in an incarnation's update; a gap, an operation before what it builds on, or a
  * deletion of what is not there (so nothing is ever pending in Yjs, whose queue for that is quadratic);
- * V2 updates, garbage structs, subdocuments, XML, binary; keys that poison prototypes.
+ * V2 updates, garbage structs, subdocuments, XML hooks, binary; keys that poison prototypes.
  *
  * **Client ids**: an incarnation takes a fresh one at its first rich write, see `client-id.ts`.
  *
@@ -106,7 +106,11 @@ function checkUpdate(doc: Y.Doc, bytes: Uint8Array, interval: RichInterval): Ric
   const roots = new Set<string>();
   for (const { parent } of update.structs) if (typeof parent === "string") roots.add(parent);
   try {
-    const { deletesOthers } = new UpdateChecker(doc, { ...update, client, from, to }).run();
+    const { deletesOthers } = new UpdateChecker(
+      doc,
+      { ...update, client, from, to },
+      carried,
+    ).run();
     const checked = { ...interval, bytes, roots: [...roots], deletesOthers };
     return { kind: "ready", update: checked };
   } catch (error) {

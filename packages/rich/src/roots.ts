@@ -8,7 +8,7 @@ import type { TextRun } from "./content.ts";
 import { createType, openRoot } from "./engine.ts";
 import type { SharedType } from "./engine.ts";
 import { CONTENT_DEPTH, isRootName, isSafeKey, wireRoot } from "./names.ts";
-import type { RichKind } from "./names.ts";
+import type { EntryKind } from "./names.ts";
 
 /** Attributes of text by name; null takes one away. */
 export type TextAttributes = Readonly<Record<string, JsonValue>>;
@@ -34,7 +34,7 @@ export interface RichList {
   get(index: number): RichEntry | undefined;
   insert(index: number, values: readonly JsonValue[]): void;
   /** Inserts an empty shared type and returns it. */
-  insertNew<Kind extends RichKind>(index: number, kind: Kind): RichTypes[Kind];
+  insertNew<Kind extends EntryKind>(index: number, kind: Kind): RichTypes[Kind];
   delete(index: number, length: number): void;
 }
 
@@ -44,7 +44,7 @@ export interface RichMap {
   get(key: string): RichEntry | undefined;
   set(key: string, value: JsonValue): void;
   /** Sets an empty shared type and returns it. */
-  setNew<Kind extends RichKind>(key: string, kind: Kind): RichTypes[Kind];
+  setNew<Kind extends EntryKind>(key: string, kind: Kind): RichTypes[Kind];
   delete(key: string): void;
 }
 
@@ -60,7 +60,7 @@ export type RichEntry = JsonValue | RichText | RichList | RichMap;
 
 /**
  * The roots of a document, made on first use, for the time of one edit. Names are letters, digits and
- * `.` `_` `-`, from a letter, 64 at most; each kind has names of its own.
+ * `.` `_` `-`, from a letter, 64 at most; each kind has names of its own. XML is for Yjs clients to edit.
  *
  * All methods here and on what these return throw `INPUT_INVALID` for arguments that are wrong or out
  * of range, and `CLOSED` once the edit is over.
@@ -149,7 +149,7 @@ export class EditSession implements RichRoots {
     return this.#map(this.#root("map", name) as Y.Map<unknown>);
   }
 
-  #root(kind: RichKind, name: string): SharedType {
+  #root(kind: EntryKind, name: string): SharedType {
     this.#assertOpen();
     if (!isRootName(name)) invalid(`${JSON.stringify(name)} can't be the name of a root`, "root");
     return openRoot(this.#doc, wireRoot(kind, name));
@@ -172,7 +172,7 @@ export class EditSession implements RichRoots {
     return value as JsonValue | undefined;
   }
 
-  #make<Kind extends RichKind>(kind: Kind, place: (type: SharedType) => void): RichTypes[Kind] {
+  #make<Kind extends EntryKind>(kind: Kind, place: (type: SharedType) => void): RichTypes[Kind] {
     this.#assertOpen();
     const type = createType(kind);
     place(type);

@@ -14,8 +14,8 @@ import { assertAtMost, malformed } from "./errors.ts";
 import { GapChecker, firstIn, isNew } from "./gap-checker.ts";
 import type { List, Neighbour } from "./gap-checker.ts";
 import { isStockClient } from "./client-id.ts";
-import { CONTENT_DEPTH, TRACES_ROOT, parseWireRoot } from "./names.ts";
-import type { RichKind } from "./names.ts";
+import { CONTENT_DEPTH, HOLDS, TRACES_ROOT, levelsOf, parseWireRoot } from "./names.ts";
+import type { TypeKind } from "./names.ts";
 import type {
   DecodedDelete,
   DecodedStruct,
@@ -25,7 +25,7 @@ import type {
 } from "./update-decoder.ts";
 
 /** What a list belongs to. Of what Yjs calls garbage nobody knows. */
-type PlaceKind = RichKind | "traces" | "gone";
+type PlaceKind = TypeKind | "traces" | "gone";
 
 /** The list that an entry is in: of a shared type, or of the revisions of one key of a map. */
 interface Place {
@@ -58,15 +58,29 @@ export class MissingReference extends Error {
 
 const GONE: Place = { parent: "", kind: "gone", key: null, depth: 0 };
 
-const ALLOWED: Readonly<Record<Exclude<PlaceKind, "gone">, ReadonlySet<StructContent>>> = {
-  text: new Set(["string", "embed", "format", "deleted"]),
-  list: new Set(["any", "text", "list", "map", "deleted"]),
-  map: new Set(["any", "text", "list", "map", "deleted"]),
-  traces: new Set(["deleted"]),
+/** What a place may have without a key, and under one; undefined where there is no such place. */
+interface Allowed {
+  readonly listed?: ReadonlySet<StructContent>;
+  readonly keyed?: ReadonlySet<StructContent>;
+}
+
+const IN_TEXT: ReadonlySet<StructContent> = new Set(["string", "embed", "format", "deleted"]);
+const ALLOWED: Readonly<Record<Exclude<PlaceKind, "gone">, Allowed>> = {
+  text: { listed: IN_TEXT },
+  xmltext: { listed: IN_TEXT },
+  list: { listed: new Set(["any", "deleted", ...HOLDS.list]) },
+  map: { keyed: new Set(["any", "deleted", ...HOLDS.map]) },
+  xml: { listed: new Set(["deleted", ...HOLDS.xml]) },
+  element: {
+    listed: new Set(["deleted", ...HOLDS.element]),
+    keyed: new Set(["any", "undefined", "deleted"]),
+  },
+  traces: { keyed: new Set(["deleted"]) },
 };
 /** Levels that a text's plain content adds above the values in it: runs, run, and attributes of a run. */
 const LEVELS_ABOVE: Readonly<Partial<Record<StructContent, number>>> = { embed: 1, format: 2 };
-const TYPES: ReadonlySet<StructContent> = new Set(["text", "list", "map"]);
+
+const isType = (content: StructContent): content is TypeKind => content in HOLDS;
 
 const sameId = (a: StructId | null, b: StructId | null): boolean =>
   a === b || (a !== null && b !== null && a.client === b.client && a.clock === b.clock);
@@ -85,10 +99,10 @@ export class UpdateChecker {
   readonly #places: Place[] = [];
   readonly #gaps: GapChecker;
 
-  constructor(doc: Y.Doc, update: DecodedUpdate) {
+  constructor(doc: Y.Doc, update: DecodedUpdate, isCarried = false) {
     this.#doc = doc;
     this.#update = update;
-    this.#gaps = new GapChecker(doc, update);
+    this.#gaps = new GapChecker(doc, update, isCarried);
   }
 
   /**
@@ -128,14 +142,15 @@ export class UpdateChecker {
 
   #checkContent(struct: DecodedStruct, { kind, key, depth }: Place): void {
     if (kind === "gone") return;
-    if (!ALLOWED[kind].has(struct.content)) malformed(`${struct.content} in a ${kind}`, "content");
     if (struct.hasKey !== (key !== null)) malformed("a key flag that is not its place's", "key");
-    if ((key !== null) !== (kind === "map" || kind === "traces"))
-      malformed(`a key in a ${kind}, or none`, "key");
+    const { listed, keyed } = ALLOWED[kind];
+    const allowed =
+      (key === null ? listed : keyed) ?? malformed(`a key in a ${kind}, or none`, "key");
+    if (!allowed.has(struct.content)) malformed(`${struct.content} in a ${kind}`, "content");
     if (key !== null && struct.content !== "deleted" && struct.length !== 1) {
       malformed("several values for one key", "content");
     }
-    const own = TYPES.has(struct.content) ? 1 : struct.depth;
+    const own = isType(struct.content) ? levelsOf(struct.content) : struct.depth;
     const levels = depth + (LEVELS_ABOVE[struct.content] ?? 0) + own;
     assertAtMost(levels, CONTENT_DEPTH, "levels of nesting");
   }
@@ -174,11 +189,11 @@ export class UpdateChecker {
     const index = this.#indexInUpdate(parent, struct.clock);
     if (index !== undefined) {
       const made = this.#update.structs[index];
-      const depth = (this.#places[index]?.depth ?? 0) + 1;
-      if (made?.content === "text" || made?.content === "list" || made?.content === "map") {
-        return { parent: made, kind: made.content, key, depth };
+      if (made === undefined || !isType(made.content)) {
+        return malformed("a parent that is no shared type", "parent");
       }
-      return malformed("a parent that is no shared type", "parent");
+      const depth = (this.#places[index]?.depth ?? 0) + levelsOf(made.content);
+      return { parent: made, kind: made.content, key, depth };
     }
     const { content } = this.#itemAt(parent);
     // Another gateway may carry it with what it is, and not only with its having been deleted.

@@ -16,7 +16,7 @@ import { LIMITS } from "@ctxmesh/model";
 import { ByteReader } from "./byte-reader.ts";
 import { assertAtMost, malformed } from "./errors.ts";
 import { TRACES_ROOT, parseWireRoot } from "./names.ts";
-import type { RichKind } from "./names.ts";
+import type { TypeKind } from "./names.ts";
 
 /** Structs in one update. */
 export const MAX_STRUCTS = 10_000;
@@ -31,8 +31,19 @@ export interface StructId {
   readonly clock: number;
 }
 
-/** What a struct holds. `deleted` is content that its own update deleted again; `gone` has no place either. */
-export type StructContent = "gone" | "deleted" | "string" | "embed" | "format" | "any" | RichKind;
+/**
+ * What a struct holds. `deleted` is content that its own update deleted again; `gone` has no place either. `undefined` is that of JavaScript by
+ * itself, which editors write as the value of an attribute that is not set.
+ */
+export type StructContent =
+  | "gone"
+  | "deleted"
+  | "string"
+  | "embed"
+  | "format"
+  | "any"
+  | "undefined"
+  | TypeKind;
 
 /** A run of operations, as it stands in the update. */
 export interface DecodedStruct {
@@ -67,7 +78,16 @@ export interface DecodedUpdate {
 
 const INFO = { origin: 0x80, rightOrigin: 0x40, key: 0x20, content: 0x1f } as const;
 const CONTENT = { deleted: 1, string: 4, embed: 5, format: 6, type: 7, any: 8 } as const;
-const TYPES: readonly RichKind[] = ["list", "map", "text"];
+/** By their numbers in Yjs. A fragment (4) is only a root, and a hook (5) is nothing here. */
+const TYPES: readonly (TypeKind | undefined)[] = [
+  "list",
+  "map",
+  "text",
+  "element",
+  undefined,
+  undefined,
+  "xmltext",
+];
 
 const readId = (read: ByteReader): StructId => ({ client: read.uint(), clock: read.uint() });
 
@@ -82,17 +102,28 @@ function readParent(read: ByteReader, isCarried: boolean): StructId | string {
   return root;
 }
 
-function readAnyContent(read: ByteReader): { length: number; depth: number } {
+type ReadContent = Pick<DecodedStruct, "content" | "length" | "depth">;
+
+function readAnyContent(read: ByteReader): ReadContent {
   const length = read.uint();
+  if (length === 1 && read.skipUndefined()) return { content: "undefined", length, depth: 0 };
   let depth = 0;
   for (let i = 0; i < length; i++) depth = Math.max(depth, read.skipAny());
-  return { length, depth };
+  return { content: "any", length, depth };
 }
 
-function readContent(
-  read: ByteReader,
-  ref: number,
-): Pick<DecodedStruct, "content" | "length" | "depth"> {
+function readTypeContent(read: ByteReader): ReadContent {
+  const ref = read.uint();
+  const content = TYPES[ref] ?? malformed(`shared type ${String(ref)}`, "type");
+  if (content === "element") {
+    const name = read.key();
+    if (name === "") malformed("an element without a name", "name");
+    assertAtMost(name.length, LIMITS.keyBytes, "characters in a name");
+  }
+  return { content, length: 1, depth: 0 };
+}
+
+function readContent(read: ByteReader, ref: number): ReadContent {
   switch (ref) {
     case CONTENT.deleted:
       return { content: "deleted", length: read.uint(), depth: 0 };
@@ -108,13 +139,10 @@ function readContent(
     case CONTENT.format:
       read.key();
       return { content: "format", length: 1, depth: read.json().depth };
-    case CONTENT.type: {
-      const ref7 = read.uint();
-      const content = TYPES[ref7] ?? malformed(`shared type ${String(ref7)}`, "type");
-      return { content, length: 1, depth: 0 };
-    }
+    case CONTENT.type:
+      return readTypeContent(read);
     case CONTENT.any:
-      return { content: "any", ...readAnyContent(read) };
+      return readAnyContent(read);
     default:
       return malformed(`struct of type ${String(ref)}`, "struct");
   }

@@ -210,7 +210,7 @@ export class WritePlanner {
       if (parseWireRoot(parent) !== undefined) return { kind: "rich", key: run.key };
       const name = JSON.stringify(parent.slice(0, 80));
       return malformed(
-        `the root ${name}; roots are called text:name, list:name or map:name, and facts is one`,
+        `the root ${name}; roots are called text:name, list:name, map:name or xml:name, and facts is one`,
         "root",
       );
     }
@@ -225,12 +225,13 @@ export class WritePlanner {
     const done = this.#done.get(client) ?? [];
     this.#done.set(client, done);
     done.push({ ...place, run });
-    if (place.kind === "fact") this.#takeFact(client, run, place.key);
-    else if (place.kind === "gone") this.#add(client, { ...run, content: "gone" }, false);
-    else {
-      for (const piece of piecesOf({ ...run, key: place.key }, client)) {
-        this.#add(client, piece, true);
-      }
+    if (place.kind === "gone") {
+      this.#add(client, { ...run, content: "gone" }, false);
+      return;
+    }
+    for (const piece of piecesOf({ ...run, key: place.key }, client)) {
+      if (place.kind === "fact") this.#takeFact(client, piece, place.key);
+      else this.#add(client, piece, true);
     }
   }
 

@@ -187,7 +187,7 @@ test("a client with two histories is found out in every order, or both come to t
       if (content === "forked") forks++;
       for (let i = 0; i < 5; i++) expect(merge(gateways, any)).toEqual(content);
     }),
-    { numRuns: 400, endOnFailure: true },
+    { numRuns: 1_500, endOnFailure: true },
   );
   expect(forks).toBeGreaterThan(100);
 });

@@ -49,8 +49,9 @@ function newCompiler(): Ajv2020 {
     strictTypes: false,
     strictTuples: false,
     strictRequired: false,
+    // What is no JSON does not get here.
+    strictNumbers: false,
     allowUnionTypes: true,
-    ownProperties: true,
     addUsedSchema: false,
     logger: false,
     code: { regExp },

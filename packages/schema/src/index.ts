@@ -9,7 +9,7 @@ export type { Schema } from "./json.ts";
 export { compileOwn } from "./own.ts";
 export type { ErrorObject, ValidateFunction } from "./own.ts";
 export { Pattern, globPattern } from "./pattern.ts";
-export { DocumentSchemas, Registry, assertCompatible, moreUrgent } from "./registry.ts";
+export { DocumentSchemas, Registry, assertCompatible, mostUrgent } from "./registry.ts";
 export type { Defaults, PublishedEntry, RegisteredVersion } from "./registry.ts";
 export { parseSchema } from "./subset.ts";
 export { typesOf } from "./types.ts";

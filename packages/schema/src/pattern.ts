@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Regular expressions that take time in proportion to the text, whatever they are: all readings of the text are followed at once (Thompson, "Regular
- * expression search algorithm", 1968). The engine of JavaScript tries one after the other, and a schema comes from somebody else.
+ * expression search algorithm", 1968), and where they have come to is remembered, so that most characters take one look. The engine of JavaScript tries one
+ * reading after the other, and a schema comes from somebody else.
  *
  * The language is the part of ECMAScript's, with the flag `u`, that such a machine can read: literals, `.`, classes, `\d \w \s` and their opposites,
  * groups, alternatives, repetitions, `^` and `$`. There are no back-references, look-arounds, word boundaries, properties (`\p`) and named groups.
@@ -312,9 +313,31 @@ class Assembler {
   }
 }
 
-/** A regular expression whose test takes at most `LIMITS.patternSteps` steps for each character. */
+/** Where all readings of a text so far have come to, and what comes next. */
+interface State {
+  /** The steps that wait for a character. */
+  readonly waiting: readonly number[];
+  /** A match ends here. */
+  readonly matched: boolean;
+  /** One does if the text ends here. */
+  readonly matchedAtEnd: boolean;
+  /** By code unit below 128, as far as they have been asked for. */
+  readonly ascii: (State | undefined)[];
+  /** By code point, the others. */
+  readonly others: Map<number, State>;
+}
+
+/** States and ways between them that a pattern remembers; past it all are worked out again. */
+const REMEMBERED = 1_024;
+const ASCII = 128;
+
+/** A regular expression whose test takes at most some multiple of `LIMITS.patternSteps` steps for each character, and mostly one. */
 export class Pattern {
   readonly #steps: readonly Step[];
+  /** By the steps that wait. */
+  #states = new Map<string, State>();
+  #ways = 0;
+  #start: State | undefined;
 
   /** Throws `INPUT_INVALID` for what is no regular expression, or not in the language; `LIMIT_EXCEEDED`. */
   constructor(pattern: string) {
@@ -338,40 +361,71 @@ export class Pattern {
 
   /** Whether the pattern matches somewhere in the text, as `RegExp.prototype.test` has it. */
   test(text: string): boolean {
-    let here: number[] = [];
-    /** For each step the last position where it was reached, so that it is followed once. */
-    const seen = new Int32Array(this.#steps.length).fill(-1);
-    let at = 0;
-    const reach = (start: number, into: number[], position: number, isEnd: boolean): boolean => {
-      const open = [start];
-      for (let index = open.pop(); index !== undefined; index = open.pop()) {
-        if (seen[index] === position) continue;
-        seen[index] = position;
-        const step = this.#steps[index];
-        if (step === undefined) continue;
-        if (step.kind === "match") return true;
-        if (step.kind === "char") into.push(index);
-        else if (step.kind === "fork") open.push(step.second, step.first);
-        else if (step.kind === "start" ? position === 0 : isEnd) open.push(index + 1);
+    let state = (this.#start ??= this.#stateAt([0], true));
+    for (let at = 0; !state.matched && at < text.length; at++) {
+      const unit = text.charCodeAt(at);
+      if (unit < ASCII) {
+        state = state.ascii[unit] ?? this.#way(state, unit);
+        continue;
       }
-      return false;
-    };
-    const { length } = text;
-    if (reach(0, here, 0, length === 0)) return true;
-    while (at < length) {
       const code = text.codePointAt(at) ?? 0;
-      at += code > 0xffff ? 2 : 1;
-      const next: number[] = [];
-      for (const index of here) {
-        const step = this.#steps[index];
-        if (step?.kind !== "char" || !step.test(code)) continue;
-        if (reach(index + 1, next, at, at === length)) return true;
-      }
-      // A match may begin anywhere.
-      if (reach(0, next, at, at === length)) return true;
-      here = next;
+      if (code > 0xffff) at++;
+      state = state.others.get(code) ?? this.#way(state, code);
     }
-    return false;
+    return state.matched || state.matchedAtEnd;
+  }
+
+  /** Works out where a character leads, and remembers it. */
+  #way(from: State, code: number): State {
+    if (this.#ways >= REMEMBERED) {
+      this.#states = new Map();
+      this.#ways = 0;
+      this.#start = undefined;
+    }
+    const taken = from.waiting.filter((index) => {
+      const step = this.#steps[index];
+      return step?.kind === "char" && step.test(code);
+    });
+    // A match may begin anywhere.
+    const to = this.#stateAt([...taken.map((index) => index + 1), 0], false);
+    if (code < ASCII) from.ascii[code] = to;
+    else from.others.set(code, to);
+    this.#ways++;
+    return to;
+  }
+
+  #stateAt(from: readonly number[], isStart: boolean): State {
+    const inside = this.#reach(from, isStart, false);
+    const matchedAtEnd = inside.matched || this.#reach(from, isStart, true).matched;
+    const name = `${String(inside.matched)} ${String(matchedAtEnd)} ${inside.waiting.join(" ")}`;
+    const known = this.#states.get(name);
+    if (known !== undefined) return known;
+    const ascii = Array.from<State | undefined>({ length: ASCII });
+    const state: State = { ...inside, matchedAtEnd, ascii, others: new Map() };
+    this.#states.set(name, state);
+    return state;
+  }
+
+  /** What can be reached without a character. */
+  #reach(
+    from: readonly number[],
+    isStart: boolean,
+    isEnd: boolean,
+  ): Pick<State, "waiting" | "matched"> {
+    const seen = new Uint8Array(this.#steps.length);
+    const open = [...from];
+    const waiting: number[] = [];
+    let matched = false;
+    for (let index = open.pop(); index !== undefined; index = open.pop()) {
+      const step = this.#steps[index];
+      if (step === undefined || seen[index] === 1) continue;
+      seen[index] = 1;
+      if (step.kind === "match") matched = true;
+      else if (step.kind === "char") waiting.push(index);
+      else if (step.kind === "fork") open.push(step.second, step.first);
+      else if (step.kind === "start" ? isStart : isEnd) open.push(index + 1);
+    }
+    return { waiting: waiting.toSorted((a, b) => a - b), matched };
   }
 }
 

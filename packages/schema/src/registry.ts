@@ -13,7 +13,7 @@ import type {
 } from "@ctxmesh/model";
 import { differencesWithin } from "./compatibility.ts";
 import { validatorOf } from "./compile.ts";
-import type { ValueProblem } from "./compile.ts";
+import type { Validator, ValueProblem } from "./compile.ts";
 import { parseEntry } from "./entry.ts";
 import type { ParsedEntry } from "./entry.ts";
 import { globPattern } from "./pattern.ts";
@@ -50,6 +50,8 @@ class Rule {
   /** Newest first. */
   readonly versions: readonly RegisteredVersion[];
   readonly current: ParsedEntry;
+  /** Of the current major version, newest first; made when the first value comes. */
+  #validators: readonly Validator[] | undefined;
 
   constructor(versions: readonly RegisteredVersion[], current: ParsedEntry) {
     this.prefix = current.prefix;
@@ -58,17 +60,21 @@ class Rule {
     this.current = current;
   }
 
+  #valid(): readonly Validator[] {
+    this.#validators ??= this.versions
+      .filter(({ standing }) => standing !== "replaced")
+      .map(({ entry }) => validatorOf(entry.schema));
+    return this.#validators;
+  }
+
   /** What breaks the current version. */
   problem(value: JsonValue): ValueProblem | undefined {
-    return validatorOf(this.current.schema)(value);
+    return this.#valid()[0]?.(value);
   }
 
   /** Whether a version of the current major version accepts a value: what a writer said that had not heard of the newest one stays. */
   accepts(value: JsonValue): boolean {
-    return this.versions.some(
-      ({ entry, standing }) =>
-        standing !== "replaced" && validatorOf(entry.schema)(value) === undefined,
-    );
+    return this.#valid().some((validate) => validate(value) === undefined);
   }
 }
 
@@ -82,8 +88,14 @@ const byPrecedence = (a: Rule, b: Rule): number =>
 export class DocumentSchemas {
   readonly #rules: readonly Rule[];
 
+  /** Whether some entry says more of a write than its schema. */
+  readonly hasDefaults: boolean;
+
   constructor(rules: readonly Rule[]) {
     this.#rules = rules;
+    this.hasDefaults = rules.some(
+      ({ current: { ttlMs, priority } }) => ttlMs !== undefined || priority !== undefined,
+    );
   }
 
   /** Whether no key of the document has a schema. */
@@ -122,14 +134,13 @@ export class DocumentSchemas {
 }
 
 const NO_SCHEMAS = new DocumentSchemas([]);
-const URGENCY: readonly Priority[] = ["low", "normal", "high"];
+const URGENCY: readonly Priority[] = ["high", "normal", "low"];
 
-/** The more urgent one. */
-export const moreUrgent = (
-  a: Priority | undefined,
-  b: Priority | undefined,
-): Priority | undefined =>
-  URGENCY.indexOf(a ?? "low") >= URGENCY.indexOf(b ?? "low") ? (a ?? b) : b;
+/** The most urgent priority of some, `normal` for what has none; undefined when no one has any. */
+export const mostUrgent = (priorities: readonly (Priority | undefined)[]): Priority | undefined =>
+  priorities.every((priority) => priority === undefined)
+    ? undefined
+    : URGENCY.find((one) => priorities.some((priority) => (priority ?? "normal") === one));
 
 function parsed({ id, entry }: PublishedEntry): RegisteredVersion | undefined {
   try {

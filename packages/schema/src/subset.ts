@@ -28,7 +28,11 @@ const DIALECT = "https://json-schema.org/draft/2020-12/schema";
 const TYPES = ["array", "boolean", "integer", "null", "number", "object", "string"];
 const REF = /^#\/\$defs\/(?<name>[A-Za-z0-9_.-]{1,100})$/u;
 const DEFINITION = /^[A-Za-z0-9_.-]{1,100}$/u;
-const MISHANDLED: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
+/** Members that every object of JavaScript has, or that code mishandles: what is asked of them would be asked of those. */
+const MISHANDLED: ReadonlySet<string> = new Set([
+  ...Object.getOwnPropertyNames(Object.prototype),
+  "prototype",
+]);
 
 /** Keywords that say nothing about which values are accepted. */
 export const ANNOTATIONS: ReadonlySet<string> = new Set([
@@ -74,7 +78,8 @@ const isTexts = (value: JsonValue): value is readonly string[] =>
   new Set(value as readonly JsonValue[]).size === value.length;
 
 function checkName(name: string, path: string): void {
-  if (MISHANDLED.has(name)) refuse(path, `names ${name}, which no value may have as a member`);
+  if (MISHANDLED.has(name))
+    refuse(path, `names ${name}, which every object of JavaScript has by itself`);
 }
 
 /** What holds no subschemas. */

@@ -34,7 +34,7 @@ const pattern: fc.Arbitrary<string> = fc.letrec<{ pattern: string }>((tie) => ({
     )
     .map((parts) => parts.join("")),
 })).pattern;
-const text = fc.string({
+const anyText = fc.string({
   unit: fc.constantFrom("a", "b", "c", "1", "-", ".", " ", "\n", "é", "😀"),
   maxLength: 8,
 });
@@ -42,7 +42,7 @@ const text = fc.string({
 describe("a pattern", () => {
   test("matches what the engine of JavaScript matches", () => {
     fc.assert(
-      fc.property(pattern, text, (source, subject) => {
+      fc.property(pattern, anyText, (source, subject) => {
         const expected = new RegExp(source, "u").test(subject);
         expect(new Pattern(source).test(subject)).toBe(expected);
       }),
@@ -72,6 +72,24 @@ describe("a pattern", () => {
     expect(evil.test(`${subject}!`)).toBe(false);
     expect(evil.test(subject)).toBe(true);
     expect(wide.test(subject)).toBe(false);
+  });
+
+  test("matches alike where it has more states than it remembers", () => {
+    const source = "^[ab]*a[ab]{12}c[ab]*$";
+    const made = new Pattern(source);
+    const subject = fc.string({
+      unit: fc.constantFrom("a", "b"),
+      minLength: 500,
+      maxLength: 1_500,
+    });
+    fc.assert(
+      fc.property(subject, fc.nat(400), (letters, at) => {
+        for (const text of [letters, `${letters.slice(0, -at)}c${letters.slice(-at)}`]) {
+          expect(made.test(text)).toBe(new RegExp(source, "u").test(text));
+        }
+      }),
+      { numRuns: 20 },
+    );
   });
 
   test.each([

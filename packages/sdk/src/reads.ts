@@ -3,9 +3,10 @@
 import { MeshError } from "@ctxmesh/model";
 import type { HistoryQuery, KeyHistory, ListQuery, VisibleFact } from "@ctxmesh/model";
 import type { ContextClient, JsonCaller } from "./client.ts";
+import type { LevelOptions } from "./levels.ts";
 
 /** How to read. */
-export interface ReadOptions {
+export interface ReadOptions extends LevelOptions {
   /** As of this moment, Unix milliseconds; now when absent. */
   readonly at?: number;
   /** The `token` of a write, made on any node: the answer comes once it is there. `READ_BEHIND` when that takes longer than 10 s. */
@@ -36,11 +37,11 @@ export function createReads(json: JsonCaller): Pick<ContextClient, "get" | "list
   ): Promise<Answer> =>
     json("GET", path, { query, signal, ...(past ? { timeoutMs: PAST_TIMEOUT_MS } : {}) });
   return {
-    get: (doc, key, { at, covers, signal } = {}) =>
+    get: (doc, key, { signal, ...query } = {}) =>
       read<VisibleFact>(
         "/v1/fact",
-        { doc, key, at, covers },
-        { signal, past: at !== undefined },
+        { doc, key, ...query },
+        { signal, past: query.at !== undefined },
       ).catch(absent),
     async list({ signal, ...query } = {}) {
       const how = { signal, past: query.at !== undefined };

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The receiving end of a watch: changes as an async iterable. */
-import type { IncomingMessage } from "node:http";
 import { MeshError } from "@ctxmesh/model";
 import type { ChangeEvent, WatchQuery } from "@ctxmesh/model";
 import { problemToError, transportError } from "./connection.ts";
 import type { Connection } from "./connection.ts";
 import { parseEventStream } from "./event-stream.ts";
+import type { NodeResponse } from "./transport.ts";
 
 /** Three keep-alive comments of the node. */
 const SILENCE_MS = 45_000;
@@ -23,7 +23,6 @@ export interface Watch extends AsyncIterable<ChangeEvent> {
 /** Starts a watch at once; `signal` ends it. */
 export function createWatch(
   connection: Connection,
-  socketPath: string,
   query: WatchQuery,
   signal: AbortSignal | undefined,
 ): Watch {
@@ -32,28 +31,28 @@ export function createWatch(
   const ready = opening.then(() => undefined);
   // Whoever iterates gets the error; `ready` need not be looked at.
   ready.catch(() => undefined);
-  return { ready, [Symbol.asyncIterator]: () => changes(opening, socketPath, signal) };
+  return { ready, [Symbol.asyncIterator]: () => changes(opening, connection.place, signal) };
 }
 
 async function* changes(
-  opening: Promise<IncomingMessage>,
-  socketPath: string,
+  opening: Promise<NodeResponse>,
+  place: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ChangeEvent, void, undefined> {
   try {
     // Leaving this loop in any way also ends the response.
     const response = await opening;
-    for await (const item of parseEventStream(response as AsyncIterable<Uint8Array>)) {
+    for await (const item of parseEventStream(response)) {
       if (item === undefined) continue;
       if (item.event === "change") yield JSON.parse(item.data) as ChangeEvent;
       else if (item.event === "error") throw endOf(item.data);
     }
   } catch (error) {
     if (signal?.aborted === true) return;
-    throw transportError(error, socketPath, { signal });
+    throw transportError(error, place, { signal });
   }
   if (signal?.aborted !== true) {
-    throw new MeshError("UNREACHABLE", `the node at ${socketPath} ended the watch`, {
+    throw new MeshError("UNREACHABLE", `the node at ${place} ended the watch`, {
       remedy: "is the daemon running? watch again once it is",
     });
   }

@@ -213,6 +213,8 @@ export interface MemoryNode extends AsyncDisposable {
   /** Serves again after `stop`, with the same facts. */
   start(): Promise<void>;
   stop(): Promise<void>;
+  /** Listens on a port of this machine too, for who has the token, and for pages of these origins; returns the URL. */
+  listen(token: string, origins?: readonly string[]): Promise<string>;
 }
 
 export async function startMemoryNode(): Promise<MemoryNode> {
@@ -233,6 +235,11 @@ export async function startMemoryNode(): Promise<MemoryNode> {
     bundle: BUNDLE,
     start,
     stop,
+    async listen(token, origins = []) {
+      if (server === undefined) throw new Error("not started");
+      const { port } = await server.listenLoopback({ host: "127.0.0.1", port: 0, token, origins });
+      return `http://127.0.0.1:${String(port)}`;
+    },
     async [Symbol.asyncDispose]() {
       await stop();
       await dir.remove();

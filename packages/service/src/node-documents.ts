@@ -40,7 +40,10 @@ function editText(text: ReturnType<Roots["text"]>, delta: readonly TextStep[]): 
     else {
       if (step.attributes !== undefined) text.format(at, step.retain, step.attributes);
       else if (!(step.retain >= 0 && at + step.retain <= text.length)) {
-        throw invalid(`${String(at)} + ${String(step.retain)} is past the end of the text`, "retain");
+        throw invalid(
+          `${String(at)} + ${String(step.retain)} is past the end of the text`,
+          "retain",
+        );
       }
       at += step.retain;
     }
@@ -85,7 +88,11 @@ export class NodeDocuments implements DocumentService {
     );
   }
 
-  documents({ prefix = "", after, limit = DEFAULT_LIMIT }: DocumentQuery = {}): readonly DocumentSummary[] {
+  documents({
+    prefix = "",
+    after,
+    limit = DEFAULT_LIMIT,
+  }: DocumentQuery = {}): readonly DocumentSummary[] {
     if (!(Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIMIT)) {
       throw invalid(`limit must be 1 to ${String(MAX_LIMIT)}`, "limit");
     }
@@ -104,10 +111,7 @@ export class NodeDocuments implements DocumentService {
     edits: readonly RootEdit[],
     options: Omit<WriteOptions, "priority"> = {},
   ): Promise<WriteReceipt> {
-    const steps = edits.reduce(
-      (sum, edit) => sum + ("text" in edit ? edit.delta.length : 1),
-      0,
-    );
+    const steps = edits.reduce((sum, edit) => sum + ("text" in edit ? edit.delta.length : 1), 0);
     if (steps === 0) throw invalid("edits is empty", "edits");
     if (steps > LIMITS.editSteps) {
       throw new MeshError(

@@ -3,16 +3,16 @@
 import { formatInstant, hlcToMs } from "@ctxmesh/model";
 import type {
   EventData,
+  EventItem,
   EventQuery,
   EventService,
   EventStreamOptions,
   EventType,
   FactEvent,
   JsonValue,
-  RejudgedNote,
 } from "@ctxmesh/model";
-import { formatPosition, isRejudged } from "@ctxmesh/replica";
-import type { FactChange, Replica } from "@ctxmesh/replica";
+import { formatPosition, isBegins, isRejudged } from "@ctxmesh/replica";
+import type { ChangeItem, FactChange, Replica } from "@ctxmesh/replica";
 
 /** 9999-12-31T23:59:59.999Z, the last moment that RFC 3339 can name. */
 const LAST_MS = 253_402_300_799_999;
@@ -86,12 +86,12 @@ export class NodeEvents implements EventService {
   async *events(
     query: EventQuery,
     options: EventStreamOptions = {},
-  ): AsyncGenerator<readonly (FactEvent | RejudgedNote)[], void, undefined> {
+  ): AsyncGenerator<readonly EventItem[], void, undefined> {
     const { changes, space } = this.#replica;
-    for await (const part of changes.read(query, options)) {
-      yield part.map((item) =>
-        isRejudged(item) ? { rejudged: true } : eventOf(item, space.id, changes.name),
-      );
-    }
+    const itemOf = (item: ChangeItem): EventItem => {
+      if (isBegins(item)) return { begin: item.position };
+      return isRejudged(item) ? { rejudged: true } : eventOf(item, space.id, changes.name);
+    };
+    for await (const part of changes.read(query, options)) yield part.map(itemOf);
   }
 }

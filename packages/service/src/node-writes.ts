@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What all writes of a node have in common: who may write, what they wait for, and how often they are made. */
 import { MeshError, formatFrontierToken } from "@ctxmesh/model";
-import type { JsonValue, WriteOptions, WriteReceipt } from "@ctxmesh/model";
+import type { WriteOptions, WriteReceipt } from "@ctxmesh/model";
 import type { Replica, WriteContext } from "@ctxmesh/replica";
 import type { Confirmations } from "@ctxmesh/sync";
 import { writeAcknowledged } from "./acknowledge.ts";
@@ -59,7 +59,7 @@ export class NodeWrites {
     write: Parameters<Once["run"]>[2],
   ): Promise<WriteReceipt> {
     const { once } = this.#options;
-    if (once !== undefined) return once.run(key, JSON.stringify(content as JsonValue), write);
+    if (once !== undefined) return once.run(key, JSON.stringify(content), write);
     throw new MeshError("INPUT_INVALID", "this node does not remember idempotency keys", {
       field: "Idempotency-Key",
     });

@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The parts that an agent and a hub share, in the order in which both start them. */
 import { createControlServer } from "@ctxmesh/api";
+import type { AcceptSocket, LoopbackOptions } from "@ctxmesh/api";
 import type { Clock, Logger, RandomSource, ScrubReport, SealingService } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
-import { SyncNode } from "@ctxmesh/sync";
-import type { Broadcast } from "@ctxmesh/sync";
+import { Decider, SyncNode } from "@ctxmesh/sync";
+import type { Broadcast, LogOfRecord } from "@ctxmesh/sync";
 import { backUp } from "./backup.ts";
+import { Freshness } from "./freshness.ts";
 import { budgetsOf } from "./link-budgets.ts";
 import type { LinkBudgets } from "./link-budgets.ts";
 import { NodeCare } from "./node-care.ts";
 import { withBatches } from "./enclose-batches.ts";
 import { NodeDecisions } from "./node-decisions.ts";
+import { NodeDocuments } from "./node-documents.ts";
 import { NodeEvents } from "./node-events.ts";
+import { NodeSchemas } from "./node-schemas.ts";
+import { NodeLevels } from "./node-levels.ts";
 import { NodePartial } from "./node-partial.ts";
 import { NodeService } from "./node-service.ts";
 import type { NodeServiceOptions } from "./node-service.ts";
+import { NodeWrites } from "./node-writes.ts";
+import { Once } from "./once.ts";
 import type { OpenReplica, StoreOptions } from "./open-replica.ts";
 import { Scrubber } from "./scrubber.ts";
 
@@ -30,6 +37,8 @@ export interface NodeOptions extends StoreOptions {
   readonly version: string;
   /** Unix socket of the local API. */
   readonly socketPath: string;
+  /** Where it listens on TCP, too, and for whom; nowhere by default. */
+  readonly api?: LoopbackOptions;
   /** How much may go to whom; without limit by default. */
   readonly links?: LinkBudgets;
 }
@@ -53,10 +62,18 @@ export function startSync(
     readonly broadcast?: Broadcast;
     readonly admits: (device: string) => boolean;
     readonly links?: LinkBudgets;
+    /** Hubs only. */
+    readonly log?: LogOfRecord;
   },
 ): { readonly sync: SyncNode; readonly stop: () => Promise<void> } {
-  const { links = {}, ...rest } = options;
-  const sync = new SyncNode({ ...deps, replica, ...rest, budgetOf: budgetsOf(links) });
+  const { links = {}, log, ...rest } = options;
+  const { answer: answers } = new Decider({
+    replica,
+    clock: deps.clock,
+    ...(log === undefined ? {} : { log }),
+  });
+  const budgetOf = budgetsOf(links);
+  const sync = new SyncNode({ ...deps, replica, ...rest, budgetOf, answers });
   const ticks = setInterval(() => {
     sync.tick();
     replica.gather(sync.gathering());
@@ -77,6 +94,23 @@ export function startSync(
   };
 }
 
+/** What reads and writes with a level are made of at an agent, or at a hub. */
+function levelsOf(
+  replica: Replica,
+  { clock, random }: NodeDeps,
+  stack: AsyncDisposableStack,
+  { sync, log }: { readonly sync?: Pick<SyncNode, "asker">; readonly log?: LogOfRecord },
+): NodeLevels {
+  const common = { replica, clock, random };
+  if (sync === undefined) return new NodeLevels({ ...common, ...(log && { log }) });
+  const { asker } = sync;
+  const freshness = new Freshness({ replica, clock, elapsed: () => performance.now(), asker });
+  stack.defer(() => {
+    freshness.stop();
+  });
+  return new NodeLevels({ ...common, remotes: { asker, freshness } });
+}
+
 /** Opens the local API over a node's service. Throws `ADDRESS_UNAVAILABLE`. */
 export async function serve(
   options: NodeOptions,
@@ -85,11 +119,15 @@ export async function serve(
   node: Omit<NodeServiceOptions, "version" | "clock" | "scrub" | "recovered" | "replica"> & {
     readonly parts: OpenReplica;
     /** Fetches what is left out. */
-    readonly sync?: Pick<SyncNode, "fetch">;
+    readonly sync?: Pick<SyncNode, "asker" | "fetch">;
+    /** Makes WebSockets of upgrade requests at the local API. */
+    readonly acceptSocket?: AcceptSocket;
+    /** Hubs only. */
+    readonly log?: LogOfRecord;
   },
   sealing?: SealingService,
 ): Promise<NodeService> {
-  const { version, socketPath } = options;
+  const { version, socketPath, api } = options;
   const { store, keys, replica, recovered, device } = node.parts;
   const scrubber = new Scrubber({ ...deps, store });
   stack.defer(() => {
@@ -98,7 +136,9 @@ export async function serve(
   scrubber.start();
   const scrub = (): ScrubReport => scrubber.report();
   const known = { replica, recovered, scrub, version, clock: deps.clock };
-  const service = new NodeService({ ...node, ...known });
+  const once = await Once.open({ store, replica, clock: deps.clock });
+  const writes = new NodeWrites({ ...node, replica, once });
+  const service = new NodeService({ ...node, ...known, writes });
   stack.defer(() => {
     service.close();
   });
@@ -113,6 +153,10 @@ export async function serve(
       }),
     care: new NodeCare({ store, keys, scrubber }),
     events: new NodeEvents(replica),
+    documents: new NodeDocuments(replica, writes),
+    ...(node.acceptSocket === undefined ? {} : { acceptSocket: node.acceptSocket }),
+    levels: levelsOf(replica, deps, stack, node),
+    schemas: new NodeSchemas({ replica, device, clock: deps.clock }),
     ...(node.service === "agent"
       ? { decisions: new NodeDecisions({ replica, service, device, clock: deps.clock }) }
       : {}),
@@ -129,5 +173,6 @@ export async function serve(
     await control.close();
   });
   await control.listenUnix(socketPath);
+  if (api !== undefined) await control.listenLoopback(api);
   return service;
 }

@@ -3,10 +3,10 @@
  * Writes that are made once, whoever repeats them: those with an idempotency key. What became of one is remembered in the same atomic store
  * write that makes it durable, so that no crash comes between the two.
  *
- * A record for each key: 0x29 || SHA-256 of the key (32) -> made (Unix ms, u64), fingerprint of the write (32), incarnation (16), seq (u64), hlc (u64),
+ * A record for each key: 0x29 || SHA-256 of the key (32) -> made (Unix ms, u64), HMAC-SHA-256 of the write under its key (32), incarnation (16), seq (u64), hlc (u64),
  * facts (u32), big-endian.
  */
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { LIMITS, MeshError, fromHex, parseIncarnationId, toHex } from "@ctxmesh/model";
 import type { Clock, Hlc, Store, StoreChange, WriteReceipt } from "@ctxmesh/model";
 import type { Replica, WriteContext } from "@ctxmesh/replica";
@@ -24,7 +24,7 @@ const KEY = new RegExp(`^[!-~]{1,${String(LIMITS.idempotencyKeyLength)}}$`, "u")
 /** A write that was made, or is being made. */
 interface Made {
   readonly madeMs: number;
-  /** SHA-256, hex. */
+  /** HMAC-SHA-256, hex. */
   readonly fingerprint: string;
   readonly receipt: WriteReceipt | Promise<WriteReceipt>;
 }
@@ -115,7 +115,8 @@ export class Once {
       throw new MeshError("INPUT_INVALID", message, { field: "Idempotency-Key" });
     }
     const name = sha256(key);
-    const fingerprint = sha256(content);
+    // Keyed, so that who reads the store and not the key, which is as good as random, can't find out what was written by guessing.
+    const fingerprint = createHmac("sha256", key).update(content).digest("hex");
     const nowMs = this.#clock.now();
     const known = this.#made.get(name);
     if (known !== undefined && nowMs - known.madeMs < LIMITS.idempotencyMs) {

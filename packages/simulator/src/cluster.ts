@@ -255,6 +255,10 @@ function lineOf(event: SimEvent): string | undefined {
       return `stopped ${event.why}`;
     case "read":
       return `read ${event.client} ${event.fact?.version.slice(0, 16) ?? "nothing"}`;
+    case "answered":
+      return `answered ${event.step.consistency} ${event.answer.from} ${event.answer.fact?.version ?? "nothing"}`;
+    case "decided":
+      return `decided ${event.code ?? event.receipt?.version ?? ""}`;
     case "sealed":
       return `sealed ${String(event.seal.receipt.sequence)} ${String(event.seal.receipt.leaves)}`;
     case "records":

@@ -203,6 +203,7 @@ export class SimNode implements NodeView, Endpoint {
       signer: this.identity.signer,
       verifier: this.#host.verifier,
       clock: this.clock,
+      elapsed: () => scheduler.nowMs,
       random: this.#createRandom(),
       logger: this.#host.logger(this.id),
       disk: this.disk,

@@ -71,6 +71,23 @@ export type WorkStep =
       readonly doc: string;
       readonly key: string;
     }
+  /** A client reads at a level; see `ReadLevel`. */
+  | {
+      readonly do: "ask";
+      readonly node: string;
+      readonly doc: string;
+      readonly key: string;
+      readonly consistency: "bounded" | "strong";
+      readonly maxStalenessMs?: number;
+    }
+  /** A client writes if the version still is the one that the node has, as a value of its own. */
+  | {
+      readonly do: "set";
+      readonly node: string;
+      readonly doc: string;
+      readonly key: string;
+      readonly value: JsonValue;
+    }
   /** A hub seals. */
   | { readonly do: "seal"; readonly node: string };
 

@@ -10,6 +10,7 @@ import { toMeshError } from "@ctxmesh/model";
 import type {
   Clock,
   DeviceSigner,
+  LevelService,
   Logger,
   RandomSource,
   SealingService,
@@ -18,9 +19,16 @@ import type {
   Subscription,
 } from "@ctxmesh/model";
 import { Replica, salvageBatches, salvageRecords } from "@ctxmesh/replica";
-import { LiveMembership, NodeService, SEALS_UNCERTAIN } from "@ctxmesh/service";
-import { SyncNode } from "@ctxmesh/sync";
-import type { Broadcast } from "@ctxmesh/sync";
+import {
+  Freshness,
+  LiveMembership,
+  NodeLevels,
+  NodeService,
+  SEALS_UNCERTAIN,
+  createLogOfRecord,
+} from "@ctxmesh/service";
+import { Decider, SyncNode } from "@ctxmesh/sync";
+import type { Broadcast, LogOfRecord } from "@ctxmesh/sync";
 import type { DiskImage } from "./disk-image.ts";
 import type { VirtualDisk } from "./virtual-disk.ts";
 import type { Collaborators } from "./world.ts";
@@ -33,6 +41,8 @@ export interface ProcessOptions {
   readonly signer: DeviceSigner;
   readonly verifier: SignatureVerifier;
   readonly clock: Clock;
+  /** Milliseconds since some moment; never goes back. */
+  readonly elapsed: () => number;
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly subscription?: Subscription;
@@ -54,6 +64,7 @@ export interface Process {
   readonly sync: SyncNode;
   readonly membership: LiveMembership;
   readonly service: NodeService;
+  readonly levels: LevelService;
   readonly sealing?: SealingService;
   /** Its store was damaged and made anew. */
   readonly healed: boolean;
@@ -134,7 +145,9 @@ export async function startProcess(given: ProcessOptions): Promise<Process> {
   const { store, replica, healed } = await openHealing(options);
   const sealer = kind === "hub" ? await openSealer(options, store, replica) : undefined;
   const membership = new LiveMembership(space, clock);
+  const log = kind === "hub" ? createLogOfRecord({ replica, store, clock }) : undefined;
   const sync = new SyncNode({
+    answers: new Decider({ replica, clock, ...(log && { log }) }).answer,
     replica: wrap.syncReplica?.(id, replica) ?? replica,
     clock,
     logger,
@@ -157,9 +170,22 @@ export async function startProcess(given: ProcessOptions): Promise<Process> {
     addresses: () => [id],
     confirmations: sync.confirmations,
   });
-  const parts = { replica, sync, membership, service, healed };
+  const levels = levelsOf(options, replica, sync, log);
+  const parts = { replica, sync, membership, service, levels, healed };
   if (sealer === undefined) return parts;
   return { ...parts, sealing: wrap.sealing?.(id, sealer) ?? sealer };
+}
+
+function levelsOf(
+  { clock, elapsed, random }: ProcessOptions,
+  replica: Replica,
+  { asker }: SyncNode,
+  log: LogOfRecord | undefined,
+): LevelService {
+  const common = { replica, clock, random };
+  if (log !== undefined) return new NodeLevels({ ...common, log });
+  const freshness = new Freshness({ replica, clock, elapsed, asker });
+  return new NodeLevels({ ...common, remotes: { asker, freshness } });
 }
 
 async function openSealer(

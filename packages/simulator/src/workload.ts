@@ -34,6 +34,8 @@ export function work(cluster: Cluster, step: WorkStep): void {
   cluster.count(step.do);
   node.deliver(() => {
     if (step.do === "read") read(cluster, node, step);
+    else if (step.do === "ask") asked(cluster, node, "ask", ask(cluster, node, step));
+    else if (step.do === "set") asked(cluster, node, "set", set(cluster, node, step));
     else if (step.do === "seal") asked(cluster, node, "seal", seal(cluster, node));
     else asked(cluster, node, step.do, write(cluster, node, step));
   });
@@ -42,6 +44,31 @@ export function work(cluster: Cluster, step: WorkStep): void {
 function read(cluster: Cluster, node: SimNode, { client, doc, key }: StepOf<"read">): void {
   const fact = node.process?.service.get(doc, key);
   cluster.emit({ type: "read", node: node.id, client, doc, key, fact });
+}
+
+async function ask(cluster: Cluster, node: SimNode, step: StepOf<"ask">): Promise<void> {
+  const { doc, key, consistency, maxStalenessMs } = step;
+  const askedMs = cluster.nowMs;
+  const level = { consistency, ...(maxStalenessMs === undefined ? {} : { maxStalenessMs }) };
+  const answer = await node.process?.levels.read(doc, key, level);
+  if (answer === undefined) return;
+  cluster.emit({ type: "answered", node: node.id, step, askedMs, answer });
+}
+
+async function set(cluster: Cluster, node: SimNode, step: StepOf<"set">): Promise<void> {
+  const { process } = node;
+  if (process === undefined) return;
+  const { doc, key, value } = step;
+  const expected = process.service.get(doc, key)?.version ?? null;
+  const setting = process.levels.compareAndSet(doc, { key, value }, expected, {
+    consistency: "strong",
+  });
+  const outcome = await setting.then(
+    (receipt) => ({ receipt }),
+    (error: unknown) => ({ code: toMeshError(error).code }),
+  );
+  if ("code" in outcome) cluster.count(`refused ${outcome.code}`);
+  cluster.emit({ type: "decided", node: node.id, step, expected, ...outcome });
 }
 
 async function seal(cluster: Cluster, node: SimNode): Promise<void> {
@@ -61,7 +88,7 @@ async function seal(cluster: Cluster, node: SimNode): Promise<void> {
   cluster.emit({ type: "sealed", node: node.id, seal: made });
 }
 
-type WriteStep = Exclude<WorkStep, StepOf<"read"> | StepOf<"seal">>;
+type WriteStep = Exclude<WorkStep, StepOf<"ask" | "read" | "seal" | "set">>;
 
 async function write(cluster: Cluster, node: SimNode, step: WriteStep): Promise<void> {
   const { process } = node;

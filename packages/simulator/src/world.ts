@@ -5,9 +5,12 @@ import type { Space } from "@ctxmesh/membership";
 import type {
   Channel,
   Clock,
+  CompareReceipt,
   DeviceKey,
   DeviceSigner,
   JsonValue,
+  LevelService,
+  LeveledFact,
   RandomSource,
   SealReceipt,
   SealingService,
@@ -20,7 +23,7 @@ import type { AppliedBatch, Replica } from "@ctxmesh/replica";
 import type { NodeService } from "@ctxmesh/service";
 import type { SyncNode, SyncReplica } from "@ctxmesh/sync";
 import type { DiskImage } from "./disk-image.ts";
-import type { Plan, PlannedEvent } from "./plan.ts";
+import type { Plan, PlannedEvent, WorkStep } from "./plan.ts";
 import type { NetworkCounts } from "./virtual-network.ts";
 
 /**
@@ -49,6 +52,7 @@ export interface ProcessView {
   readonly replica: Replica;
   readonly sync: SyncNode;
   readonly service: NodeService;
+  readonly levels: LevelService;
   /** Hubs only. */
   readonly sealing?: SealingService;
   /** Simulated milliseconds. */
@@ -119,6 +123,23 @@ export type SimEvent =
       readonly doc: string;
       readonly key: string;
       readonly fact: VisibleFact | undefined;
+    }
+  /** The answer to a read at a level, which was asked for at a simulated time. */
+  | {
+      readonly type: "answered";
+      readonly node: string;
+      readonly step: WorkStep & { readonly do: "ask" };
+      readonly askedMs: number;
+      readonly answer: LeveledFact;
+    }
+  /** What became of a strong write; without a receipt the code of why not. */
+  | {
+      readonly type: "decided";
+      readonly node: string;
+      readonly step: WorkStep & { readonly do: "set" };
+      readonly expected: string | null;
+      readonly receipt?: CompareReceipt;
+      readonly code?: string;
     }
   | { readonly type: "sealed"; readonly node: string; readonly seal: Sealed }
   /** The faults are over; everybody is being started and connected. */

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The sync protocol: messages, the session state machine, and its driver over channels. */
 export { ANNOUNCED_MS } from "./announcements.ts";
+export { Asker } from "./asker.ts";
+export type { Answers, AskOutcome, Askable, AskedBy } from "./asker.ts";
 export type { Broadcast, BroadcastVerdict } from "./carriers.ts";
 export { Confirmations } from "./confirmations.ts";
 export type { Confirmed, ConfirmationsOptions } from "./confirmations.ts";
 export type { WaitOutcome } from "./confirmation-waits.ts";
 export { MAX_BODIES } from "./body-messages.ts";
 export type { BodiesMessage, WantedMessage } from "./body-messages.ts";
+export { Decider } from "./decider.ts";
+export type { DeciderOptions, LogOfRecord } from "./decider.ts";
 export { FETCH_WITHIN_MS } from "./fetcher.ts";
 export type { FetchOutcome } from "./fetcher.ts";
 export { MAX_PROBES } from "./forks.ts";
@@ -19,6 +23,8 @@ export {
   encodeMessage,
 } from "./messages.ts";
 export type { Chain, ChainHead, ChainSeq, SyncMessage } from "./messages.ts";
+export { decodeAnswer, decodeQuestion, encodeAnswer, encodeQuestion } from "./questions.ts";
+export type { Answer, Question } from "./questions.ts";
 export { MAX_RANGES, MAX_ROUNDS, rangeKey } from "./range-message.ts";
 export type { Range, RangesMessage } from "./range-message.ts";
 export { RangeIndex } from "./ranges.ts";
@@ -41,7 +47,7 @@ export { COMPARE_SOON_MS, step } from "./session.ts";
 export { WANT_AT_LEAST_EVERY_MS, WANT_EVERY_MS } from "./session-wants.ts";
 export { COMPARE_AT_LEAST_EVERY_MS, COMPARE_EVERY_MS } from "./schedule.ts";
 export { SyncNode } from "./sync-node.ts";
-export type { SyncNodeOptions } from "./sync-node.ts";
+export type { SyncNodeOptions } from "./sync-options.ts";
 export type {
   RecordIds,
   Records,

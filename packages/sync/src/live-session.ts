@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Channel, DeviceKey } from "@ctxmesh/model";
+import type { Askable } from "./asker.ts";
 import { Attendance } from "./attendance.ts";
 import type { BatchSource } from "@ctxmesh/replica";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
@@ -16,6 +17,9 @@ const MAX_PUSHES_IN_FLIGHT = 256;
 export const RECORDS_IN_PUSHES = 32;
 /** A word of a hub about what it has counts as so many: up to thousands of positions are looked up. */
 export const CONFIRMATIONS_IN_PUSHES = 32;
+
+/** A question counts as so many: no more than `LIMITS.asksPerRemote` are worked on. */
+export const ASKS_IN_PUSHES: number = MAX_PUSHES_IN_FLIGHT / LIMITS.asksPerRemote;
 
 /** The same batch goes to many peers, and is the same message for each. */
 const pushes = new WeakMap<Uint8Array, Uint8Array>();
@@ -34,6 +38,8 @@ export class LiveSession implements BatchSource {
   /** Whether the remote does its part. */
   readonly attendance: Attendance = new Attendance();
   readonly charge: BatchSource["charge"];
+  /** The remote as what can be asked, and asks. */
+  readonly asked: Askable;
   /** Whether both ends have greeted, now or before it was closed. */
   wasOpen = false;
   state: SessionState;
@@ -55,6 +61,7 @@ export class LiveSession implements BatchSource {
     { now, budget }: { readonly now: () => number; readonly budget: number | undefined },
   ) {
     this.channel = channel;
+    this.asked = { device: channel.remote.device as DeviceKey, role: channel.remote.role };
     this.charge = charge;
     this.link = new Link({
       channel,

@@ -32,6 +32,8 @@
  * [16, [ [header hash(32), section, body or null] ... ]]  bodies   the answer
  * [17, base or null, part]                                base-pull  please send this part of a base; see `base-message.ts`
  * [18, base or null, part, bytes]                         base-part  the answer
+ * [20, id: uint, question: bstr]                          ask      see `questions.ts`; asked of agents, too
+ * [21, id: uint, answer: bstr]                            answer   to the ask with this id; in whatever order
  * [19, class, last: bool, bytes: bstr]                    part     of one of the others, on a link with a budget; see `link-parts.ts`
  * ```
  *
@@ -72,6 +74,8 @@ import {
   wantedOf,
 } from "./body-messages.ts";
 import type { BodiesMessage, WantedMessage } from "./body-messages.ts";
+import { answerOf, askOf } from "./ask-message.ts";
+import type { AnswerMessage, AskMessage } from "./ask-message.ts";
 import { basePartItems, basePartOf, basePullItems, basePullOf } from "./base-message.ts";
 import type { BasePartMessage, BasePullMessage } from "./base-message.ts";
 import { rangesItems, rangesOf } from "./range-message.ts";
@@ -124,7 +128,9 @@ export type SyncMessage =
   | BodiesMessage
   | RangesMessage
   | BasePullMessage
-  | BasePartMessage;
+  | BasePartMessage
+  | AskMessage
+  | AnswerMessage;
 
 /** Bytes of a digest as it is told: the first half, enough to notice a difference that is then looked into. */
 export const DIGEST_BYTES = 16;
@@ -191,6 +197,10 @@ function toItems(message: SyncMessage): CborValue {
       return [17, ...basePullItems(message)];
     case "base-part":
       return [18, ...basePartItems(message)];
+    case "ask":
+      return [20, message.id, message.question];
+    case "answer":
+      return [21, message.id, message.answer];
   }
 }
 
@@ -307,6 +317,10 @@ export function decodeMessage(bytes: Uint8Array): SyncMessage {
       const [, base, part, content] = tupleOf(items, 4);
       return basePartOf(base, part, content);
     }
+    case 20:
+      return askOf(...two());
+    case 21:
+      return answerOf(...two());
     default:
       return refuse("is of an unknown type");
   }

@@ -6,10 +6,11 @@ import { LIMITS, toMeshError } from "@ctxmesh/model";
 import type { HeaderHash, LinkClass, ReceiveOutcome } from "@ctxmesh/model";
 import { Wants } from "@ctxmesh/replica";
 import type { ChainSpan, FoundBody } from "@ctxmesh/replica";
+import type { Answers } from "./asker.ts";
 import { chainKey } from "./chain-map.ts";
 import type { Settled } from "./forks.ts";
 import { LINK_CLASSES, classOfLane } from "./link-class.ts";
-import { CONFIRMATIONS_IN_PUSHES, RECORDS_IN_PUSHES } from "./live-session.ts";
+import { ASKS_IN_PUSHES, CONFIRMATIONS_IN_PUSHES, RECORDS_IN_PUSHES } from "./live-session.ts";
 import type { LiveSession } from "./live-session.ts";
 import { MAX_BATCHES, MAX_HEADERS } from "./messages.ts";
 import type { ChainHead, ChainSeq, SyncMessage } from "./messages.ts";
@@ -51,6 +52,10 @@ export interface PeeringOptions {
   readonly tailor: Tailor;
   /** Bodies came that were wished for. */
   readonly bodies: (session: LiveSession, bodies: readonly FoundBody[]) => void;
+  /** Answers what remotes ask. */
+  readonly answers: Answers;
+  /** An answer came. */
+  readonly answered: (session: LiveSession, id: number, answer: Uint8Array) => void;
 }
 
 /** Codes of what is wrong with a base, and was told to be one all the same. */
@@ -137,16 +142,19 @@ export class Peering {
         await this.#serveHeaders(session, effect.hashes);
         return;
       case "add-headers":
-        await session.admit(
-          this.#options.replica.addHeaders(effect.headers, session),
-          RECORDS_IN_PUSHES,
-        );
+        await session.admit(this.#addHeaders(session, effect), RECORDS_IN_PUSHES);
         return;
       case "serve-bodies":
         await this.#serveBodies(session, effect);
         return;
       case "add-bodies":
         this.#options.bodies(session, effect.bodies);
+        return;
+      case "serve-ask":
+        await session.admit(this.#serveAsk(session, effect), ASKS_IN_PUSHES);
+        return;
+      case "take-answer":
+        this.#options.answered(session, effect.id, effect.answer);
         return;
       case "vouch":
         this.#vouch(session, effect.message);
@@ -257,6 +265,10 @@ export class Peering {
     await this.handle(session, { type: "records-added", added, more: effect.more });
   }
 
+  async #addHeaders(session: LiveSession, effect: EffectOf<"add-headers">): Promise<void> {
+    await this.#options.replica.addHeaders(effect.headers, session);
+  }
+
   async #serveBase(session: LiveSession, { base, part }: EffectOf<"serve-base">): Promise<void> {
     const { bases } = this.#options.replica;
     const piece = base === undefined ? await bases.offer() : await bases.part(base, part, session);
@@ -297,6 +309,11 @@ export class Peering {
     const two = Math.min(sizeOf(found.slice(0, 2)), 2 * LIMITS.syncChunkBytes);
     const headers = fitting(found.slice(0, MAX_HEADERS), Math.max(two, LIMITS.syncChunkBytes));
     this.#send(session, { type: "headers", headers });
+  }
+
+  async #serveAsk(session: LiveSession, { id, question }: EffectOf<"serve-ask">): Promise<void> {
+    const answer = await this.#options.answers(question, session.asked);
+    this.#send(session, { type: "answer", id, answer });
   }
 
   async #serveBodies(

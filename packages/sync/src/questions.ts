@@ -26,13 +26,7 @@ import {
   parseIncarnationId,
   toHex,
 } from "@ctxmesh/model";
-import type {
-  DocumentName,
-  Hlc,
-  IncarnationId,
-  MeshErrorCode,
-  VisibleFact,
-} from "@ctxmesh/model";
+import type { DocumentName, Hlc, IncarnationId, MeshErrorCode, VisibleFact } from "@ctxmesh/model";
 import { arrayOf, bytesOf, chainOf, refuse, seqItem, tupleOf, uintOf } from "./message-parts.ts";
 import type { ChainSeq } from "./message-parts.ts";
 
@@ -155,7 +149,8 @@ function refusalOf(items: readonly CborValue[]): MeshError {
   const [, code, message, remedy] = tupleOf(items, 4);
   const name = textOf(code);
   const text = textOf(message);
-  if (!isCode(name)) return new MeshError("PROTOCOL_VIOLATION", `the hub answered ${name}: ${text}`);
+  if (!isCode(name))
+    return new MeshError("PROTOCOL_VIOLATION", `the hub answered ${name}: ${text}`);
   return new MeshError(name, text, remedy === null ? {} : { remedy: textOf(remedy) });
 }
 

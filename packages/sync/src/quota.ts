@@ -59,6 +59,8 @@ const LOOK = 16;
 const SERVE = 16;
 /** Reading up to a thousand headers one by one. */
 const SERVE_HEADERS = 128;
+/** Going over all chains, or a write of its own. */
+const ASK = 16;
 /** Going over all acts, to see what of an answer is new. */
 const TAKE_RECORDS = 32;
 /** Comparing thousands of ids and sending up to a message full of records. */
@@ -117,6 +119,10 @@ function workOf(message: SyncMessage): readonly [checks: number, other: number] 
       return [0, message.base === undefined ? COMPARE : SERVE];
     case "base-part":
       return [0, SERVE];
+    case "ask":
+      return [0, ASK];
+    case "answer":
+      return [0, 1];
   }
 }
 

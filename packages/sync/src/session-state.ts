@@ -174,6 +174,8 @@ export type SessionEvent =
       readonly wanted: readonly SectionRef[];
       readonly only: Subscription | undefined;
     }
+  /** The remote is to be asked something. */
+  | { readonly type: "ask"; readonly id: number; readonly question: Uint8Array }
   /** Seals cover these now. */
   | { readonly type: "sealed"; readonly heads: readonly ChainHead[] }
   /** The channel took the last `vouch`. */
@@ -233,6 +235,10 @@ export type SessionEffect =
   | { readonly type: "serve-base"; readonly base: string | undefined; readonly part: number }
   /** Give a part of a base to the replica and report `base-taken` afterwards. */
   | { readonly type: "take-base"; readonly piece: BasePiece; readonly need: BaseNeed }
+  /** Answer a question of the remote with one `answer` message. */
+  | { readonly type: "serve-ask"; readonly id: number; readonly question: Uint8Array }
+  /** Give an answer to whoever asked. */
+  | { readonly type: "take-answer"; readonly id: number; readonly answer: Uint8Array }
   | { readonly type: "close"; readonly reason: string };
 
 /** A step's result. */

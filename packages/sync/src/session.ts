@@ -28,6 +28,7 @@
  *        want                         -> serve headers;   headers -> add
  *        fetch (event)                -> wanted, unless an answer is outstanding
  *        wanted                       -> serve bodies;   bodies -> add, if they were wished for
+ *        ask (event)                  -> ask;             ask -> answer;   answer -> given to whoever asked, if anybody still waits for it
  *        base-pull                    -> serve a part;    base-part -> take it; then the next, or pull   (`session-base.ts`)
  * ```
  *
@@ -158,6 +159,10 @@ function onMessage(state: SessionState, message: SyncMessage, view: LocalView): 
       return stay(state, { ...message, type: "serve-bodies" });
     case "bodies":
       return onBodies(state, message);
+    case "ask":
+      return stay(state, { ...message, type: "serve-ask" });
+    case "answer":
+      return stay(state, { ...message, type: "take-answer" });
     case "base-pull":
       return onBasePull(state, message);
     case "base-part":
@@ -279,6 +284,8 @@ function onOpen(state: SessionState, event: SessionEvent, view: LocalView): Step
       return onMissing(state, event);
     case "fetch":
       return onFetch(state, event);
+    case "ask":
+      return stay(state, send({ ...event, type: "ask" }));
     case "sealed":
       return view.vouches ? vouch(state, "sealed", event.heads) : stay(state);
     case "vouched":

@@ -1,23 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { decodeBatch } from "@ctxmesh/codec";
-import type {
-  Channel,
-  Clock,
-  LinkReport,
-  Logger,
-  PeerStatus,
-  RandomSource,
-  ReceiveOutcome,
-  Remote,
-  Subscription,
-} from "@ctxmesh/model";
+import type { Channel, LinkReport, PeerStatus, ReceiveOutcome, Subscription } from "@ctxmesh/model";
 import { LIMITS, toMeshError } from "@ctxmesh/model";
 import type { BatchSource, SectionRef } from "@ctxmesh/replica";
+import { Asker } from "./asker.ts";
 import { Carriers } from "./carriers.ts";
-import type { Broadcast, BroadcastVerdict } from "./carriers.ts";
+import type { BroadcastVerdict } from "./carriers.ts";
 import { Conduct } from "./conduct.ts";
 import { Confirmations } from "./confirmations.ts";
 import { OwnClocks } from "./expired.ts";
+import { answersNothing } from "./decider.ts";
 import { Fetcher } from "./fetcher.ts";
 import type { FetchOutcome } from "./fetcher.ts";
 import { decodeMessage } from "./messages.ts";
@@ -33,27 +25,9 @@ import { isFetching } from "./session-base.ts";
 import { isInSync } from "./session-heads.ts";
 import type { Pulling, SessionEvent } from "./session-state.ts";
 import { ReplicaView } from "./sync-replica.ts";
+import type { SyncNodeOptions } from "./sync-options.ts";
 import { Tailor } from "./tailor.ts";
-import type { RecordIds, Records, ReplicaHead, SyncReplica, SyncedBatch } from "./sync-replica.ts";
-
-/** What a sync node is made of. */
-export interface SyncNodeOptions {
-  readonly replica: SyncReplica;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Says which session is compared next. */
-  readonly random: RandomSource;
-  /**
-   * Whether batches of others are pushed on at once (hub) or only told about (agent, whose peers hear the writer themselves).
-   * Who pushes on also says what is durable here, and sealed.
-   */
-  readonly relay: "push" | "tell";
-  /** Whether a device (hex key) may be connected now; looked at when records change and about once a second. */
-  readonly admits: (device: string) => boolean;
-  readonly broadcast?: Broadcast;
-  /** Bytes per second that may go to a remote; without limit where it says nothing. */
-  readonly budgetOf?: (remote: Remote) => number | undefined;
-}
+import type { RecordIds, Records, ReplicaHead, SyncedBatch } from "./sync-replica.ts";
 
 /** How often it is looked who may stay, which headers are missing, and what there is to log. */
 const LOOK_EVERY_MS = 1_000;
@@ -79,6 +53,8 @@ const sizeOf = (items: readonly Uint8Array[]): number =>
 export class SyncNode {
   /** What is known to be at a hub, and sealed. */
   readonly confirmations: Confirmations;
+  /** Asks remotes. */
+  readonly asker: Asker;
   readonly #options: SyncNodeOptions;
   readonly #view: ReplicaView;
   readonly #peering: Peering;
@@ -111,6 +87,7 @@ export class SyncNode {
     this.#announced = replica.recordIds();
     const tailor = new Tailor(replica, clock);
     this.#fetcher = this.#createFetcher();
+    this.asker = this.#createAsker();
     this.#peering = new Peering({
       replica,
       view: this.#view,
@@ -137,6 +114,10 @@ export class SyncNode {
       tailor,
       bodies: (session, bodies) => {
         this.#fetcher.arrived(session, bodies);
+      },
+      answers: options.answers ?? answersNothing,
+      answered: (session, id, answer) => {
+        this.asker.answered(session, id, answer);
       },
       fetching: (session, elsewhere) => {
         this.#fetching(session, elsewhere);
@@ -168,6 +149,16 @@ export class SyncNode {
       },
       refused: (session, refused) => {
         this.#conduct.refused(session, refused);
+      },
+    });
+  }
+
+  #createAsker(): Asker {
+    return new Asker({
+      ...this.#options,
+      sessions: this.#sessions,
+      fire: (session, event) => {
+        this.#fire(session, event);
       },
     });
   }
@@ -229,6 +220,7 @@ export class SyncNode {
     this.#claim(session, undefined);
     this.#carriers.left(session);
     this.#fetcher.left(session);
+    this.asker.left(session);
     await session.over();
     const { reason } = session;
     logger.info("peer.disconnected", {
@@ -284,6 +276,7 @@ export class SyncNode {
     if (looks) this.#look(nowMs);
     this.#carriers.tick(nowMs);
     this.#fetcher.tick(nowMs);
+    this.asker.tick(nowMs);
     for (const session of this.#sessions) {
       session.link.tick();
       // News would take the room of what they are about.
@@ -407,6 +400,7 @@ export class SyncNode {
     this.confirmations.endWaits();
     this.#carriers.stop();
     this.#fetcher.stop();
+    this.asker.stop();
     this.tick();
     await Promise.all(
       [...this.#sessions].map(async (session) => {

@@ -6,5 +6,7 @@ export { createCertificateRequest, createDeviceCertificate } from "./device-cert
 export type { GuestEndpoint } from "./guests.ts";
 export { createWsServer } from "./server.ts";
 export type { WsServerOptions, WsServerTransport } from "./server.ts";
+export { createStreamAcceptor } from "./streams.ts";
+export type { StreamSocket } from "./streams.ts";
 export { deviceIdentity } from "./tls.ts";
 export type { HubTls } from "./tls.ts";

@@ -18,6 +18,8 @@ export interface Listener {
   /** Bytes that wait to be sent. */
   readonly bufferedBytes: number;
   send(message: Uint8Array): void;
+  /** What it asked for can't be answered. */
+  fail(failure: unknown): void;
 }
 
 /** So many times as long as telling took is waited until it is done again. */
@@ -79,10 +81,13 @@ export class Room {
     }
   }
 
-  /** Sends who is there, if anybody is. */
-  tellPresence(listener: Listener): void {
+  /** Sends who is there, if anybody is; returns how many bytes that is. */
+  tellPresence(listener: Listener): number {
     const entries = this.#presence.all();
-    if (entries.length > 0) listener.send(awarenessMessage(entries));
+    if (entries.length === 0) return 0;
+    const message = awarenessMessage(entries);
+    listener.send(message);
+    return message.length;
   }
 
   /** Ends it, once all have left. */
@@ -147,6 +152,8 @@ export class Seat {
   readonly #listener: Listener;
   /** What the client will have once all that waits is sent, as a state vector, while that is so much that no more is added. */
   #has: Uint8Array | undefined;
+  /** The state vector of sync step 1, while the answer has to wait. */
+  #asked: Uint8Array | undefined;
 
   constructor(room: Room, listener: Listener, editor: Editor) {
     this.#room = room;
@@ -166,21 +173,41 @@ export class Seat {
     this.#look();
   }
 
-  /** Sends what a client with that state vector lacks, unless that comes later anyway; returns how many bytes that is. Throws `FORMAT_INVALID`. */
+  /** Sends what a client with that state vector lacks, once there is room for it; returns how many bytes that is by now. Throws `FORMAT_INVALID`. */
   answer(stateVector: Uint8Array): number {
-    if (this.isBehind) return 0;
+    if (this.isBehind) {
+      this.#asked = stateVector;
+      return 0;
+    }
     const message = stepTwo(this.#room.projection.diff(stateVector));
     this.#listener.send(message);
     this.#look();
     return message.length;
   }
 
+  /** Sends who is there, unless that comes later anyway; returns how many bytes that is. */
+  answerQuery(): number {
+    if (this.isBehind) return 0;
+    const bytes = this.#room.tellPresence(this.#listener);
+    this.#look();
+    return bytes;
+  }
+
   /** Sends what was kept back, when there is room for it: all of the document that is newer. */
   catchUp(): void {
     const has = this.#has;
     if (has === undefined || this.#listener.bufferedBytes > LOW_WATER_BYTES) return;
+    const asked = this.#asked;
     this.#has = undefined;
-    this.#listener.send(updateMessage(this.#room.projection.diff(has)));
+    this.#asked = undefined;
+    const { projection } = this.#room;
+    try {
+      this.#listener.send(
+        asked === undefined ? updateMessage(projection.diff(has)) : stepTwo(projection.diff(asked)),
+      );
+    } catch (failure) {
+      this.#listener.fail(failure);
+    }
     this.#room.tellPresence(this.#listener);
     this.#look();
   }

@@ -47,6 +47,7 @@ export class Session {
         this.#hasSent = true;
         socket.send(message);
       },
+      fail: (failure: unknown): void => this.end(endingFor(failure)),
     };
     this.#writer = new Writer(
       async (update) => room.projection.write(update, writer),
@@ -88,7 +89,7 @@ export class Session {
         room.hear(this.#seat.editor, message.entries);
         break;
       case "query":
-        room.tellPresence(this.#options.socket);
+        await this.#turn(this.#seat.answerQuery());
         break;
     }
   }

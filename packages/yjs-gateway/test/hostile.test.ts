@@ -118,3 +118,31 @@ test("what is sent before the token is looked at is not read until then, and not
   await until("the text", () => door.documents.doc().getText("note").toJSON() === "early");
   expect(client.provider.synced).toBe(true);
 });
+
+test("who asks who is there and reads no answer makes nothing pile up, and pays for what it is sent", async () => {
+  const turns: number[] = [];
+  const quotas = {
+    connect: () => () => undefined,
+    turn: (_: string, size: number) => {
+      turns.push(size);
+      return Promise.resolve();
+    },
+  };
+  await using door = await startDoor({ quotas });
+  using bare = await connectBare(`${door.url}/${ROOM}?token=${await tokenFor(door)}`);
+  const said = JSON.stringify({ note: "x".repeat(LIMITS.presenceBytes - 100) });
+  bare.socket.send(state(said));
+  bare.socket.send(bytes(3));
+  await until("an answer", () => bare.received.some(({ length }) => length > said.length));
+  expect(Math.max(...turns)).toBeGreaterThan(said.length);
+  bare.socket.pause();
+  const questions = 5_000;
+  for (let i = 0; i < questions; i++) bare.socket.send(bytes(3));
+  bare.socket.send(good);
+  await until("the last message", () => door.documents.writes.length === 1);
+  bare.socket.resume();
+  await until("the rest", () => bare.received.some(([type, step]) => type === 0 && step === 2));
+  const received = bare.received.reduce((sum, { length }) => sum + length, 0);
+  // What the kernels hold comes on top.
+  expect(received).toBeLessThan((questions * said.length) / 2);
+});

@@ -14,6 +14,10 @@ class Ear {
   bufferedBytes = 0;
   isSlow = false;
   readonly messages: Uint8Array[] = [];
+  readonly failures: unknown[] = [];
+  fail(failure: unknown): void {
+    this.failures.push(failure);
+  }
   send(message: Uint8Array): void {
     this.messages.push(message);
     if (this.isSlow) this.bufferedBytes += message.length;
@@ -92,6 +96,27 @@ describe("a room", () => {
     await until("the rest", () => slow.text === quick.text);
     expect(slow.messages.length - before).toBe(1);
     expect(seat.isBehind).toBe(false);
+    room.close();
+  });
+
+  test("answers who asked while too much waited once there is room, from what it had then, or says that it could not be read", async () => {
+    const { doc, room } = await open();
+    doc.getText("note").insert(0, "what was there before");
+    const askedLate = async (stateVector: Uint8Array): Promise<Ear> => {
+      const ear = new Ear();
+      const seat = room.enter(ear, "alice");
+      ear.bufferedBytes = LIMITS.socketBufferBytes + 1;
+      doc.getText("note").insert(0, "a");
+      await until("the wait", () => seat.isBehind);
+      expect([seat.answer(stateVector), seat.answerQuery()]).toEqual([0, 0]);
+      ear.bufferedBytes = 0;
+      await until("the answer", () => !seat.isBehind);
+      return ear;
+    };
+    const ear = await askedLate(Y.encodeStateVector(new Y.Doc()));
+    expect([ear.text, ear.failures]).toEqual([doc.getText("note").toJSON(), []]);
+    const { failures } = await askedLate(new Uint8Array(9).fill(0xff));
+    expect(failures).toMatchObject([{ code: "FORMAT_INVALID" }]);
     room.close();
   });
 

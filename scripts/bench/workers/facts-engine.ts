@@ -5,6 +5,7 @@ import { sha256 } from "@ctxmesh/crypto";
 import {
   HlcClock,
   SlotStore,
+  WasmStore,
   decodeFrame,
   decodeState,
   encodeFrame,
@@ -12,10 +13,10 @@ import {
   encodeState,
   isFactKey,
 } from "@ctxmesh/facts";
-import type { ChainId, FactRecord, Summary } from "@ctxmesh/facts";
+import type { ChainId, FactRecord, FactStore, Summary } from "@ctxmesh/facts";
 import { parseDeviceKey, parseIncarnationId, toHex } from "@ctxmesh/model";
 import type { Hlc } from "@ctxmesh/model";
-import { systemClock } from "@ctxmesh/service";
+import { systemClock, systemRandom } from "@ctxmesh/service";
 import { encodeMessage } from "@ctxmesh/sync";
 import type { Row } from "../facts-trace.ts";
 import type { Engine, EngineDocument } from "./facts-contract.ts";
@@ -32,18 +33,18 @@ const chainOf = (writer: number): ChainId => {
   };
 };
 
-/** A slot store behind the contract, with the parts of a local write that a replica adds. */
-class SlotDocument implements EngineDocument {
-  readonly #store: SlotStore;
+/** A store of facts behind the contract, with the parts of a local write that a replica adds. */
+class SlotDocument<S extends FactStore> implements EngineDocument {
+  protected readonly store: S;
   readonly #clock = new HlcClock(systemClock, 0 as Hlc);
   readonly #chains = new Map<number, ChainId>();
   readonly #seqs = new Map<number, number>();
 
-  constructor(store: SlotStore) {
-    this.#store = store;
+  constructor(store: S) {
+    this.store = store;
   }
 
-  #chain(writer: number): ChainId {
+  protected chain(writer: number): ChainId {
     let chain = this.#chains.get(writer);
     if (chain === undefined) {
       chain = chainOf(writer);
@@ -62,16 +63,16 @@ class SlotDocument implements EngineDocument {
     const to = from + rows.length;
     this.#seqs.set(writer, to);
     const frame = { from, to, records };
-    this.#store.applyFrame(this.#chain(writer), frame);
+    this.store.applyFrame(this.chain(writer), frame);
     return encodeFrame(frame);
   }
 
   apply(update: Uint8Array, writer: number): void {
-    this.#store.applyFrame(this.#chain(writer), decodeFrame(update));
+    this.store.applyFrame(this.chain(writer), decodeFrame(update));
   }
 
   encode(): Uint8Array {
-    return encodeState(this.#store);
+    return encodeState(this.store);
   }
 
   async reader(rows: readonly Row[], contested: boolean): Promise<(key: string) => unknown> {
@@ -79,11 +80,11 @@ class SlotDocument implements EngineDocument {
   }
 
   have(): Summary {
-    return this.#store.summary();
+    return this.store.summary();
   }
 
   diff(have: unknown): Uint8Array {
-    return encodeFrames(this.#store.diff(have as Summary));
+    return encodeFrames(this.store.diff(have as Summary));
   }
 
   check(): Uint8Array {
@@ -96,4 +97,19 @@ class SlotDocument implements EngineDocument {
 export const ctxmesh: Engine = {
   create: () => new SlotDocument(new SlotStore()),
   load: (state) => new SlotDocument(decodeState(state)),
+};
+
+/** In WebAssembly: frames go in as bytes. */
+class WasmDocument extends SlotDocument<WasmStore> {
+  override apply(update: Uint8Array, writer: number): void {
+    this.store.applyBytes(this.chain(writer), update);
+  }
+}
+
+const wasmStore = (): WasmStore => new WasmStore(systemRandom.bytes(WasmStore.seedBytes));
+
+/** The engine in WebAssembly. */
+export const ctxmeshWasm: Engine = {
+  create: () => new WasmDocument(wasmStore()),
+  load: (state) => new WasmDocument(decodeState(state, wasmStore)),
 };

@@ -256,6 +256,7 @@ export interface LastLoad extends Omit<RecordLoad, "from"> {
 /** An engine by its name. Ours is not loaded with the others: it would bring a Yjs of its own. */
 async function engineOf(name: string): Promise<Engine> {
   if (name === "ctxmesh") return (await import("./facts-engine.ts")).ctxmesh;
+  if (name === "ctxmesh-wasm") return (await import("./facts-engine.ts")).ctxmeshWasm;
   const load = PEER_ENGINES[name];
   if (load === undefined) throw new Error(`no engine ${name}`);
   return load();

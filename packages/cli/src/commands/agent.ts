@@ -12,6 +12,7 @@ import { retainedMs } from "../config/retain.ts";
 import { readKey, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
 import { hubTlsOf } from "../hub-security.ts";
+import { localApiOf } from "../local-api.ts";
 import { createLogger } from "../logging.ts";
 import { readNetworkKey } from "../network-key.ts";
 import { readVersion } from "../version.ts";
@@ -45,6 +46,7 @@ export async function runAgent(configFile: string, accept: Acceptance): Promise<
         mesh: { ...mesh, relays: [...mesh.relays, ...relays], ...networkKey },
         hubs,
         ...(await hubTlsOf(config.hubTls, deviceSeed)),
+        ...(await localApiOf(config)),
         sources,
       },
       deps,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { MeshError, formatInstant, hlcToMs } from "@ctxmesh/model";
-import type { Candidate, VisibleFact } from "@ctxmesh/model";
+import type { Candidate, ReadOrigin, VisibleFact } from "@ctxmesh/model";
 import type { KeyCandidates } from "@ctxmesh/sdk";
 import { describeStanding, explain } from "../explain.ts";
 import { parseMoment } from "../moment.ts";
@@ -15,9 +15,11 @@ import {
 } from "../output.ts";
 import type { Output } from "../output.ts";
 import { withClient } from "../socket.ts";
+import { levelOf, originText } from "./levels.ts";
+import type { LevelCommandOptions } from "./levels.ts";
 
 /** Options of `ctxmesh get`. */
-export interface GetOptions {
+export interface GetOptions extends LevelCommandOptions {
   readonly socket?: string;
   readonly json?: boolean;
   readonly all?: boolean;
@@ -43,6 +45,7 @@ export async function runGet(doc: string, key: string, options: GetOptions): Pro
   const at = options.at === undefined ? undefined : parseMoment(options.at, Date.now());
   const past = {
     ...(at === undefined ? {} : { at }),
+    ...levelOf(options),
     ...(options.after === undefined ? {} : { covers: options.after }),
   };
   const fact = await withClient(options.socket, "agent", (client) => client.get(doc, key, past));
@@ -64,7 +67,7 @@ const notFoundAt = (doc: string, key: string, at: number): MeshError =>
   });
 
 /** `at` is the moment that was asked for, if any. */
-function describe(fact: VisibleFact, at: number | undefined): string {
+function describe(fact: VisibleFact & Partial<ReadOrigin>, at: number | undefined): string {
   const age = `${formatAge(fact.ageMs)} old${at === undefined ? "" : ` at ${formatInstant(at)}`}`;
   const parts = [age, `writer ${shortId(fact.writer)}`];
   if (fact.confidence !== undefined) parts.push(`confidence ${String(fact.confidence)}`);
@@ -72,6 +75,8 @@ function describe(fact: VisibleFact, at: number | undefined): string {
   if (fact.contested) {
     parts.push(at === undefined ? "contested: --all shows every statement" : "contested");
   }
+  const origin = originText(fact, Date.now());
+  if (origin !== "") parts.push(origin);
   return parts.join(", ");
 }
 

@@ -11,6 +11,7 @@ import { runDaemon } from "../daemon.ts";
 import { readKey, readSmallFile, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
 import { hubSecurityOf } from "../hub-security.ts";
+import { localApiOf } from "../local-api.ts";
 import { createLogger } from "../logging.ts";
 import { readNetworkKey } from "../network-key.ts";
 import { readVersion } from "../version.ts";
@@ -114,6 +115,7 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
       ...meeting,
       ...(await hubSecurityOf(config, dev, space.id, deviceSeed, deps)),
       ...(await asWitnessOf(config)),
+      ...(await localApiOf(config)),
       links,
     };
     const hub = await createHub({ version, ...keeping, socketPath, listen, seal }, deps);

@@ -3,9 +3,11 @@ import type { VisibleFact } from "@ctxmesh/model";
 import { createOutput, formatAge, formatTable, printable, shortId, shorten } from "../output.ts";
 import type { Output } from "../output.ts";
 import { withClient } from "../socket.ts";
+import { levelOf } from "./levels.ts";
+import type { LevelCommandOptions } from "./levels.ts";
 
 /** Options of `ctxmesh ls`. */
-export interface LsOptions {
+export interface LsOptions extends LevelCommandOptions {
   readonly socket?: string;
   readonly json?: boolean;
   readonly prefix?: string;
@@ -28,6 +30,7 @@ export async function runLs(doc: string | undefined, options: LsOptions): Promis
     ...(pattern === undefined ? {} : { pattern }),
     ...(source === undefined ? {} : { source }),
     ...(tag === undefined ? {} : { tag }),
+    ...levelOf(options),
   };
   await withClient(options.socket, "agent", async (client) => {
     if (doc === undefined) {

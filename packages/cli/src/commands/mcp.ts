@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The composition root of `ctxmesh mcp`. */
-import { randomBytes } from "node:crypto";
-import { writeFile } from "node:fs/promises";
 import { serveHttp, serveStdio } from "@ctxmesh/mcp";
 import type { McpOptions } from "@ctxmesh/mcp";
 import { MeshError, parseDocumentName } from "@ctxmesh/model";
 import { connect } from "@ctxmesh/sdk";
 import { runDaemon } from "../daemon.ts";
 import { explain } from "../explain.ts";
-import { readSmallFile } from "../files.ts";
 import { createLogger } from "../logging.ts";
 import { findSocket } from "../socket.ts";
+import { readTokenFile } from "../token-file.ts";
 import { readVersion } from "../version.ts";
 
 /** Options of `ctxmesh mcp`. */
@@ -21,10 +19,6 @@ export interface McpCommandOptions {
   readonly http?: number;
   readonly tokenFile?: string;
 }
-
-const TOKEN_BYTES = 32;
-/** What can stand behind `Bearer` in a header (RFC 6750, section 2.1), long enough not to be guessed. */
-const TOKEN = /^[A-Za-z0-9._~+/-]{16,512}=*$/u;
 
 /** Serves until the client ends its streams, or a signal ends the process. Throws `USAGE`, and what the start throws. */
 export async function runMcp(options: McpCommandOptions): Promise<void> {
@@ -71,31 +65,10 @@ async function serveTcp(
       },
     );
   }
-  const token = await readToken(tokenFile);
+  const token = await readTokenFile(tokenFile, "--token-file");
   await runDaemon(async () => {
     const server = await serveHttp(mcp, { port, token });
     mcp.logger.info("mcp.listening", { url: server.url, tokenFile });
     return { stop: async () => server.close() };
   }, mcp.logger);
-}
-
-/** The token of a file, which is made, readable by this user alone, when there is none. */
-async function readToken(path: string): Promise<string> {
-  const made = randomBytes(TOKEN_BYTES).toString("base64url");
-  try {
-    await writeFile(path, `${made}\n`, { flag: "wx", mode: 0o600 });
-    return made;
-  } catch {
-    // It is there, or can't be written; reading tells which.
-  }
-  const token = (await readSmallFile(path, "token file", "FILE_UNAVAILABLE")).trim();
-  if (TOKEN.test(token)) return token;
-  throw new MeshError(
-    "INPUT_INVALID",
-    `${path} holds no token: 16 to 512 letters, digits and . _ ~ + / -`,
-    {
-      field: "--token-file",
-      remedy: "remove the file, and another one is made",
-    },
-  );
 }

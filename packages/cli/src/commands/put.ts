@@ -6,9 +6,11 @@ import type { ContextClient } from "@ctxmesh/sdk";
 import { ackOptionsOf, createOutput, parseDuration } from "../output.ts";
 import type { AckOptions } from "../output.ts";
 import { withClient } from "../socket.ts";
+import { checkCondition, putIf } from "./levels.ts";
+import type { ConditionOptions } from "./levels.ts";
 
 /** Options of `ctxmesh put`. */
-export interface PutOptions extends AckOptions {
+export interface PutOptions extends AckOptions, ConditionOptions {
   readonly socket?: string;
   readonly json?: boolean;
   readonly confidence?: number;
@@ -51,6 +53,12 @@ export async function runPut(
   };
   const how = options.priority === undefined ? {} : { priority: options.priority };
   const ack = { ...how, ...ackOptionsOf(options) };
+  checkCondition(options, {
+    "--increment": options.increment === true,
+    "--ack": options.ack !== undefined && options.ack !== "local",
+    "--priority": options.priority !== undefined && options.priority !== "normal",
+    "several facts": key === "-" && value === undefined,
+  });
   const receipt = await withClient(options.socket, "agent", (client) => {
     if (key === "-" && value === undefined) return putLines(client, doc, common, ack);
     if (value === undefined) {
@@ -64,7 +72,9 @@ export async function runPut(
         remedy: "ctxmesh put DOC KEY 1 --increment",
       });
     }
-    return client.put(doc, { key, value: parsed, ...common }, ack);
+    const fact = { key, value: parsed, ...common };
+    if (options.ifVersion !== undefined) return putIf(client, doc, fact, options);
+    return client.put(doc, fact, ack);
   });
   const output = createOutput(options);
   if (output.json) await output.line(JSON.stringify(receipt));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `ctxmesh trust sign`: one more signature on a trust root. */
 import { createSigner } from "@ctxmesh/crypto";
-import { rootApproval, signRoot } from "@ctxmesh/ledger";
+import { rootApproval, signRoot, trustRootDigest } from "@ctxmesh/ledger";
 import { readPrivateKey } from "../files.ts";
 import { createOutput } from "../output.ts";
 import { readCandidate, writeCandidate } from "../trust-candidate.ts";
@@ -22,9 +22,12 @@ export async function runTrustSign(path: string, options: TrustSignOptions): Pro
   const { signed, threshold, enough } = rootApproval(candidate, root);
   await writeCandidate(path, candidate);
   const output = createOutput(options);
+  // Somebody may have changed the file since it was shown: this is what was signed.
+  const digest = trustRootDigest(root);
+  const { keyid } = made;
   await output.line(
     output.json
-      ? JSON.stringify({ path, keyid: made.keyid, signed: signed.length, threshold, enough })
-      : `${made.keyid} signed version ${String(root.version)}: ${String(signed.length)} of the ${String(threshold)} signatures that it asks for${enough ? "" : "; pass the file on to the next one"}`,
+      ? JSON.stringify({ path, keyid, digest, signed: signed.length, threshold, enough })
+      : `digest ${digest}\n${keyid} signed version ${String(root.version)}: ${String(signed.length)} of the ${String(threshold)} signatures that it asks for${enough ? "" : "; pass the file on to the next one"}`,
   );
 }

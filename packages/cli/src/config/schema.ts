@@ -6,6 +6,7 @@
  */
 import { RATE } from "@ctxmesh/service";
 import { RETAIN } from "./retain.ts";
+import { api } from "./schema-api.ts";
 import { object, path } from "./schema-parts.ts";
 import type { Schema } from "./schema-parts.ts";
 import { auth, doorTls, hubTls, yjs } from "./schema-security.ts";
@@ -206,6 +207,7 @@ const node: Readonly<Record<string, Schema>> = {
   store: path("Folder of the store; created when missing."),
   encryption,
   socket: path("Unix socket of the local API."),
+  api,
   links,
   log,
 };

@@ -46,6 +46,15 @@ export interface NodeConfig {
   readonly encryption?: EncryptionConfig;
   /** Path of the local API's Unix socket. */
   readonly socket: string;
+  /** Where the local API listens on TCP. */
+  readonly api?: {
+    /** A loopback address and a port, such as `127.0.0.1:7410`. */
+    readonly listen: string;
+    /** Path of the token's file. */
+    readonly tokenFile: string;
+    /** Origins of pages that may ask. */
+    readonly origins: readonly string[];
+  };
   /** Rates such as `256kbit` by device, address, or `default`. */
   readonly links: LinkBudgets;
   readonly log: { readonly level: LogLevel };
