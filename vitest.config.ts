@@ -8,6 +8,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["@ctxmesh/source", ...defaultServerConditions] } },
   test: {
     testTimeout: 30_000,
+    // What starts daemons in a hook takes its time on a busy machine.
+    hookTimeout: 60_000,
     // Many tests wait for processes of their own; with one file at a time, half of a small machine would stand idle.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [

@@ -31,15 +31,30 @@ const OPTIONS = [
 /** Compiles the core; throws with what the compiler says, warnings too. */
 export async function compileWasm(): Promise<Uint8Array> {
   let binary = new Uint8Array();
-  const { error, stdout, stderr } = await main(
-    ["wasm/assembly/index.ts", "--outFile", "facts.wasm", "--baseDir", fileURLToPath(ROOT), ...OPTIONS],
+  let said = "";
+  const sink = {
+    write: (text: Uint8Array | string) => {
+      said += typeof text === "string" ? text : Buffer.from(text).toString();
+    },
+  };
+  const { error } = await main(
+    [
+      "wasm/assembly/index.ts",
+      "--outFile",
+      "facts.wasm",
+      "--baseDir",
+      fileURLToPath(ROOT),
+      ...OPTIONS,
+    ],
     {
+      stdout: sink,
+      stderr: sink,
       writeFile: (name, contents) => {
-        if (name === "facts.wasm" && typeof contents !== "string") binary = new Uint8Array(contents);
+        if (name === "facts.wasm" && typeof contents !== "string")
+          binary = new Uint8Array(contents);
       },
     },
   );
-  const said = `${stdout.toString()}${stderr.toString()}`;
   if (error !== null || said !== "") throw new Error(`asc: ${error?.message ?? ""}\n${said}`);
   return binary;
 }

@@ -100,14 +100,13 @@ function underFloor({ packages }: Lockfile, floors: Floors): string[] {
   return problems;
 }
 
-/** Dependencies of the root and the workspaces that leave a choice to the installer. */
+/** Dependencies of the root and the workspaces that leave a choice to the installer; peers are the choice of whoever installs an adapter. */
 const inexact = ({ packages }: Lockfile): string[] =>
   Object.entries(packages)
     .filter(([path]) => nameAt(path) === undefined)
     .flatMap(([path, entry]) =>
       Object.entries({
         ...entry.dependencies,
-        ...entry.peerDependencies,
         ...entry.devDependencies,
         ...entry.optionalDependencies,
       })

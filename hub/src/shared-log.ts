@@ -12,7 +12,7 @@ import type { EngineLink, EngineLinkStatus } from "./engine-link.ts";
 import type { Hints } from "./hints.ts";
 import { readPosition, writePosition } from "./log-position.ts";
 import type { Anchor } from "./log-position.ts";
-import { WaitingRecords, isHere, nobody } from "./waiting-records.ts";
+import { WaitingRecords, nobody } from "./waiting-records.ts";
 
 /** Records read at a time. */
 const PAGE = 512;
@@ -57,6 +57,7 @@ export class SharedLog implements Journal {
   #keptMs = 0;
   #lookedMs = 0;
   #following: Promise<void> | undefined;
+  #stopListening: () => void = () => undefined;
 
   constructor(link: EngineLink, hints: Hints) {
     this.#link = link;
@@ -131,6 +132,9 @@ export class SharedLog implements Journal {
    */
   async follow(replica: Replica, store: Store): Promise<void> {
     const { engine, space } = this.#link;
+    this.#stopListening = replica.onApplied(({ head }) => {
+      this.#waiting.cameIn(head.hash);
+    });
     const own = await this.#begin(replica, store);
     this.#head = await this.#link.ask(async () => engine.head(space));
     for (const target = this.#head; this.#read < target;) {
@@ -290,9 +294,8 @@ export class SharedLog implements Journal {
     for (const [i, { kind }] of outcomes.entries()) {
       const record = records[i];
       if (record === undefined || kind === "accepted" || kind === "refused") continue;
-      // One that was held before is a duplicate, too.
-      if (kind === "duplicate" && (await isHere(replica, record))) continue;
-      this.#waiting.add(record);
+      // One that was held before is a duplicate, too, and so is one that is about to be written.
+      await this.#waiting.add(record, replica);
     }
   }
 
@@ -301,7 +304,7 @@ export class SharedLog implements Journal {
     const nowMs = performance.now();
     if (nowMs - this.#lookedMs < LOOK_AFTER_MS) return;
     this.#lookedMs = nowMs;
-    await this.#waiting.look(replica);
+    await this.#waiting.look(replica, this.#read);
     if (await this.#isSame(this.#anchor)) return;
     this.#link.sayReplaced();
     this.#waiting.clear();
@@ -327,6 +330,7 @@ export class SharedLog implements Journal {
   async stop(): Promise<void> {
     this.#hints.stop();
     await this.#following;
+    this.#stopListening();
   }
 }
 

@@ -25,6 +25,8 @@ export class WaitingRecords {
   readonly #link: EngineLink;
   /** In the order of their positions. */
   readonly #positions = new Set<number>();
+  /** By the hash of the header, hex. */
+  readonly #byHash = new Map<string, number>();
 
   constructor(link: EngineLink) {
     this.#link = link;
@@ -41,34 +43,47 @@ export class WaitingRecords {
     return oldest;
   }
 
-  /** Waits for a batch. */
-  add({ position }: EngineRecord): void {
-    this.#positions.add(position);
+  /** Waits for a batch, unless it came in meanwhile. */
+  async add(record: EngineRecord, replica: Replica): Promise<void> {
+    this.#positions.add(record.position);
+    this.#byHash.set(toHex(record.id), record.position);
+    // First it is waited for, so that it does not come in between.
+    if (await isHere(replica, record)) this.cameIn(toHex(record.id));
+  }
+
+  /** A batch came in by itself; the header's hash is hex. Most of them do within moments, and strong reads wait for that. */
+  cameIn(hash: string): void {
+    const position = this.#byHash.get(hash);
+    if (position === undefined) return;
+    this.#byHash.delete(hash);
+    this.#positions.delete(position);
   }
 
   /** Waits for none any more. */
   clear(): void {
     this.#positions.clear();
+    this.#byHash.clear();
   }
 
-  /** Offers the oldest ones again that have not come in by themselves, and hands in what they wait for where the shared log has it. */
-  async look(replica: Replica): Promise<void> {
+  /** Offers the oldest ones again that have not come in by themselves, and hands in what they wait for where the shared log has it up to `read`. */
+  async look(replica: Replica, read: number): Promise<void> {
     if (this.#positions.size === 0) return;
-    await this.#supply(replica);
+    await this.#supply(replica, read);
     const { engine, space } = this.#link;
     for (const position of [...this.#positions].slice(0, AT_A_TIME)) {
       const [record] = await this.#link.ask(async () => engine.read(space, position - 1, 1));
-      if (record?.position !== position || (await isSettled(replica, record))) {
-        this.#positions.delete(position);
-      }
+      if (record?.position === position && !(await isSettled(replica, record))) continue;
+      this.#positions.delete(position);
+      if (record !== undefined) this.#byHash.delete(toHex(record.id));
     }
   }
 
   /**
    * What waits may name batches that are void by what is known here, and so were not taken when they were read; or headers of such, which
-   * nobody waited for then. One may name another.
+   * nobody waited for then. One may name another. What is behind `read` comes by being read: to hand it in one by one takes so long that a hub which
+   * is behind would fall back further.
    */
-  async #supply(replica: Replica): Promise<void> {
+  async #supply(replica: Replica, read: number): Promise<void> {
     const { engine, space } = this.#link;
     const asked = new Set<string>();
     for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -77,7 +92,8 @@ export class WaitingRecords {
       for (const hash of missing) asked.add(hash);
       const hashes = missing.slice(0, LIMITS.engineFinds / 2).map((hash) => fromHex(hash));
       const ids = hashes.flatMap((hash) => [hash, headerEntryId(hash)]);
-      const found = await this.#link.ask(async () => engine.find(space, ids));
+      const records = await this.#link.ask(async () => engine.find(space, ids));
+      const found = records.filter(({ position }) => position <= read);
       if (found.length === 0) return;
       await replica.addHeaders(found.flatMap(headersOf), nobody);
     }
@@ -92,7 +108,7 @@ function headersOf({ kind, bytes }: EngineRecord): Uint8Array[] {
 }
 
 /** Whether a batch is in the replica's log. */
-export async function isHere(replica: Replica, { id, bytes }: EngineRecord): Promise<boolean> {
+async function isHere(replica: Replica, { id, bytes }: EngineRecord): Promise<boolean> {
   const { header } = decodeBatch(bytes);
   const { replica: device, incarnation, seq } = header;
   return (await replica.hashAt(device, incarnation, seq)) === parseHeaderHash(toHex(id));

@@ -47,6 +47,26 @@ test("what providers write, the hub and its agents have as facts of their subjec
   await until("the text", () => textOf(bob) === "hello");
 });
 
+test("nobody goes on as the page of somebody else, whose id everybody sees", async () => {
+  const hub = await startYjsHub(0);
+  const [alice, eve] = [await edit(hub, "alice"), await edit(hub, "eve")];
+  await inSync(alice, eve);
+  alice.provider.awareness.setLocalState({ cursor: 1 });
+  await until("alice's id", () => eve.provider.awareness.getStates().has(alice.doc.clientID));
+  const ends = vi.fn<() => void>();
+  eve.provider.on("connection-close", ends);
+  const forged = new Y.Doc();
+  forged.clientID = alice.doc.clientID;
+  forged.getText("text:note").insert(0, "forged");
+  Y.applyUpdate(eve.doc, Y.encodeStateAsUpdate(forged));
+  await until("the end of eve's connection", () => ends.mock.calls.length > 0);
+  eve.provider.disconnect();
+  alice.doc.getText("text:note").insert(0, "hello");
+  const bob = await edit(hub, "bob");
+  await until("what alice wrote", () => textOf(bob) === "hello");
+  expect(alice.closed).toEqual([]);
+});
+
 test("providers at two hubs edit one document", async () => {
   const [one, two] = [
     await startYjsHub(0, { engine: engine() }),

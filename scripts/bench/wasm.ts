@@ -81,7 +81,8 @@ async function measureAll(
 
 function applyFigures(ours: Measured, other: Measured | undefined, name: string): Figure[] {
   return FRAMES.map((size, i) => {
-    const rate = ({ apply }: Measured): number => median(apply.map((round) => round[i] ?? Number.NaN));
+    const rate = ({ apply }: Measured): number =>
+      median(apply.map((round) => round[i] ?? Number.NaN));
     const baseline = other === undefined ? null : rate(other);
     const times = size === FRAME ? TIMES[name] : undefined;
     const target = baseline === null || times === undefined ? null : baseline * times;

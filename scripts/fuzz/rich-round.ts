@@ -42,7 +42,8 @@ export class RichRound implements Round {
   /** Checks, stages and applies. Returns whether something is missing. */
   #apply(doc: RichDocument, bytes: Uint8Array, interval: RichInterval): boolean {
     const verdict = doc.check(bytes, interval);
-    if (verdict.kind === "missing") return true;
+    // What no gateway carries can't be forked.
+    if (verdict.kind !== "ready") return true;
     doc.stage(verdict.update);
     doc.apply(verdict.update);
     return false;

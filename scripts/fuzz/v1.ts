@@ -113,7 +113,8 @@ function readContent(reader: Reader, ref: number): { content: number[]; length: 
         reader.text();
         return 1;
       case 7:
-        reader.uint();
+        // Elements and hooks have names.
+        if ([3, 5].includes(reader.uint())) reader.text();
         return 1;
       default: {
         const count = reader.uint();
@@ -209,6 +210,8 @@ const ROOTS = [
   "list:two",
   "map:one",
   "map:two",
+  "xml:one",
+  "xml:two",
   "map:__proto__",
   "one",
 ];
@@ -224,6 +227,13 @@ const VALUES: readonly number[][] = [
   [127],
   [116, 1, 1],
 ];
+
+/** A shared type by its number; elements (3) and hooks (5) with a name. */
+function anyType(dice: Dice): number[] {
+  const type = dice.pick([0, 1, 2, 3, 3, 4, 5, 6, 6, 7]);
+  const name = dice.chance(80) ? dice.pick(["p", "heading"]) : dice.pick(KEYS);
+  return [...uint(type), ...([3, 5].includes(type) ? text(name) : [])];
+}
 
 /** Content of any kind, most of it well-formed. */
 function anyContent(dice: Dice): Pick<Struct, "ref" | "content" | "length"> {
@@ -243,7 +253,7 @@ function anyContent(dice: Dice): Pick<Struct, "ref" | "content" | "length"> {
       content: [...text(dice.pick(["bold", ...KEYS])), ...text(dice.pick(JSONS))],
       length: 1,
     };
-  if (way === 5) return { ref: 7, content: uint(dice.roll(4)), length: 1 };
+  if (way === 5) return { ref: 7, content: anyType(dice), length: 1 };
   if (way === 6) return { ref: dice.roll(12), content: [...dice.bytes(dice.roll(6))], length: 1 };
   const values = Array.from({ length: 1 + dice.roll(2) }, () => dice.pick(VALUES));
   return { ref: 8, content: any(...values).slice(1), length: values.length };

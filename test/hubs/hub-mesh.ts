@@ -8,6 +8,8 @@ import { waitFor } from "@ctxmesh/testing";
 import type { PostgresServer } from "../../packages/engine-postgres/test/server.ts";
 import { initMesh } from "../e2e/processes.ts";
 import { HubNode, NODES, namesOf, writeConfigs } from "./hub-node.ts";
+import { Raiser, reportRaises } from "./raiser.ts";
+import type { RaiseReport } from "./raiser.ts";
 
 const ACK_MS = 60_000;
 const WAIT_MS = 60_000;
@@ -54,6 +56,7 @@ export class HubMesh implements AsyncDisposable {
   readonly agents: readonly HubNode[];
   readonly #server: PostgresServer;
   readonly #workers: readonly Worker[];
+  readonly #raisers: readonly Raiser[];
   #isOver = false;
   #writing: Promise<unknown> = Promise.resolve();
 
@@ -62,6 +65,7 @@ export class HubMesh implements AsyncDisposable {
     this.#server = server;
     this.hubs = namesOf("hub").map((name) => new HubNode(dir, "hub", name));
     this.agents = namesOf("agent").map((name) => new HubNode(dir, "agent", name));
+    this.#raisers = this.agents.map(({ client }) => new Raiser(client));
     this.#workers = this.agents.flatMap(({ client }, i) =>
       Array.from(
         { length: WRITERS },
@@ -87,7 +91,7 @@ export class HubMesh implements AsyncDisposable {
   /** Begins to write, until the mesh is checked. */
   write(): void {
     this.#writing = Promise.all(
-      this.#workers.map(async (worker) => worker.run(() => this.#isOver)),
+      [...this.#workers, ...this.#raisers].map(async (one) => one.run(() => this.#isOver)),
     );
     // Whoever waits for the writers in the end hears of it.
     this.#writing.catch(() => undefined);
@@ -144,6 +148,7 @@ export class HubMesh implements AsyncDisposable {
     readonly lost: number;
     readonly gaps: number;
     readonly digests: number;
+    readonly raises: RaiseReport;
   }> {
     this.#isOver = true;
     await this.#writing;
@@ -168,6 +173,7 @@ export class HubMesh implements AsyncDisposable {
       lost: Math.max(...lost),
       gaps: Math.abs(newest - records) + Math.abs(head - newest),
       digests: await digests(),
+      raises: await reportRaises(this.#raisers, nodes),
     };
   }
 

@@ -32,8 +32,11 @@ describe.skipIf(programs === undefined)(`three hubs on one PostgreSQL${needs}`, 
         expect(said?.failure).toMatch(/the database at 127\.0\.0\.1:\d+ failed: /u);
         expect(said?.failure).not.toContain("secret-password");
       }
-      const { acknowledged, lost, gaps, digests } = await mesh.check();
+      const { acknowledged, lost, gaps, digests, raises } = await mesh.check();
       expect({ lost, gaps, digests }).toEqual({ lost: 0, gaps: 0, digests: 1 });
+      // What was decided in the log's order, whichever hub was asked, and whichever died over it.
+      expect(raises).toMatchObject({ doubled: 0, off: 0 });
+      expect(raises.made).toBeGreaterThan(4);
       expect(acknowledged).toBeGreaterThan(50 + KILLS * 60);
       const trial = new SealerTrial(mesh, server);
       for (let pause = 0; pause < PAUSES; pause++) await trial.pause();

@@ -38,11 +38,9 @@ export function chainCount(): u32 {
 export function gapCount(): u32 {
   return gaps;
 }
-@inline
 export function chainId(chain: Chain): usize {
   return changetype<usize>(chain) + CHAIN_HEAD;
 }
-@inline
 export function chainAt(index: u32): Chain {
   return changetype<Chain>(load<usize>(chains + ((<usize>index) << 2)));
 }
@@ -75,7 +73,6 @@ function lowerBound(id: usize): u32 {
   return low;
 }
 
-@inline
 function isChain(chain: Chain, id: usize): bool {
   return memory.compare(chainId(chain), id, CHAIN_BYTES) === 0;
 }
@@ -118,7 +115,7 @@ export function closeChain(chain: Chain): void {
 export function forget(chain: Chain): void {
   const place = chains + ((<usize>lowerBound(chainId(chain))) << 2);
   count--;
-  memory.copy(place, place + 4, (<usize>count << 2) - (place - chains));
+  memory.copy(place, place + 4, ((<usize>count) << 2) - (place - chains));
   if (latest === changetype<usize>(chain)) latest = 0;
   freeChain(chain);
 }
@@ -129,13 +126,11 @@ function freeChain(chain: Chain): void {
   give(changetype<usize>(chain));
 }
 
-@inline
 export function islandFrom(chain: Chain, index: u32): u64 {
-  return load<u64>(chain.islands + (<usize>index) * ISLAND_BYTES);
+  return load<u64>(chain.islands + <usize>index * ISLAND_BYTES);
 }
-@inline
 export function islandTo(chain: Chain, index: u32): u64 {
-  return load<u64>(chain.islands + (<usize>index) * ISLAND_BYTES, 8);
+  return load<u64>(chain.islands + <usize>index * ISLAND_BYTES, 8);
 }
 
 /** The first island whose end (or, without `byEnd`, beginning) is not below a number. */
@@ -156,13 +151,13 @@ function splice(chain: Chain, index: u32, end: u32, by: u32): void {
   const length = chain.islandCount - (end - index) + by;
   if (length > chain.islandCapacity) {
     const room = max<u32>(2 * chain.islandCapacity, 2);
-    const kept = (<usize>chain.islandCount) * ISLAND_BYTES;
-    chain.islands = regrow(chain.islands, kept, (<usize>room) * ISLAND_BYTES);
+    const kept = <usize>chain.islandCount * ISLAND_BYTES;
+    chain.islands = regrow(chain.islands, kept, <usize>room * ISLAND_BYTES);
     chain.islandCapacity = room;
   }
-  const from = chain.islands + (<usize>end) * ISLAND_BYTES;
-  const into = chain.islands + (<usize>(index + by)) * ISLAND_BYTES;
-  memory.copy(into, from, (<usize>(chain.islandCount - end)) * ISLAND_BYTES);
+  const from = chain.islands + <usize>end * ISLAND_BYTES;
+  const into = chain.islands + <usize>(index + by) * ISLAND_BYTES;
+  memory.copy(into, from, <usize>(chain.islandCount - end) * ISLAND_BYTES);
   gaps += length - chain.islandCount;
   chain.islandCount = length;
 }
@@ -174,7 +169,7 @@ function addIsland(chain: Chain, from: u64, to: u64): void {
   if (first < chain.islandCount) from = min(from, islandFrom(chain, first));
   if (end > 0) to = max(to, islandTo(chain, end - 1));
   splice(chain, first, end, 1);
-  const place = chain.islands + (<usize>first) * ISLAND_BYTES;
+  const place = chain.islands + <usize>first * ISLAND_BYTES;
   store<u64>(place, from);
   store<u64>(place, to, 8);
 }
@@ -195,13 +190,11 @@ export function cover(chain: Chain, from: u64, to: u64): void {
 }
 
 /** Order of the writers of two chains. */
-@inline
 export function compareWriters(a: Chain, b: Chain): i32 {
   return a === b ? 0 : memory.compare(chainId(a), chainId(b), WRITER_BYTES);
 }
 
 /** Order of the incarnations of two chains of one writer. */
-@inline
 export function compareIncarnations(a: Chain, b: Chain): i32 {
   if (a === b) return 0;
   return memory.compare(

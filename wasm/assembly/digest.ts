@@ -2,7 +2,16 @@
 /** Leaves of the slots, and the root of the tree over them (RFC 9162, section 2.1.1). */
 import { LIMIT } from "./check";
 import { entryAt, keyCount, sortKeys } from "./keys";
-import { beginOutput, cutOutput, outputEnd, outputFailed, outputFrom, outputLength, putByte, putBytes } from "./memory";
+import {
+  beginOutput,
+  cutOutput,
+  outputEnd,
+  outputFailed,
+  outputFrom,
+  outputLength,
+  putByte,
+  putBytes,
+} from "./memory";
 import { sha256 } from "./sha256";
 import { Slot } from "./slots";
 import { putSlot } from "./write";
@@ -18,7 +27,6 @@ const hash = memory.data(32);
 let depth: usize = 0;
 let leaves: u64 = 0;
 
-@inline
 function stackAt(index: usize): usize {
   return stack + index * HASH_BYTES;
 }

@@ -10,7 +10,17 @@ import {
   applyFrames,
 } from "./check";
 import { putDigests } from "./digest";
-import { Entry, compareText, entryAt, findKey, keyBytes, keyCount, lowerBound, setSeed, sortKeys } from "./keys";
+import {
+  Entry,
+  compareText,
+  entryAt,
+  findKey,
+  keyBytes,
+  keyCount,
+  lowerBound,
+  setSeed,
+  sortKeys,
+} from "./keys";
 import {
   beginOutput,
   inputAt,

@@ -36,7 +36,6 @@ export function setSeed(a: u64, b: u64): void {
 export function keyCount(): u32 {
   return count;
 }
-@inline
 export function keyBytes(entry: Entry): usize {
   return changetype<usize>(entry) + ENTRY_BYTES;
 }
@@ -48,7 +47,6 @@ let v1: u64 = 0;
 let v2: u64 = 0;
 let v3: u64 = 0;
 
-@inline
 function sipRound(): void {
   v0 += v1;
   v1 = rotl(v1, 13) ^ v0;
@@ -86,7 +84,6 @@ function hashOf(key: usize, length: u32): u64 {
   return v0 ^ v1 ^ v2 ^ v3;
 }
 
-@inline
 function placeOf(index: u32): usize {
   return table + ((<usize>index) << 2);
 }
@@ -103,7 +100,8 @@ export function bytesForKeys(more: u64): u64 {
   const keys = <u64>count + more;
   const newPlaces = placesFor(keys);
   const forTable = newPlaces > places ? blockBytes(newPlaces * 4) : 0;
-  const forOrder = keys > orderCapacity ? blockBytes(max<u64>(keys, 2 * <u64>orderCapacity) * 4) : 0;
+  const forOrder =
+    keys > orderCapacity ? blockBytes(max<u64>(keys, 2 * <u64>orderCapacity) * 4) : 0;
   return forTable + forOrder;
 }
 
@@ -130,7 +128,6 @@ export function reserveKeys(more: u32): void {
 }
 
 /** An entry by its place among all; in order after `sortKeys`. */
-@inline
 export function entryAt(index: u32): Entry {
   return changetype<Entry>(load<usize>(order + ((<usize>index) << 2)));
 }

@@ -22,7 +22,6 @@ const state = memory.data(32);
 /** The end of the message with its padding: at most two blocks. */
 const tail = memory.data(128);
 
-@inline
 function word(at: usize, index: usize): u32 {
   return load<u32>(at + (index << 2));
 }
@@ -82,7 +81,7 @@ export function sha256(message: usize, length: usize, into: usize): void {
   memory.fill(tail, 0, tailBytes);
   memory.copy(tail, message + whole, left);
   store<u8>(tail + left, 0x80);
-  store<u64>(tail + tailBytes - 8, bswap(<u64>length << 3));
+  store<u64>(tail + tailBytes - 8, bswap((<u64>length) << 3));
   for (let at: usize = 0; at < tailBytes; at += BLOCK) compress(tail + at);
   for (let i: usize = 0; i < 8; i++) store<u32>(into + (i << 2), bswap(word(state, i)));
 }

@@ -71,7 +71,6 @@ export function expiringSlots(): u32 {
 export function allUnits(): u64 {
   return units;
 }
-@inline
 export function restOf(slot: Slot): usize {
   return changetype<usize>(slot) + SLOT_BYTES;
 }

@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Writes slots as the frames that `packages/facts/src/frame.ts` and `state.ts` specify. */
-import {
-  Chain,
-  chainAt,
-  chainCount,
-  chainId,
-  islandFrom,
-  islandTo,
-} from "./chains";
+import { Chain, chainAt, chainCount, chainId, islandFrom, islandTo } from "./chains";
 import { compareEntries, keyBytes, sortPointers } from "./keys";
 import {
   beginOutput,
@@ -83,7 +76,6 @@ export function putSlot(slot: Slot): void {
   putRecord(slot, slot.seq - 1, 0);
 }
 
-@inline
 function slotAt(list: usize, index: u32): Slot {
   return changetype<Slot>(load<usize>(list + ((<usize>index) << 2)));
 }

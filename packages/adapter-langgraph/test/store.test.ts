@@ -53,8 +53,9 @@ const operation = fc.oneof(
 type Step = typeof operation extends fc.Arbitrary<infer Value> ? Value : never;
 
 const shown = (item: Item): unknown => [item.namespace, item.key, item.value];
+const nameOf = ({ namespace: labels, key: name }: Item): string => JSON.stringify([labels, name]);
 const sorted = (items: readonly Item[]): readonly unknown[] =>
-  items.map((item) => JSON.stringify(shown(item))).toSorted();
+  items.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1)).map(shown);
 
 /** What a store answers to a step, in a form that two stores can be compared by. */
 async function answer(store: BaseStore, step: Step): Promise<unknown> {
@@ -87,6 +88,42 @@ test("whatever is put, deleted, read, searched and listed, the answers are those
     }),
     { numRuns: 25 },
   );
+});
+
+test("each operator of a filter, and each end of a namespace, is what it is in the library's own store", async () => {
+  const stores: readonly BaseStore[] = [new CtxmeshStore({ client }), new InMemoryStore()];
+  const labels = ["a", "b"];
+  const namespaces = labels.flatMap((one) => [
+    [one],
+    ...labels.flatMap((two) => [
+      [one, two],
+      [one, two, "c"],
+    ]),
+  ]);
+  for (const store of stores) {
+    for (const [i, labelled] of namespaces.entries()) {
+      await store.put(labelled, "k", i % 5 === 4 ? { color: "red" } : { n: i % 5, color: "blue" });
+    }
+  }
+  const [ours, theirs] = stores as readonly [BaseStore, BaseStore];
+  for (const name of ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$other"]) {
+    for (const operand of [0, 1, 3, [1, 2], "1"]) {
+      const step: Step = { search: { prefix: ["a"], filter: { n: { [name]: operand } } } };
+      expect(await answer(ours, step), name).toEqual(await answer(theirs, step));
+    }
+  }
+  for (const prefix of [undefined, ["a"], ["*", "b"]]) {
+    for (const suffix of [undefined, ["a"], ["b", "c"], ["*", "c"]]) {
+      for (const maxDepth of [undefined, 1, 2]) {
+        const query = {
+          ...(prefix && { prefix }),
+          ...(suffix && { suffix }),
+          ...(maxDepth && { maxDepth }),
+        };
+        expect(await ours.listNamespaces(query)).toEqual(await theirs.listNamespaces(query));
+      }
+    }
+  }
 });
 
 test("pages of a search and of a listing come one after the other and make the whole", async () => {

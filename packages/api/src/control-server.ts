@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The local API of a node: HTTP on a Unix socket, so that the file's mode is the access control.
+ * The local API of a node: HTTP on a Unix socket, so that the file's mode is the access control; on loopback TCP for who bears a token (loopback.ts).
  *
  * ```
  * POST /v1/facts               {doc, facts: [FactInput]}     -> WriteReceipt
  * POST /v1/facts/delete        {doc, keys: [string]}         -> WriteReceipt
+ * POST /v1/batch               {doc, put, delete}            -> WriteReceipt: both as one unit
+ * POST /v1/edits               {doc, edits: [RootEdit]}      -> WriteReceipt: of rich content
  * POST /v1/retractions         {doc, key, writer, reason}    -> WriteReceipt
  * GET  /v1/facts               ?doc &prefix &pattern &source &tag &after &limit
  *                                                            -> {facts: [VisibleFact]}
@@ -13,6 +15,9 @@
  * GET  /v1/facts               as above, with doc, &at       -> {facts: [VisibleFact]}, as of a moment
  * GET  /v1/fact                ?doc &key &at                 -> VisibleFact, or 404 NOT_FOUND, as of a moment
  * GET  /v1/history             ?doc &key &limit &before      -> KeyHistory, newest first
+ * GET  /v1/documents           ?prefix &after &limit         -> {documents: [DocumentSummary]}
+ * GET  /v1/content             ?doc                          -> {content: [RootContent]}
+ * GET  /v1/openapi.json                                      -> the description of all of this (local-openapi.ts)
  * GET  /v1/watch               ?doc &prefix                  -> text/event-stream (watch-stream.ts)
  * GET  /v1/events              ?since &until &doc &prefix &pattern &source &minConfidence &priority &model
  *                              &limit, or &stream=1 or &follow=1, &rate
@@ -46,6 +51,9 @@
  *
  * A moment (`at`) is a date and time with zone (RFC 3339) or Unix milliseconds; one before what is kept is a 410
  * HISTORY_PRUNED. What reads the past ends when its caller goes away.
+ *
+ * These writes take an `Idempotency-Key`; a read of a fact has its version as `ETag`, and a write of one fact takes that in `If-Match`
+ * (preconditions.ts). Streams are there over WebSockets, too (stream-sockets.ts).
  *
  * Errors are problem details (problem.ts). Unknown fields and parameters are refused; a body has
  * `LIMITS.requestBytes` at most.

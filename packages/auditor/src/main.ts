@@ -18,7 +18,7 @@ const HELP = `Usage: ctxmesh-verify FILE --trust ROOT [options]
 Verifies a bundle, a fact proof or a decision offline, with nothing but the pinned trust root.
 
 Options:
-  -t, --trust FILE   the pinned trust root
+  -t, --trust FILE   the pinned trust root; may be repeated for the versions after it, in order
   --fact KEY         look for a key, and show what was sealed of it
   --doc DOC          with --fact: only in this document
   --at TIME          judge as of then: 2026-01-31T14:05:00Z, or Unix milliseconds
@@ -29,12 +29,12 @@ Options:
   --json             print JSON
   -h, --help         this text
 
-Keys are judged at the time at which the log had the seal.
+Keys are judged at the time at which the log had the seal; revoked ones, once its witnesses had it.
 Exit codes: 0 valid, 1 a signature or proof is wrong, 2 refused by policy, 3 wrong input.
 `;
 
 const OPTIONS = {
-  trust: { type: "string", short: "t" },
+  trust: { type: "string", short: "t", multiple: true },
   fact: { type: "string" },
   doc: { type: "string" },
   at: { type: "string" },
@@ -71,7 +71,7 @@ async function main(args: readonly string[]): Promise<void> {
   const now = at === undefined ? Date.now() : parseInstant(at);
   const verdict = await runVerify({
     bundlePath: file,
-    rootPath: trust,
+    rootPaths: trust,
     now,
     ...(fact === undefined ? {} : { fact: { key: fact, doc } }),
     ...(policy === undefined ? {} : { policyPath: policy }),
@@ -79,7 +79,11 @@ async function main(args: readonly string[]): Promise<void> {
     ...(log === undefined ? {} : { logPath: log }),
   });
   if (report !== undefined) {
-    const names = { file: basename(file), root: basename(trust), now };
+    const names = {
+      file: basename(file),
+      root: trust.map((path) => basename(path)).join(", "),
+      now,
+    };
     replaceFile("report", report, renderHtml(verdict, names));
   }
   process.exitCode = verdict.exitCode;

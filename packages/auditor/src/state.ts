@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What an auditor has seen before, in a folder of its own: for each log the largest tree head that verified, and
- * the newest trust root. A file is replaced whole, so a crash leaves the one before.
+ * the newest trust root under which something was valid. A file is replaced whole, so a crash leaves the one before.
  *
  * ```
  * log-<first 32 hex digits of SHA-256(origin)>.json   {"format":"ctxmesh-seen-log/v1","origin","root":base64,"size":uint}
- * root.json                                           {"digest":hex,"format":"ctxmesh-seen-root/v1","version":uint}
+ * root.json                                           the trust root's file, byte for byte
  * ```
  */
 import {
@@ -27,14 +27,13 @@ import {
   utf8Decode,
 } from "@ctxmesh/codec";
 import { sha256Hex } from "@ctxmesh/crypto";
-import { assertNotRolledBack, trustRootDigest } from "@ctxmesh/ledger";
-import type { Checked, TreeHead, TrustRoot } from "@ctxmesh/ledger";
+import { parseTrustRoot } from "@ctxmesh/ledger";
+import type { TreeHead, TrustRoot } from "@ctxmesh/ledger";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
 import { readBounded } from "./files.ts";
 
 const LOG_FORMAT = "ctxmesh-seen-log/v1";
-const ROOT_FORMAT = "ctxmesh-seen-root/v1";
 const HASH_BYTES = 32;
 
 type Members = Readonly<Record<string, JsonValue>>;
@@ -128,20 +127,24 @@ export class AuditState {
     replaceFile("state file", this.#logPath(origin), text);
   }
 
-  /** Refuses a trust root that is older than the newest one that was used here, or another one of its version; remembers it. */
-  checkRoot(root: TrustRoot): Checked<void> {
-    const path = join(this.#folder, "root.json");
-    const seen = readMembers(path, ROOT_FORMAT);
-    const digest = trustRootDigest(root);
-    const now = `version ${String(root.version)}`;
-    if (seen !== undefined) {
-      const { version, digest: known } = seen;
-      if (typeof version !== "number" || typeof known !== "string") return damaged(path);
-      assertNotRolledBack(root, { version, digest: known });
-      if (version === root.version) return [undefined, `${now}, as before`];
+  get #rootPath(): string {
+    return join(this.#folder, "root.json");
+  }
+
+  /** The newest trust root that was remembered. Throws `FORMAT_INVALID` for a damaged file. */
+  root(): TrustRoot | undefined {
+    const path = this.#rootPath;
+    if (!existsSync(path)) return undefined;
+    const bytes = readBounded("state file", path, LIMITS.smallFileBytes);
+    try {
+      return parseTrustRoot(utf8Decode(bytes));
+    } catch {
+      return damaged(path);
     }
-    const { version } = root;
-    replaceFile("state file", path, canonicalJson({ format: ROOT_FORMAT, version, digest }));
-    return [undefined, seen === undefined ? `${now}: remembered` : `${now}, newer than before`];
+  }
+
+  /** Remembers a trust root by the text of its file. Throws `FILE_UNAVAILABLE`. */
+  rememberRoot(text: string): void {
+    replaceFile("state file", this.#rootPath, text);
   }
 }

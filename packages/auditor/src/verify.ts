@@ -5,12 +5,13 @@ import {
   checkConsistency,
   failedVerdict,
   parseAuditPolicy,
-  parseTrustRoot,
   runSteps,
 } from "@ctxmesh/ledger";
 import type { AuditPolicy, TreeHead, Verdict } from "@ctxmesh/ledger";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import { readBounded } from "./files.ts";
+import { checkSeen, followRoots } from "./roots.ts";
+import type { RootFile } from "./roots.ts";
 import { AuditState } from "./state.ts";
 import { proveGrowth } from "./tiles.ts";
 
@@ -18,8 +19,8 @@ import { proveGrowth } from "./tiles.ts";
 export interface VerifyRequest {
   /** Path of a bundle, a fact proof or a decision file. */
   readonly bundlePath: string;
-  /** Path of the pinned trust root file. */
-  readonly rootPath: string;
+  /** Paths of trust root files, one at least: the pinned one, and versions that follow it, in order. The last one is what everything is judged by. */
+  readonly rootPaths: readonly string[];
   /** Unix milliseconds of the moment that everything is judged at. */
   readonly now: number;
   /** A fact to look for, in one document or in all. */
@@ -43,15 +44,24 @@ function decodeText(what: string, bytes: Uint8Array): string {
 const readText = (what: string, path: string): string =>
   decodeText(what, readBounded(what, path, LIMITS.smallFileBytes));
 
-/** The verdict without what was seen before. */
-function verifyFile(request: VerifyRequest, state: AuditState | undefined): Verdict {
-  const { bundlePath, rootPath, policyPath, fact, now } = request;
-  return runSteps((step) => {
-    const root = step("trust-root-file", () => [
-      parseTrustRoot(readText("trust root", rootPath)),
-      rootPath,
+/** What was verified, and the roots that it was verified by, where they are good. */
+interface Judged {
+  readonly verdict: Verdict;
+  readonly roots: readonly RootFile[];
+}
+
+/** The verdict without the logs that were seen before. Nothing is remembered yet. */
+function verifyFile(request: VerifyRequest, state: AuditState | undefined): Judged {
+  const { bundlePath, rootPaths, policyPath, fact, now } = request;
+  let roots: readonly RootFile[] = [];
+  const verdict = runSteps((step) => {
+    const files = step("trust-root-file", (): readonly [readonly RootFile[], string] => [
+      followRoots(rootPaths.map((path) => readText("trust root", path))),
+      rootPaths.join(", "),
     ]);
-    if (state !== undefined) step("trust-root-seen", () => state.checkRoot(root));
+    if (state !== undefined) step("trust-root-seen", () => checkSeen(files, state.root()));
+    roots = files;
+    const { root } = files.at(-1) as RootFile;
     const policy =
       policyPath === undefined
         ? undefined
@@ -69,6 +79,7 @@ function verifyFile(request: VerifyRequest, state: AuditState | undefined): Verd
       ...(policy === undefined ? {} : { policy }),
     });
   });
+  return { verdict, roots };
 }
 
 /** Adds the step `consistency`: the log is the one that was seen before, and only grew. Then its head is remembered. */
@@ -98,7 +109,7 @@ async function withConsistency(
 /**
  * Verifies a file offline. The steps are `trust-root-file`, with a state `trust-root-seen`, with a policy `policy-file`,
  * `bundle-file`, those of `verifyBundle`, and with a state `consistency`; whatever is wrong, with the files or in them, is a
- * verdict and not an exception. Nothing is remembered of a log but what is valid.
+ * verdict and not an exception. Nothing is remembered, of a log or of a trust root, but of what is valid.
  */
 export async function runVerify(request: VerifyRequest): Promise<Verdict> {
   const { statePath, logPath } = request;
@@ -108,9 +119,20 @@ export async function runVerify(request: VerifyRequest): Promise<Verdict> {
   } catch (error) {
     return failedVerdict([], "state", error);
   }
-  const verdict = verifyFile(request, state);
+  const { verdict, roots } = verifyFile(request, state);
+  if (state === undefined || !verdict.valid) return verdict;
   const head = verdict.logged?.head;
-  // What is not valid has none, so nothing is remembered of it.
-  if (state === undefined || head === undefined) return verdict;
-  return withConsistency(verdict, head, state, logPath);
+  const last = head === undefined ? verdict : await withConsistency(verdict, head, state, logPath);
+  return last.valid ? withRoot(last, state, roots) : last;
+}
+
+/** Remembers the trust root: after all else, so that a root under which nothing was valid takes the place of none. */
+function withRoot(verdict: Verdict, state: AuditState, roots: readonly RootFile[]): Verdict {
+  try {
+    const newest = roots.at(-1);
+    if (newest && newest.root.version !== state.root()?.version) state.rememberRoot(newest.text);
+    return verdict;
+  } catch (error) {
+    return failedVerdict(verdict.steps, "state", error);
+  }
 }

@@ -44,7 +44,7 @@ describe("the example files", () => {
   ])("%s is a valid %s", async (name, kind) => {
     const verdict = await runVerify({
       bundlePath: join(examples, name),
-      rootPath: join(examples, "root.json"),
+      rootPaths: [join(examples, "root.json")],
       now: at,
     });
     expect([verdict.failed, verdict.kind]).toEqual([undefined, kind]);
@@ -53,7 +53,7 @@ describe("the example files", () => {
   test("the bundle's facts are derived from its batch", async () => {
     const verdict = await runVerify({
       bundlePath: join(examples, "bundle.json"),
-      rootPath: join(examples, "root.json"),
+      rootPaths: [join(examples, "root.json")],
       now: at,
     });
     expect(verdict.provenance).toMatchObject({ derived: 3, uncovered: 0 });

@@ -16,6 +16,7 @@ import {
   snapshotEntry,
 } from "@ctxmesh/ledger";
 import type { TrustRootDraft } from "@ctxmesh/ledger";
+import type { PrivateKey } from "@ctxmesh/crypto";
 import { hlcFromMs, parseDeviceKey, parseIncarnationId, parseSpaceId } from "@ctxmesh/model";
 import { createMemoryStore, createSeededRandom, createVirtualClock } from "@ctxmesh/testing";
 
@@ -38,8 +39,10 @@ function keysOf(seed: number) {
 
 /** A hub that seals, and what it hands out. */
 export interface Kit {
-  /** The text of the trust root. */
+  /** The text of the trust root, signed by its own root key. */
   root(changes?: Partial<TrustRootDraft>): string;
+  /** The text of a root that says the same, but is by a stranger: a root key of his own has signed it, and it names no other. */
+  strangersRoot(version: number): string;
   /** Seals a value, and returns the bundle. */
   seal(value: number): Promise<Uint8Array>;
   /** Writes the log's tiles as they are now. */
@@ -59,28 +62,32 @@ export async function openKit(seed: number, history = "a"): Promise<Kit> {
     clock: createVirtualClock(NOW),
   });
   let previous: string | null = null;
+  const rootBy = (rootKey: PrivateKey, changes: Partial<TrustRootDraft>): string => {
+    const { version = 1 } = changes;
+    const root = createTrustRoot({
+      version,
+      issued: NOW - 1_000_000 + version,
+      expires: NOW + 1_000_000,
+      spaces: [space],
+      keys: [
+        { role: "root", key: toPublicKey(rootKey) },
+        { role: "snapshot", key: toPublicKey(keys.snapshot), validFrom: 0 },
+      ],
+      logs: [
+        {
+          origin: ORIGIN,
+          ed25519: toPublicKey(keys.ed25519),
+          mldsa44: toPublicKey(keys.mldsa44),
+        },
+      ],
+      ...changes,
+    });
+    return formatTrustRoot(root, [createSigner(rootKey)]);
+  };
   return {
-    root: (changes = {}) => {
-      const root = createTrustRoot({
-        version: 1,
-        issued: NOW - 1_000,
-        expires: NOW + 1_000_000,
-        spaces: [space],
-        keys: [
-          { role: "root", key: toPublicKey(keys.root) },
-          { role: "snapshot", key: toPublicKey(keys.snapshot) },
-        ],
-        logs: [
-          {
-            origin: ORIGIN,
-            ed25519: toPublicKey(keys.ed25519),
-            mldsa44: toPublicKey(keys.mldsa44),
-          },
-        ],
-        ...changes,
-      });
-      return formatTrustRoot(root, [createSigner(keys.root)]);
-    },
+    root: (changes = {}) => rootBy(keys.root, changes),
+    strangersRoot: (version) =>
+      rootBy(generatePrivateKey("ML-DSA-65-Ed25519", random), { version }),
     async seal(value) {
       const incarnation = parseIncarnationId("01".repeat(16));
       const said = { writer, incarnation, seq: 1, hlc: hlcFromMs(NOW), value };

@@ -105,7 +105,7 @@ const file = (name: string, content: string | Uint8Array): string => {
 const bundlePath = file("good.json", bundle);
 const rootPath = file("root.json", root);
 const verify = (change: Partial<Parameters<typeof runVerify>[0]>): Promise<Verdict> =>
-  runVerify({ bundlePath, rootPath, now: NOW, ...change });
+  runVerify({ bundlePath, rootPaths: [rootPath], now: NOW, ...change });
 const outcome = (verdict: Verdict): string =>
   `${String(verdict.exitCode)} ${verdict.failed?.step ?? "valid"} ${verdict.failed?.code ?? ""}`.trim();
 
@@ -162,12 +162,14 @@ describe("every refusal is a verdict with its exit code", () => {
     ftruncateSync(fd, LIMITS.bundleBytes + 1);
     closeSync(fd);
     expect(outcome(await verify({ bundlePath: missing }))).toBe("3 bundle-file FILE_UNAVAILABLE");
-    expect(outcome(await verify({ rootPath: missing }))).toBe("3 trust-root-file FILE_UNAVAILABLE");
+    expect(outcome(await verify({ rootPaths: [missing] }))).toBe(
+      "3 trust-root-file FILE_UNAVAILABLE",
+    );
     expect(outcome(await verify({ bundlePath: folder.path }))).toBe(
       "3 bundle-file FILE_UNAVAILABLE",
     );
     expect(outcome(await verify({ bundlePath: huge }))).toBe("3 bundle-file LIMIT_EXCEEDED");
-    expect(outcome(await verify({ rootPath: huge }))).toBe("3 trust-root-file LIMIT_EXCEEDED");
+    expect(outcome(await verify({ rootPaths: [huge] }))).toBe("3 trust-root-file LIMIT_EXCEEDED");
     expect((await verify({ bundlePath: "/dev/null" })).failed?.message).toMatch(
       /not a regular file$/u,
     );
@@ -178,10 +180,10 @@ describe("every refusal is a verdict with its exit code", () => {
 
   test("files of another kind, swapped or cut are exit 3", async () => {
     expect(outcome(await verify({ bundlePath: rootPath }))).toMatch(/^3 bundle /u);
-    expect(outcome(await verify({ rootPath: bundlePath }))).toMatch(/^3 trust-root-file /u);
+    expect(outcome(await verify({ rootPaths: [bundlePath] }))).toMatch(/^3 trust-root-file /u);
     const binary = file("binary", Uint8Array.of(0xff, 0x00));
     expect(outcome(await verify({ bundlePath: binary }))).toMatch(/^3 bundle /u);
-    expect(outcome(await verify({ rootPath: binary }))).toBe("3 trust-root-file FORMAT_INVALID");
+    expect(outcome(await verify({ rootPaths: [binary] }))).toBe("3 trust-root-file FORMAT_INVALID");
     const cut = file("cut.json", bundle.subarray(0, bundle.length / 2));
     expect(outcome(await verify({ bundlePath: cut }))).toMatch(/^3 bundle /u);
     const empty = file("empty.json", "");

@@ -22,7 +22,7 @@ export const READ_EVERY_MS = 60_000;
 /** A set this old is read again, while it goes on being used. */
 export const FRESH_MS = 600_000;
 /** A set that could not be read again for so long is used no more: a key may have been taken out of it. */
-export const STALE_MS = 3_600_000;
+const STALE_MS = 900_000;
 /** Time for a server to answer. */
 const ANSWER_MS = 5_000;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Reading the small files that commands and configurations name, and replacing files whole. */
-import { open, rename, rm, writeFile } from "node:fs/promises";
+import { open, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import {
   createDeviceVerifier,
   parsePrivateKey,
@@ -15,6 +16,8 @@ import type { MeshErrorCode } from "@ctxmesh/model";
 
 /** Bytes that are read at a time. */
 const PART_BYTES = 65_536;
+/** The permissions of group and others. */
+const OTHERS = 0o077;
 
 /** The text of a file of `LIMITS.smallFileBytes` at most. Throws `LIMIT_EXCEEDED`, or `code` when it can't be read. */
 export async function readSmallFile(
@@ -73,14 +76,41 @@ export function inFile(path: string, error: unknown): MeshError {
   });
 }
 
-/** Reads a private key file of any algorithm, encrypted or not. Throws `KEY_INVALID`. */
+/** Reads a private key file of any algorithm, encrypted or not; warns on stderr of one that is not, and is open to others. Throws `KEY_INVALID`. */
 export async function readPrivateKey(path: string): Promise<PrivateKey> {
+  const { key, encrypted } = await loadPrivateKey(path);
+  if (!encrypted) await warnOfOthers(path);
+  return key;
+}
+
+async function loadPrivateKey(
+  path: string,
+): Promise<{ readonly key: PrivateKey; readonly encrypted: boolean }> {
   const text = await readSmallFile(path, "key", "KEY_INVALID");
   try {
-    return parsePrivateKey(isEncrypted(text) ? await decrypted(text) : text);
+    const encrypted = isEncrypted(text);
+    return { key: parsePrivateKey(encrypted ? await decrypted(text) : text), encrypted };
   } catch (error) {
     throw inFile(path, error);
   }
+}
+
+/** What was warned of in this process, by path. */
+const warnedOf = new Set<string>();
+
+/** Says once that a file is open to its group or to others. Nothing is refused: keys that are used so today would stop their hubs. */
+async function warnOfOthers(path: string): Promise<void> {
+  // systemd closes the folder of credentials; the mode of the files in it shows the mask of an access list.
+  const isCredential = dirname(resolve(path)) === process.env["CREDENTIALS_DIRECTORY"];
+  const status = await stat(path);
+  if (!status.isFile() || isCredential || (status.mode & OTHERS) === 0 || warnedOf.has(path)) {
+    return;
+  }
+  warnedOf.add(path);
+  const mode = (status.mode & 0o777).toString(8).padStart(4, "0");
+  process.stderr.write(
+    `warning: the private key ${path} is open to other users (mode ${mode}): chmod 600 ${path}; if one may have read it, make a new key and revoke this one\n`,
+  );
 }
 
 /** Most keys are not, and what decrypts takes a while to load. */
@@ -97,9 +127,15 @@ async function decrypted(text: string): Promise<string> {
   return decryptKeyFile(text, await readPassphrase(path));
 }
 
-/** Reads a private key file. Throws `KEY_INVALID`, also for a key of another algorithm. */
-export async function readKey(path: string, alg: Algorithm): Promise<PrivateKey> {
-  const key = await readPrivateKey(path);
+/** Reads a private key file, and warns as {@link readPrivateKey} does. Throws `KEY_INVALID`, also for a key of another algorithm. */
+export const readKey = async (path: string, alg: Algorithm): Promise<PrivateKey> =>
+  keyFor(alg, path, await readPrivateKey(path));
+
+/** {@link readKey} without a warning, for who looks at the file's mode himself. */
+export const readKeyQuietly = async (path: string, alg: Algorithm): Promise<PrivateKey> =>
+  keyFor(alg, path, (await loadPrivateKey(path)).key);
+
+function keyFor(alg: Algorithm, path: string, key: PrivateKey): PrivateKey {
   if (key.alg === alg) return key;
   throw new MeshError("KEY_INVALID", `${path}: is a key for ${key.alg}; ${alg} is needed here`);
 }

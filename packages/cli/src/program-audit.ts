@@ -17,7 +17,12 @@ function addVerify(program: Command): void {
     .description(
       "verify a bundle, a fact proof or a decision offline, with nothing but the trust root",
     )
-    .option("-t, --trust <file>", "the pinned trust root")
+    .addOption(
+      new Option(
+        "-t, --trust <file>",
+        "the pinned trust root; may be repeated for the versions after it, in order",
+      ).argParser(collect),
+    )
     .addOption(new Option("-r, --root <file>", "the same as --trust").conflicts("trust"))
     .option("--fact <key>", "look for a key, and show what was sealed of it")
     .option("--doc <doc>", "with --fact: only in this document")
@@ -33,9 +38,10 @@ function addVerify(program: Command): void {
         "ctxmesh verify bundle.json --trust root.json",
         "ctxmesh verify bundle.json --trust root.json --fact temperature --doc line-2/press-7",
         "ctxmesh verify bundle.json --trust root.json --state seen --log tiles --report report.html",
+        "ctxmesh verify bundle.json --trust root.json --trust root-2.json --state seen",
         "ctxmesh verify press-7.proof --trust root.json --at 2026-01-31T14:05:00Z --json",
       ) +
-        "\n\nKeys are judged at the time at which the log had the seal.\nExit codes: 0 valid, 1 a signature or proof is wrong, 2 refused by policy, 3 wrong input.",
+        "\n\nKeys are judged at the time at which the log had the seal; revoked ones, once its witnesses had it.\nExit codes: 0 valid, 1 a signature or proof is wrong, 2 refused by policy, 3 wrong input.",
     )
     .action(async (file: string, options: VerifyOptions) =>
       (await import("./commands/verify.ts")).runVerifyCommand(file, options),

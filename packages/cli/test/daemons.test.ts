@@ -173,8 +173,13 @@ describe("seal and verify", () => {
   test("a decision is classical alone, and hybrid with the proof of its fact; what was read can be proven, too", async () => {
     await ctxmesh("put", "press", "temperature", "92");
     const made = await ctxmesh(
-      ...["decide", '{"action":"stop"}', "--model", "advisor@1.2", "--input", "press:temperature"],
-      ...["--check", "below limit=fail:92 > 90", "--out", "decision.json", "--json"],
+      "decide",
+      '{"action":"stop"}',
+      "--model=advisor@1.2",
+      "--input=press:temperature",
+      "--check=below limit=fail:92 > 90",
+      "--out=decision.json",
+      "--json",
     );
     const { doc, key, id } = JSON.parse(made.stdout) as Record<string, string>;
     await waitFor(

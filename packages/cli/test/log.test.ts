@@ -12,13 +12,15 @@ import {
   toPublicJwk,
 } from "@ctxmesh/crypto";
 import {
+  encodeBundle,
   openLog,
+  parseBundle,
   parseTrustRoot,
   parseVkey,
   snapshotEntry,
   verifyCheckpoint,
 } from "@ctxmesh/ledger";
-import type { VerifiedCheckpoint } from "@ctxmesh/ledger";
+import type { Log, Verdict, VerifiedCheckpoint } from "@ctxmesh/ledger";
 import { EXIT } from "@ctxmesh/model";
 import { systemClock, systemRandom } from "@ctxmesh/service";
 import { createMemoryStore, tempDir, waitFor } from "@ctxmesh/testing";
@@ -35,7 +37,8 @@ let witness: Daemon;
 let door: string;
 
 const ctxmesh = (...args: readonly string[]): Promise<RunResult> => run(args, { cwd: mesh });
-const seal = async (): Promise<RunResult> => ctxmesh("seal", "--socket", "hub/hub.sock");
+const seal = async (...options: readonly string[]): Promise<RunResult> =>
+  ctxmesh("seal", "--socket", "hub/hub.sock", ...options);
 const exportTo = async (url: string, folder: string): Promise<RunResult> =>
   ctxmesh("log", "export", url, folder, "--trust", "root.json");
 
@@ -172,11 +175,45 @@ describe("a copy of the log", () => {
       code: EXIT.failed,
       stderr: "ctxmesh: the log has shrunk: 4 entries before, 3 now\n",
     });
-    await using forked = await serveFork(5);
+    await using forked = await serveLog(await openFork(5));
     const split = await exportTo(forked.url, "ahead");
     expect(split.code).toBe(EXIT.failed);
     expect(split.stderr).toMatch(/^ctxmesh: split view: the log with 5 entries does not go on/u);
   });
+});
+
+/** The exit code and the last step of a verification. */
+const verify = async (bundle: string, ...options: readonly string[]): Promise<string> => {
+  const { stdout } = await ctxmesh("verify", bundle, "--trust", "root.json", "--json", ...options);
+  const { exitCode, steps } = JSON.parse(stdout) as Verdict;
+  const { name, detail } = steps.at(-1) ?? {};
+  return `${String(exitCode)} ${name ?? ""}: ${detail ?? ""}`;
+};
+/** With a memory, and the tiles of a copy. */
+const remembering = (tiles: string): string[] => ["--state", "seen", "--log", tiles];
+
+test("an auditor who remembers finds that two copies are of a log that forked; each by itself is good", async () => {
+  for (const [name, found] of [
+    ["first", /^0 consistency: first look/u],
+    ["second", /^0 consistency: .*only grew$/u],
+  ] as const) {
+    expect((await seal("--out", `${name}.json`)).code).toBe(EXIT.ok);
+    expect((await exportTo(door, `copy-${name}`)).code).toBe(EXIT.ok);
+    expect(await verify(`${name}.json`, ...remembering(`copy-${name}`))).toMatch(found);
+  }
+  // What the hub shows to somebody else: the same seal, in a larger log with another history.
+  const bundle = parseBundle(await readFile(join(mesh, "second.json")));
+  const fork = await openFork((await published()).head.size);
+  const { proof } = await fork.append(snapshotEntry(bundle.envelope));
+  await writeFile(join(mesh, "theirs.json"), encodeBundle({ ...bundle, proof }));
+  await using server = await serveLog(fork);
+  expect((await exportTo(server.url, "copy-theirs")).code).toBe(EXIT.ok);
+  expect(await verify("theirs.json")).toMatch(/^0 /u);
+  expect(await verify("theirs.json", ...remembering("copy-theirs"))).toMatch(
+    /^1 consistency: split view: .* the one does not go on from the other$/u,
+  );
+  expect(await verify("theirs.json", ...remembering("copy-second"))).toMatch(/^1 consistency: /u);
+  expect(await verify("second.json", ...remembering("copy-second"))).toMatch(/^0 consistency: /u);
 });
 
 test("what is wrong with the settings of a witness is said before it starts", async () => {
@@ -223,8 +260,11 @@ async function serve(
 const serveFolder = (folder: string): ReturnType<typeof serve> =>
   serve(async (path) => readFile(join(folder, path)));
 
+const serveLog = (log: Log): ReturnType<typeof serve> =>
+  serve(async (path) => (await log.pages.page(path))?.bytes);
+
 /** Another history, signed by whoever has the hub's log keys. */
-async function serveFork(size: number): ReturnType<typeof serve> {
+async function openFork(size: number): Promise<Log> {
   const [ed25519, mldsa44] = await Promise.all(
     ["ed25519", "mldsa44"].map(async (name) =>
       createSigner(parsePrivateKey(await readFile(join(mesh, `hub/log-${name}.jwk`), "utf8"))),
@@ -235,5 +275,5 @@ async function serveFork(size: number): ReturnType<typeof serve> {
   const [store, prefix, signers] = [createMemoryStore(), Uint8Array.of(1), { ed25519, mldsa44 }];
   const fork = await openLog({ store, prefix, origin: log.origin, signers, clock: systemClock });
   for (let i = 0; i < size; i++) await fork.append(snapshotEntry(Uint8Array.of(i)));
-  return serve(async (path) => (await fork.pages.page(path))?.bytes);
+  return fork;
 }

@@ -231,6 +231,43 @@ describe("key files", () => {
     expect(await text("eve.jwk")).toBe(plain);
   });
 
+  test("that others may read are warned of, once by name with what to do, and used all the same", async () => {
+    await good("keys new open.jwk");
+    const publicOf = async (mode: number, env = {}): ReturnType<typeof run> => {
+      await chmod(at("open.jwk"), mode);
+      return run(["keys", "public", "open.jwk"], { cwd: dir.path, env });
+    };
+    const [closed, group, other] = [
+      await publicOf(0o600),
+      await publicOf(0o640),
+      await publicOf(0o604),
+    ];
+    expect([closed.code, closed.stderr]).toEqual([0, ""]);
+    for (const [{ code, stdout, stderr }, mode] of [
+      [group, "0640"],
+      [other, "0604"],
+    ] as const) {
+      expect([code, stdout]).toEqual([0, closed.stdout]);
+      expect(stderr).toMatch(
+        new RegExp(
+          `^warning: .* open\\.jwk is open .*\\(mode ${mode}\\): chmod 600 open\\.jwk;.*\n$`,
+          "u",
+        ),
+      );
+    }
+    // What systemd hands to a service has the mode of an access list.
+    const credential = await publicOf(0o440, { CREDENTIALS_DIRECTORY: dir.path });
+    expect([credential.code, credential.stderr]).toEqual([0, ""]);
+    const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+    await Promise.all([keyid("open.jwk"), keyid("open.jwk")]);
+    await keyid("open.jwk");
+    await chmod(at("ann.pub"), 0o644);
+    await good("trust init shared.json --root ann.pub");
+    const warnings = write.mock.calls.map(([chunk]) => String(chunk));
+    write.mockRestore();
+    expect(warnings).toEqual([expect.stringMatching(/open\.jwk is open .*\(mode 0440\)/u)]);
+  });
+
   test("are not made in the place of others, nor encrypted twice, nor anything but keys", async () => {
     for (const [args, message] of [
       ["keys new ann.jwk", "can't make the key file ann.jwk: EEXIST"],

@@ -10,7 +10,8 @@
  *                  ? lane: 1 (high) | 2 (low),
  *                  sections: [ { doc: tstr, gen: uint, kind: "facts" | "rich", from: uint, to: uint,
  *                                bodyHash: bstr(32), bodyLen: uint, keyId: bstr(16) | null,
- *                                ? until: uint (facts only), ? alias: uint (rich only) } ... ] }
+ *                                ? until: uint (facts only),
+ *                                ? alias: uint, ? by: bstr(16) (both or none, rich only) } ... ] }
  * signed  = "ctxmesh/batch/v1\n" || header                                      Ed25519, key = replica
  * id      = SHA-256(header)
  * ```
@@ -29,7 +30,8 @@
  * signature, which covers its hash.
  *
  * `alias` says that a gateway carries what somebody else's Yjs client made: the section's structs are that client's, which drew its
- * id itself, from 1 up to and without 2^32, and `from` and `to` are its clocks.
+ * id itself, from 1 up to and without 2^32, and `from` and `to` are its clocks. `by` stands for the subject whose client it is, so that gateways let
+ * nobody else write under that id; see {@link Section.by}.
  */
 import {
   LIMITS,
@@ -72,6 +74,8 @@ export interface Section {
   readonly until?: number;
   /** The Yjs client that made the structs, where it is not the incarnation's own: 1 up to and without 2^32. */
   readonly alias?: number;
+  /** With `alias`: 16 bytes that stand for whom the gateway knows the client by. They say who may go on with it, not who it is: gateways hash a name. */
+  readonly by?: Uint8Array;
 }
 
 /** How urgent a batch is: what is in the high lane overtakes, what is in the low one waits; the usual ones are in neither. */
@@ -147,7 +151,10 @@ export function encodeHeader(header: Header): Uint8Array {
   });
 }
 
-function checkAlias({ kind, from, to, alias }: Section): void {
+function checkAlias({ kind, from, to, alias, by }: Section): void {
+  if ((alias === undefined) !== (by === undefined)) {
+    invalid("section.alias and section.by are there both, or neither", "section.by");
+  }
   if (alias === undefined) return;
   if (kind !== "rich" || from >= to) {
     invalid("section.alias is for rich content with structs", "section.alias");
@@ -156,7 +163,7 @@ function checkAlias({ kind, from, to, alias }: Section): void {
 }
 
 function decodeSection(value: CborValue): Section {
-  const read = new MapReader(value, SECTION_NAMES, "section", ["until", "alias"]);
+  const read = new MapReader(value, SECTION_NAMES, "section", ["until", "alias", "by"]);
   const kind = read.text("kind");
   if (kind !== "facts" && kind !== "rich")
     return invalid(`section.kind "${kind.slice(0, 20)}" is not known`, "kind");
@@ -171,6 +178,7 @@ function decodeSection(value: CborValue): Section {
     keyId: read.bytesOrNull("keyId", 16),
     ...(read.has("until") ? { until: read.uint("until") } : {}),
     ...(read.has("alias") ? { alias: read.uint("alias") } : {}),
+    ...(read.has("by") ? { by: read.bytes("by", 16) } : {}),
   };
   checkAlias(section);
   if (kind === "rich" && section.until !== undefined) {

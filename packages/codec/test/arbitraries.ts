@@ -39,12 +39,16 @@ const section: fc.Arbitrary<Section> = fc
 
 /** A section of rich content, of the incarnation's own client or of somebody else's. */
 export const richSectionArbitrary: fc.Arbitrary<Section> = fc
-  .tuple(section, fc.option(fc.integer({ min: 1, max: 0xffff_ffff }), { nil: undefined }))
+  .tuple(
+    section,
+    fc.option(fc.integer({ min: 1, max: 0xffff_ffff }), { nil: undefined }),
+    bytes(16),
+  )
   .filter(([{ until }]) => until === undefined)
-  .map(([rest, alias]) => ({
+  .map(([rest, alias, by]) => ({
     ...rest,
     kind: "rich",
-    ...(alias === undefined ? {} : { alias }),
+    ...(alias === undefined ? {} : { alias, by }),
   }));
 
 /** Any well-formed header. */

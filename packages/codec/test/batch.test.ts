@@ -81,8 +81,27 @@ describe("a header", () => {
           { alias: 7, kind: "facts" },
         ),
         (header, section, wrong) => {
-          const bytes = encodeHeader({ ...header, sections: [{ ...section, ...wrong }] });
+          const bytes = encodeHeader({
+            ...header,
+            sections: [{ by: new Uint8Array(16), ...section, ...wrong }],
+          });
           expect(() => decodeHeader(bytes)).toThrow("section.alias");
+        },
+      ),
+    );
+  });
+
+  test("says of a foreign Yjs client whose it is, and of nobody else", () => {
+    const by = new Uint8Array(16);
+    fc.assert(
+      fc.property(
+        headerArbitrary,
+        richSectionArbitrary,
+        fc.constantFrom<Partial<Section>>({ alias: 7 }, { by }, { alias: 7, by: by.slice(1) }),
+        (header, { doc, gen, kind, from, to, bodyHash, bodyLen, keyId }, wrong) => {
+          const section = { doc, gen, kind, from, to, bodyHash, bodyLen, keyId };
+          const bytes = encodeHeader({ ...header, sections: [{ ...section, ...wrong }] });
+          expect(() => decodeHeader(bytes)).toThrow("by");
         },
       ),
     );

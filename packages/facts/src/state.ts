@@ -11,10 +11,9 @@
  * run that does, each of its own interval but for the last, which covers the whole one. Chains are in the order of their ids, so the same slots and the same knowledge
  * of chains give the same bytes, whatever the order in which they came.
  */
-import { JS_ENGINE } from "./fact-engine.ts";
 import type { FactEngine } from "./fact-engine.ts";
 import type { FactStore } from "./fact-store.ts";
-import type { SlotStore } from "./slot-store.ts";
+import { SlotStore } from "./slot-store.ts";
 
 const EVERYTHING: ReadonlyMap<string, number> = new Map();
 
@@ -24,8 +23,8 @@ export const encodeState = (store: FactStore): Uint8Array => store.encodeDiff(EV
 /** A store of a state, in an engine: in plain JavaScript unless told otherwise. Throws `FORMAT_INVALID`. */
 export function decodeState(bytes: Uint8Array): SlotStore;
 export function decodeState<S extends FactStore>(bytes: Uint8Array, engine: FactEngine<S>): S;
-export function decodeState(bytes: Uint8Array, engine: FactEngine = JS_ENGINE): FactStore {
-  const store = engine();
+export function decodeState(bytes: Uint8Array, engine?: FactEngine): FactStore {
+  const store = engine?.() ?? new SlotStore();
   store.merge(bytes);
   return store;
 }

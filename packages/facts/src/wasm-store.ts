@@ -99,10 +99,7 @@ export class WasmStore implements FactStore {
 
   #idOf(chain: ChainId): Uint8Array {
     const latest = this.#latest;
-    if (
-      latest?.chain.incarnation === chain.incarnation &&
-      latest.chain.writer === chain.writer
-    ) {
+    if (latest?.chain.incarnation === chain.incarnation && latest.chain.writer === chain.writer) {
       return latest.id;
     }
     const id = fromHex(nameOf(chain));

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Random writes of a few devices as frames, and the plainest model of a store: keep every record. */
-import { SlotStore, isNewer } from "@ctxmesh/facts";
-import type { ChainFrame, ChainId, FactRecord, Slot } from "@ctxmesh/facts";
+import { FACT_ENGINES, factEngine, isNewer } from "@ctxmesh/facts";
+import type { ChainFrame, ChainId, FactEngine, FactRecord, FactStore, Slot } from "@ctxmesh/facts";
 import { hlcFromMs } from "@ctxmesh/model";
 import type { Hlc } from "@ctxmesh/model";
 import * as fc from "fast-check";
 import { AROUND_MS, deviceOf, incarnationOf } from "./arbitraries.ts";
+
+/** Every engine with its name: what holds of one holds of all. */
+export const ENGINES: readonly (readonly [string, FactEngine])[] = FACT_ENGINES.map(
+  (name) =>
+    [name, factEngine(name, { bytes: (length) => new Uint8Array(length).fill(7) })] as const,
+);
 
 export const KEYS = ["a", "ab", "abc", "b", "é", "__proto__"] as const;
 
@@ -101,8 +107,8 @@ export const framesArbitrary: fc.Arbitrary<ChainFrame[]> = drafts.map((each) =>
 export const livesArbitrary: fc.Arbitrary<ChainFrame[]> = drafts.map((each) => history(each, true));
 
 /** A store that applied frames in the order given. */
-export function storeOf(frames: readonly ChainFrame[]): SlotStore {
-  const store = new SlotStore();
+export function storeOf(frames: readonly ChainFrame[], engine: FactEngine): FactStore {
+  const store = engine();
   for (const { chain, frame } of frames) store.applyFrame(chain, frame);
   return store;
 }
@@ -113,7 +119,7 @@ const bySlot = (slots: readonly Slot[]): Slot[] =>
   );
 
 /** Everything that a store shows of its slots. */
-export const stateOf = (store: SlotStore): unknown =>
+export const stateOf = (store: FactStore): unknown =>
   [...store.keys()].map((key) => {
     const { statements, retractions } = store.slots(key);
     return [key, bySlot(statements), bySlot(retractions)];

@@ -76,15 +76,18 @@ export function checkDecisionSealed(
   return [undefined, `sealed as the fact ${DECISION_PREFIX}${id.slice(0, 16)}... of its device`];
 }
 
-/** The batch seal is by an issuer of the trust root, and includes the decision. */
+/** The batch seal is by an issuer of the trust root, good at the moment by which `atMs` judges its key, and includes the decision. */
 export function checkDecisionBatch(
   { payload, payloadType }: SignedDecision["envelope"],
   batch: NonNullable<DecisionFile["batch"]>,
   root: TrustRoot,
-  { space, atMs }: { readonly space: DecisionRecord["space"]; readonly atMs: number },
+  {
+    space,
+    atMs,
+  }: { readonly space: DecisionRecord["space"]; readonly atMs: (keyid: string) => number },
 ): Checked<void> {
   const { keyid } = parseEnvelope(batch.envelope);
-  const verifier = trustedVerifier(root, "issuer", keyid, { atMs, space });
+  const verifier = trustedVerifier(root, "issuer", keyid, { atMs: atMs(keyid), space });
   const sealed = verifyBatchItem({ payload, payloadType }, batch, batch.envelope, verifier);
   const time = formatInstant(sealed.sealedAt);
   return [

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The checks of a verification that are about the log: its checkpoint, and what was seen of it before. */
+import type { VerifierOptions } from "@ctxmesh/crypto";
 import { MeshError, formatInstant } from "@ctxmesh/model";
 import type { AuditPolicy } from "./audit-policy.ts";
 import type { Checked } from "./checks.ts";
@@ -48,11 +49,41 @@ export function checkCheckpoint(
   { proof }: Logged,
   log: TrustedLog,
   witnesses: readonly WitnessKey[],
+  options: VerifierOptions,
 ): Checked<VerifiedCheckpoint> {
-  const verified = verifyCheckpoint(proof.checkpoint, log, witnesses);
+  const verified = verifyCheckpoint(proof.checkpoint, log, witnesses, options);
   const time = formatInstant(verified.loggedMs);
   const size = String(verified.head.size);
   return [verified, `Ed25519 and ML-DSA-44 lines verify; ${size} entries, logged ${time}`];
+}
+
+/**
+ * When as many witnesses had cosigned as the trust root asks for, and one at least, Unix milliseconds; undefined while fewer have. Of each witness its
+ * latest time counts. Nobody but the witnesses can make it earlier.
+ */
+export const witnessedAt = (
+  { cosignedMs }: VerifiedCheckpoint,
+  { threshold }: WitnessPolicy,
+): number | undefined => cosignedMs.toSorted((a, b) => a - b)[Math.max(1, threshold) - 1];
+
+/**
+ * The moment by which a key is judged: the log's, and for a key that is revoked the later one of that and {@link witnessedAt}, as whoever stole the key
+ * of a hub may have the keys of its log, too, and write down any time. Throws `POLICY_REFUSED` for a revoked key without enough witnesses.
+ */
+export function judgedAt(
+  root: TrustRoot,
+  keyid: string,
+  { loggedMs, witnessedMs }: { readonly loggedMs: number; readonly witnessedMs?: number },
+): number {
+  const revokedAt = root.keys.find(({ key }) => key.keyid === keyid)?.revokedAt;
+  // By the log's own word it came too late: that is the reason to give.
+  if (revokedAt === undefined || loggedMs >= revokedAt) return loggedMs;
+  if (witnessedMs !== undefined) return Math.max(loggedMs, witnessedMs);
+  return refuse(
+    "POLICY_REFUSED",
+    `key ${keyid} is revoked from ${formatInstant(revokedAt)} on, and too few witnesses say that the checkpoint is older`,
+    "use a copy that was cosigned before the key was revoked",
+  );
 }
 
 /** As many witnesses as the trust root and the policy ask for have cosigned. */

@@ -51,7 +51,7 @@ const hashesOf = (tile: Uint8Array): Uint8Array[] =>
     tile.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),
   );
 
-/** Takes a bundle of entries apart. Throws `FORMAT_INVALID` unless it is exactly `count` entries. */
+/** Takes a bundle of entries apart. Throws `PROOF_INVALID` unless it is exactly `count` entries. */
 export function parseEntries(bytes: Uint8Array, count: number): Uint8Array[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const entries: Uint8Array[] = [];
@@ -63,7 +63,7 @@ export function parseEntries(bytes: Uint8Array, count: number): Uint8Array[] {
     offset = end;
   }
   if (entries.length === count && offset === bytes.length) return entries;
-  throw new MeshError("FORMAT_INVALID", `bundle is not exactly ${String(count)} entries`);
+  throw unproven("bundle", `is not exactly ${String(count)} entries`);
 }
 
 class CheckedTiles implements TileLog {

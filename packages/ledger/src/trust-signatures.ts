@@ -114,17 +114,21 @@ export function parseTrustRoot(text: string): TrustRoot {
 
 /**
  * The root that a file puts in the place of `old`: the next version, signed by both. Throws as {@link parseTrustRoot} does, and
- * `POLICY_REFUSED` for any other version, an issue before the old one's, or too few signatures by the old one's keys.
+ * `POLICY_REFUSED` for any other version, an issue that is not after the old one's, or too few signatures by the old one's keys.
  */
 export function updateTrustRoot(old: TrustRoot, text: string): TrustRoot {
   const candidate = parseRootCandidate(text);
   const { root } = candidate;
   if (root.version !== old.version + 1) {
     const what = `trust root version ${String(root.version)} does not follow version ${String(old.version)}`;
-    if (root.version > old.version) refuse(what, "take the versions in between first, in order");
-    refuse(what);
+    if (root.version <= old.version) refuse(what);
+    refuse(
+      `${what}: version ${String(old.version + 1)} is missing`,
+      "take the versions in between first; verify takes their files in order: --trust FILE --trust FILE",
+    );
   }
-  if (root.issued < old.issued) refuse("trust root was issued before the one that it follows");
+  // By this time of its own choice the old root's keys are judged: not by one at which that root was not yet there.
+  if (root.issued <= old.issued) refuse("trust root was not issued after the one that it follows");
   assertKnownSigners(candidate);
   assertApproved(candidate, old);
   assertApproved(candidate, root);

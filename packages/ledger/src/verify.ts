@@ -18,7 +18,9 @@ import {
   checkInclusion,
   checkWitnesses,
   findLog,
+  judgedAt,
   readProof,
+  witnessedAt,
 } from "./checks-log.ts";
 import {
   checkBatches,
@@ -60,8 +62,10 @@ export interface LoggedSeal {
   /** Of the checkpoint. */
   readonly head: TreeHead;
   readonly index: number;
-  /** Unix milliseconds, as the log says; keys were judged at this time. */
+  /** Unix milliseconds, as the log says; keys were judged at this time, but for revoked ones. */
   readonly loggedMs: number;
+  /** When as many witnesses had cosigned as the trust root asks for, one at least, Unix milliseconds; absent while fewer have. Revoked keys were judged at the later of both. */
+  readonly witnessedMs?: number;
   /** Names of witnesses that cosigned the checkpoint. */
   readonly cosignedBy: readonly string[];
 }
@@ -169,17 +173,23 @@ function checkSeal(
   const logged = step("proof", () => readProof(sealed.proof));
   const log = step("log", () => findLog(root, logged));
   const witnesses = trustedWitnesses(root);
-  const checkpoint = step("checkpoint", () => checkCheckpoint(logged, log, witnesses.witnesses));
+  const checkpoint = step("checkpoint", () =>
+    checkCheckpoint(logged, log, witnesses.witnesses, { crossCheck }),
+  );
   const { head, loggedMs, cosignedBy } = checkpoint;
   step("logged-time", () => assertLogged(loggedMs, now));
+  const witnessedMs = witnessedAt(checkpoint, witnesses);
+  const times = { loggedMs, ...(witnessedMs !== undefined && { witnessedMs }) };
   // A key is judged at the time at which the log had the seal, not at the one that the hub claims.
-  const when = { atMs: loggedMs, crossCheck };
-  const verifier = step("key", () => findKey(root, envelope, statement, when));
+  const verifier = step("key", () => {
+    const atMs = judgedAt(root, envelope.keyid, times);
+    return findKey(root, envelope, statement, { atMs, crossCheck });
+  });
   step("signature", () => checkSignature(verifier, envelope));
   step("inclusion", () => checkInclusion(sealed.envelope, logged, checkpoint));
   step("witnesses", () => checkWitnesses(checkpoint, witnesses, policy));
   step("policy", () => checkPolicy(policy, statement, { loggedMs, nowMs: now }));
-  return { statement, logged: { head, index: logged.proof.index, loggedMs, cosignedBy } };
+  return { statement, logged: { head, index: logged.proof.index, ...times, cosignedBy } };
 }
 
 function checkSpaceBundle(audit: Audit, bytes: Uint8Array): Verified {
@@ -244,13 +254,14 @@ function checkDecisionFile(audit: Audit, bytes: Uint8Array): Verified {
     const space: SpaceId | undefined = sealed.statement?.space;
     step("decision-sealed", () => checkDecisionSealed(file, signed, proof.facts, space ?? ""));
   }
-  const atMs = sealed?.logged?.loggedMs ?? now;
+  const logged = sealed?.logged;
+  const atMs = (keyid: string): number => (logged ? judgedAt(root, keyid, logged) : now);
   if (batch !== undefined) {
     const { space } = signed.record;
     step("decision-batch", () => checkDecisionBatch(signed.envelope, batch, root, { space, atMs }));
   }
   step("decision-signer", () =>
-    checkDecider(signed, root, { isSealed: sealed !== undefined, atMs }),
+    checkDecider(signed, root, { isSealed: sealed !== undefined, atMs: now }),
   );
   const strength = step("decision-strength", () => checkStrength(file, policy));
   const { id, record } = signed;

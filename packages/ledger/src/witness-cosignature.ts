@@ -13,7 +13,7 @@
  */
 import { utf8Encode } from "@ctxmesh/codec";
 import { createVerifier } from "@ctxmesh/crypto";
-import type { PublicKey, Signer, Verifier } from "@ctxmesh/crypto";
+import type { PublicKey, Signer, Verifier, VerifierOptions } from "@ctxmesh/crypto";
 import { MeshError } from "@ctxmesh/model";
 import { equalBytes } from "./merkle.ts";
 import {
@@ -120,17 +120,21 @@ export function linesOf(checkpoint: Checkpoint, { name, key }: WitnessKey): Note
 }
 
 /** The latest POSIX time at which a key cosigned a checkpoint; undefined when it did not. Throws `SIGNATURE_INVALID` when any line of it does not verify. */
-export function verifyCosignature(checkpoint: Checkpoint, witness: WitnessKey): number | undefined {
+export function verifyCosignature(
+  checkpoint: Checkpoint,
+  witness: WitnessKey,
+  options?: VerifierOptions,
+): number | undefined {
   const lines = linesOf(checkpoint, witness);
   if (lines.length === 0) return undefined;
-  const verifier = createVerifier(witness.key);
+  const verifier = createVerifier(witness.key, options);
   return Math.max(...lines.map((line) => verifyLine(checkpoint, witness.name, verifier, line)));
 }
 
 /**
  * Verifies a checkpoint's text completely: both lines of its log are there and valid, and so is every line by a key of a known witness. Lines of
  * unknown keys are ignored. A witness counts once, whatever it has of lines and keys; a key counts once, under whatever names it is listed; and a log is no witness of
- * itself. How many witnesses are enough is up to the caller.
+ * itself. How many witnesses are enough is up to the caller. With `crossCheck` a second implementation has to accept each line, too.
  *
  * Throws `LIMIT_EXCEEDED` (262,144 characters), `FORMAT_INVALID`, `INPUT_INVALID`; `POLICY_REFUSED` for another log's; `SIGNATURE_INVALID`.
  */
@@ -138,21 +142,22 @@ export function verifyCheckpoint(
   text: string,
   log: LogKeys,
   witnesses: readonly WitnessKey[] = [],
+  options?: VerifierOptions,
 ): VerifiedCheckpoint {
   const checkpoint = parseCheckpoint(text);
   const { origin, size, root, note } = checkpoint;
   if (origin !== log.origin) {
     throw new MeshError("POLICY_REFUSED", `the checkpoint is of log ${origin}, not ${log.origin}`);
   }
-  verifyEd25519Line(note, origin, createVerifier(log.ed25519));
-  const seconds = verifyMlDsaLine(checkpoint, createVerifier(log.mldsa44));
+  verifyEd25519Line(note, origin, createVerifier(log.ed25519, options));
+  const seconds = verifyMlDsaLine(checkpoint, createVerifier(log.mldsa44, options));
   const seen = new Set([log.ed25519.keyid, log.mldsa44.keyid]);
   const times = new Map<string, number>();
   for (const witness of witnesses) {
     const { name, key } = witness;
     if (seen.has(key.keyid)) continue;
     seen.add(key.keyid);
-    const time = verifyCosignature(checkpoint, witness);
+    const time = verifyCosignature(checkpoint, witness, options);
     if (time !== undefined) times.set(name, Math.max(times.get(name) ?? 0, time * 1_000));
   }
   return {
@@ -162,10 +167,6 @@ export function verifyCheckpoint(
     cosignedMs: [...times.values()],
   };
 }
-
-/** Both lines of a log are on a checkpoint of it, and verify. Throws as {@link verifyCheckpoint} does. */
-export const verifyLogLines = (text: string, log: LogKeys): TreeHead =>
-  verifyCheckpoint(text, log).head;
 
 /**
  * What a witness answered (signature lines), of it the lines by its known keys, each key's first, as text to be put behind the checkpoint.

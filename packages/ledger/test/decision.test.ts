@@ -186,6 +186,18 @@ describe("verification says what covers a decision", () => {
     );
   });
 
+  test("a batch seal by an issuer that was revoked since does not count by the log's word alone", () => {
+    const keys = issuerRoot.keys.map((entry) =>
+      entry.key.keyid === issuer.keyid
+        ? { ...entry, revokedAt: NOW + 5_000, reason: "stolen" }
+        : entry,
+    );
+    const verdict = verify({ envelope, batch, proof }, trustRoot({ keys }));
+    expect(outcome(verdict)).toBe("2 decision-batch");
+    expect(verdict.failed?.message).toMatch(/too few witnesses/u);
+    expect(outcome(verify({ envelope, proof }, trustRoot({ keys })))).toMatch(/^0 hybrid/u);
+  });
+
   test("the batch of another decision is none of this one", () => {
     const second = signDecision({ ...decision, decidedAt: NOW + 1 }, device);
     expect(outcome(verify({ envelope: second.envelope, batch }, issuerRoot))).toBe(

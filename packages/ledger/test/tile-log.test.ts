@@ -216,7 +216,9 @@ test("a bundle is exactly its entries", () => {
     [bytes.subarray(0, 8), 3],
     [bytes.subarray(0, 6), 3],
   ] as const) {
-    expect(() => parseEntries(cut, count)).toThrow(/not exactly/u);
+    const read = (): unknown => parseEntries(cut, count);
+    expect(read).toThrow(/not exactly/u);
+    expect(read).toThrow(expect.objectContaining({ code: "PROOF_INVALID" }));
   }
 });
 

@@ -113,8 +113,10 @@ describe("a root of its own", () => {
 
 /** The next version of {@link two}. */
 const next = (changes: Partial<TrustRootDraft> = {}, holders = [ann, ben, cat]): TrustRoot =>
-  rootOf(holders, 2, { version: 2, ...changes });
+  rootOf(holders, 2, { version: 2, issued: two.issued + 1, ...changes });
 const updateCode = (file: string): string => codeOf(() => updateTrustRoot(two, file));
+/** Of an update that says that it was issued then. */
+const codeAt = (issued: number): string => updateCode(signed(next({ issued }), ann, ben));
 
 describe("an update", () => {
   test("is signed by a threshold of the old keys and by one of the new ones", () => {
@@ -128,7 +130,7 @@ describe("an update", () => {
     expect(updateTrustRoot(two, signed(handover, ann, ben, dan))).toEqual(handover);
     expect(updateCode(signed(handover, ann, cat))).toBe("no error");
     // A root that somebody made with keys of his own is a root, and no update.
-    const alone = rootOf([dan], 1, { version: 2 });
+    const alone = rootOf([dan], 1, { version: 2, issued: two.issued + 1 });
     expect(codeOf(() => parseTrustRoot(signed(alone, dan)))).toBe("no error");
     expect(updateCode(signed(alone, dan))).toBe("POLICY_REFUSED");
   });
@@ -139,7 +141,16 @@ describe("an update", () => {
     expect(updateOfLater(text)).toBe("POLICY_REFUSED");
     expect(updateOfLater(signed(next(), ann, ben))).toBe("POLICY_REFUSED");
     expect(updateCode(signed(next({ version: 3 }), ann, ben))).toBe("POLICY_REFUSED");
-    expect(updateCode(signed(next({ issued: two.issued - 1 }), ann, ben))).toBe("POLICY_REFUSED");
+    const gap = signed(next({ version: 4 }), ann, ben);
+    expect(() => updateTrustRoot(two, gap)).toThrow(
+      /does not follow version 1: version 2 is missing/u,
+    );
+  });
+
+  test("was issued after the root that it follows, so that no key signs it by an earlier time", () => {
+    expect(codeAt(two.issued - 1)).toBe("POLICY_REFUSED");
+    expect(codeAt(two.issued)).toBe("POLICY_REFUSED");
+    expect(codeAt(two.issued + 1)).toBe("no error");
   });
 
   test("lowers no algorithm by itself: the old root's rule holds for the old root's signatures", () => {
@@ -148,7 +159,7 @@ describe("an update", () => {
       ...two.minAlg,
       root: [{ from: 0, algs: ["ML-DSA-44-Ed25519", "Ed25519"] }],
     } as const;
-    const lowered = rootOf([ann, weak], 1, { version: 2, minAlg });
+    const lowered = rootOf([ann, weak], 1, { version: 2, issued: two.issued + 1, minAlg });
     expect(updateCode(signed(lowered, ann, weak))).toBe("POLICY_REFUSED");
   });
 

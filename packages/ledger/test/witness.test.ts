@@ -15,7 +15,7 @@ import {
 } from "@ctxmesh/ledger";
 import type { Witness, WitnessAnswer } from "@ctxmesh/ledger";
 import { LIMITS, toHex } from "@ctxmesh/model";
-import { createMemoryStore, createSeededRandom } from "@ctxmesh/testing";
+import { createMemoryStore, createSeededRandom, createVirtualClock } from "@ctxmesh/testing";
 import type { MemoryStore } from "@ctxmesh/testing";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -69,6 +69,33 @@ describe("a witness", () => {
       const { head, cosignedBy } = verifyCheckpoint(kept, log, by.keys);
       expect([head, cosignedBy]).toEqual([headOf(hashesOf(to)), ["w1.test"]]);
     }
+  });
+
+  test("gives the same lines to whoever sends a tree again within a minute, and signs once", async () => {
+    const clock = createVirtualClock(NOW);
+    let signed = 0;
+    const counted = by.signers.map((signer) => ({
+      ...signer,
+      sign: (message: Uint8Array) => {
+        signed++;
+        return signer.sign(message);
+      },
+    }));
+    const witness = witnessOn(createMemoryStore(), by, { clock, signers: counted });
+    const first = await ask(witness, 0, hashesOf(3));
+    clock.advance(59_999);
+    expect(await ask(witness, 3, hashesOf(3))).toEqual(first);
+    expect(signed).toBe(by.signers.length);
+    // Another tree of this size is none of it.
+    expect((await ask(witness, 3, hashesOf(3, 1))).status).toBe(422);
+    clock.advance(1);
+    const later = await ask(witness, 3, hashesOf(3));
+    const text = `${checkpointOf(hashesOf(3))}${later.body}`;
+    expect(verifyCheckpoint(text, log, by.keys).cosignedMs).toEqual([NOW + 60_000]);
+    // A larger tree is signed at once; the lines about the smaller one are used no more.
+    const larger = await ask(witness, 3, hashesOf(4));
+    expect(signed).toBe(3 * by.signers.length);
+    expect(await ask(witness, 4, hashesOf(4))).toEqual(larger);
   });
 
   test("answers a wrong old size with the right one, 409", async () => {

@@ -44,14 +44,20 @@ export function isWelcome(
 /**
  * The strongest role among a device's grants that cover a time (Unix milliseconds, both ends included). A
  * revocation does not change the answer: what of a revoked device's chains stands was written under its
- * grants. Whether it is revoked is a question to `space.revocations`.
+ * grants. Whether it is revoked is a question to `space.revocations`. With `service`, among those for
+ * that one.
  */
-export function roleAt(space: Space, device: DeviceKey, ms: number): Role | undefined {
+export function roleAt(
+  space: Space,
+  device: DeviceKey,
+  ms: number,
+  service?: Service,
+): Role | undefined {
   const grants: readonly Grant[] =
     space.grants.get(device) ?? space.revocations.get(device)?.grants ?? [];
   let strongest: Role | undefined;
-  for (const { role, notBefore, notAfter } of grants) {
-    const covers = notBefore <= ms && ms <= notAfter;
+  for (const { role, notBefore, notAfter, service: given } of grants) {
+    const covers = notBefore <= ms && ms <= notAfter && offers(given, service);
     if (covers && (strongest === undefined || allows(role, strongest))) strongest = role;
   }
   return strongest;

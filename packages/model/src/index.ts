@@ -37,7 +37,7 @@ export type {
   FactEvent,
   RejudgedNote,
 } from "./events.ts";
-export type { Projection, Projections, ProjectionWriter } from "./projection.ts";
+export type { ClientHolder, Projection, Projections, ProjectionWriter } from "./projection.ts";
 export type { Guest, GuestSocket } from "./guests.ts";
 export { HLC_COUNTERS_PER_MS, HLC_EPOCH_MS, hlcFromMs, hlcToMs, isHlc } from "./hlc.ts";
 export type { Hlc } from "./hlc.ts";

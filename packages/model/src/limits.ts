@@ -40,10 +40,12 @@ export const LIMITS = {
   schemaNodes: 1_000,
   /** Subschemas in one another. */
   schemaDepth: 32,
+  /** Of them, branches of `anyOf`, `oneOf` and `allOf`: each may look at all of a value. */
+  schemaBranches: 64,
   /** A regular expression of a schema, in characters. */
   patternLength: 512,
-  /** Steps of that, counted repetitions written out: what one character of a value costs at most. */
-  patternSteps: 1_000,
+  /** Steps of a schema's expressions together, counted repetitions written out: what one character of a value costs at most. */
+  patternSteps: 256,
   /** Items of a list whose items have to differ: each is compared with each. */
   uniqueItems: 256,
   /** Compiled schemas that a process keeps. */
@@ -337,6 +339,8 @@ export const LIMITS = {
   editorQueueBytes: 262_144,
   /** Encoded bytes of projections that nobody has open; past it the one closed longest ago is dropped. */
   projectionBytes: 67_108_864,
+  /** Client ids of Yjs that one subject may write under in a document: each costs every transaction there, for good. What it hands over of pages of others has as many once more, for all. */
+  clientsPerSubject: 1_024,
   /** Documents that Yjs clients have open at a node: each is in memory once more, with its facts. */
   openProjections: 4_096,
   /** A trust root or key file. */

@@ -6,10 +6,15 @@
 import type { FactSource } from "./facts.ts";
 import type { DocumentName } from "./ids.ts";
 
+/** Whose page says that it has a client id of Yjs: one of the writer's, another's, or none that is there while the writer's has said another. */
+export type ClientHolder = "own" | "others" | "none";
+
 /** For whom a write is made. */
 export interface ProjectionWriter {
   /** What the facts name as their source. */
   readonly source: FactSource;
+  /** Whose page has a client id of Yjs now, as pages say; undefined where nobody knows. */
+  readonly whose?: (client: number) => ClientHolder | undefined;
 }
 
 /** A document that somebody has open. */
@@ -20,7 +25,7 @@ export interface Projection {
   diff(stateVector?: Uint8Array): Uint8Array;
   /**
    * Takes in what a client made: content becomes a batch of this hub, entries of `facts` become facts. Resolves once it is durable; what was known already is no fault. One write after the other.
-   * Rejects with what is wrong with it, and then nothing of it has happened; with `WRITE_BEHIND` when it builds on what this node has yet to get, so that the
+   * Rejects with what is wrong with it, and then nothing of it has happened; with `WRITE_BEHIND` when it builds on what this node has yet to get, or has what somebody else's page made and this node has not, so that the
    * client should connect again, and say again what is not here, after a moment.
    */
   write(update: Uint8Array, writer: ProjectionWriter): Promise<void>;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Role } from "@ctxmesh/codec";
+import type { Role, Service } from "@ctxmesh/codec";
 import { allows, roleAt } from "@ctxmesh/membership";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { DeviceKey, DocumentName } from "@ctxmesh/model";
 import type { Records } from "./records.ts";
 
 /**
- * Throws `POLICY_REFUSED` unless a device may write what needs a role. A grant that has ended does not stop its device: what it writes
+ * Throws `POLICY_REFUSED` unless a device may write what needs a role, under a grant for `service` if one is named. A grant that has ended does not stop its device: what it writes
  * waits elsewhere for a renewed one.
  */
 export function assertAllowed(
@@ -14,6 +14,7 @@ export function assertAllowed(
   device: DeviceKey,
   needed: Role,
   nowMs: number,
+  service?: Service,
 ): void {
   const { space } = records;
   const revocation = space.revocations.get(device);
@@ -29,14 +30,16 @@ export function assertAllowed(
       { remedy: "find who else has its key, and give this device a new one" },
     );
   }
-  const now = roleAt(space, device, nowMs);
-  const roles =
-    now === undefined ? (space.grants.get(device) ?? []).map(({ role }) => role) : [now];
+  const now = roleAt(space, device, nowMs, service);
+  const grants = (space.grants.get(device) ?? []).filter(
+    (grant) => service === undefined || grant.service === service,
+  );
+  const roles = now === undefined ? grants.map(({ role }) => role) : [now];
   if (roles.some((role) => allows(role, needed))) return;
   throw new MeshError(
     "POLICY_REFUSED",
     roles.length === 0
-      ? "this device has no grant in the space"
+      ? `this device has no grant in the space${service === undefined ? "" : ` as ${service}`}`
       : `this device's role is ${roles.join(", ")}, and this needs ${needed}`,
     { remedy: `ask whoever runs the space for a grant with the role ${needed} or more` },
   );

@@ -315,6 +315,9 @@ const checkQuota: Stage = ({ batch, context }) => {
   return over ? { kind: "hold", reason: "quota", batch, missing: undefined } : undefined;
 };
 
+/** Who may carry what Yjs clients make. */
+export const CARRYING = { role: "write", service: "hub" } as const;
+
 /** The role that a part needs beyond `append`: retracting what others stated, or deleting what they wrote. */
 function roleFor(part: Part): Role | undefined {
   switch (part.kind) {
@@ -329,16 +332,25 @@ function roleFor(part: Part): Role | undefined {
   }
 }
 
-/** The first role that a batch needs and its device did not have then; undefined when it had all. */
+/**
+ * The first role that a batch needs and its device did not have then; undefined when it had all. Only hubs carry what Yjs clients make: they know who
+ * these are, and who carries under an id that is another's makes all that was written under it void.
+ */
 export function lackedRole(
   { header }: Pick<Batch, "header">,
   parts: readonly Part[],
   { space }: Records,
 ): Role | undefined {
-  const role = roleAt(space, header.replica, hlcToMs(header.hlc));
-  return parts
-    .map(roleFor)
-    .find((needed) => needed !== undefined && (role === undefined || !allows(role, needed)));
+  const carries = header.sections.some(({ alias }) => alias !== undefined);
+  const role = roleAt(
+    space,
+    header.replica,
+    hlcToMs(header.hlc),
+    carries ? CARRYING.service : undefined,
+  );
+  return [carries ? CARRYING.role : undefined, ...parts.map(roleFor)].find(
+    (needed) => needed !== undefined && (role === undefined || !allows(role, needed)),
+  );
 }
 
 /** The bodies open, hold only what they may, and the device's role allows every part. */

@@ -176,13 +176,22 @@ export class Documents {
 
   /** Checks what a gateway carries for Yjs clients, and stages it; `client` is the gateway's own. Throws as `RichDocument.carry`. */
   carryRich(doc: DocumentName, client: number, content: CarriedContent): readonly RichUpdate[] {
-    if (content.sections.some((section) => this.voids.follows(doc, section.client, section.to))) {
-      throw new MeshError("POLICY_REFUSED", `what this Yjs client writes in ${doc} is void`, {
-        field: "doc",
-        remedy: "load the page again",
-      });
-    }
+    this.#assertCounts(doc, content);
     return this.#rich(doc).carry(client, content);
+  }
+
+  /** As {@link carryRich}, and stages nothing. */
+  judgeCarry(doc: DocumentName, client: number, content: CarriedContent): void {
+    this.#assertCounts(doc, content);
+    (this.#richByDoc.get(doc) ?? new RichDocument()).judge(client, content);
+  }
+
+  #assertCounts(doc: DocumentName, { sections }: CarriedContent): void {
+    if (!sections.some(({ client, to }) => this.voids.follows(doc, client, to))) return;
+    throw new MeshError("POLICY_REFUSED", `what this Yjs client writes in ${doc} is void`, {
+      field: "doc",
+      remedy: "load the page again",
+    });
   }
 
   /** The applied state of a document's rich content; undefined when there is none. */

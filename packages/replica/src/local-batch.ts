@@ -12,7 +12,7 @@ import type { Header, Section } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { encodeFrame, isFactKey } from "@ctxmesh/facts";
 import type { FactRecord, HlcClock, Retraction } from "@ctxmesh/facts";
-import { LIMITS, MeshError, isTraceparent, parseHeaderHash, toHex } from "@ctxmesh/model";
+import { LIMITS, MeshError, fromHex, isTraceparent, parseHeaderHash, toHex } from "@ctxmesh/model";
 import type {
   DeviceSigner,
   DocumentName,
@@ -330,7 +330,7 @@ type LocalPart = Extract<Part, { readonly kind: "facts" } | { readonly kind: "ri
 
 function sectionOf(part: LocalPart, body: Uint8Array, until: number | undefined): Section {
   const { from, to } = part.kind === "facts" ? part.frame : part.update;
-  const carried = part.kind === "rich" && part.update.carried === true;
+  const { client = 0, by } = part.kind === "rich" ? part.update : {};
   return {
     doc: part.doc,
     gen: 0,
@@ -341,7 +341,7 @@ function sectionOf(part: LocalPart, body: Uint8Array, until: number | undefined)
     bodyLen: body.length,
     keyId: null,
     ...(until === undefined ? {} : { until }),
-    ...(carried ? { alias: part.update.client } : {}),
+    ...(by === undefined ? {} : { alias: client, by: fromHex(by) }),
   };
 }
 

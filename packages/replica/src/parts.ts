@@ -5,7 +5,7 @@ import type { Header, Section } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import { decodeFrame } from "@ctxmesh/facts";
 import type { FactFrame } from "@ctxmesh/facts";
-import { LIMITS, fromHex, hlcToMs, toMeshError } from "@ctxmesh/model";
+import { LIMITS, fromHex, hlcToMs, toHex, toMeshError } from "@ctxmesh/model";
 import type { DeviceKey, DocumentName, Hlc, IncarnationId, Refusal } from "@ctxmesh/model";
 import { clientIdFrom } from "@ctxmesh/rich";
 import type { RichInterval, RichUpdate, RichVerdict } from "@ctxmesh/rich";
@@ -91,14 +91,14 @@ function openFacts(payload: Uint8Array, section: Section, after: Hlc, upTo: Hlc)
 }
 
 function openRich(payload: Uint8Array, section: Section, own: number, open: OpenRich): OpenResult {
-  const { doc, from, to, alias } = section;
+  const { doc, from, to, alias, by } = section;
   const client = alias ?? own;
   const interval = { client, from, to };
   try {
     const verdict = open(
       doc,
       payload,
-      alias === undefined ? interval : { ...interval, carried: true },
+      by === undefined ? interval : { ...interval, carried: true, by: toHex(by) },
     );
     switch (verdict.kind) {
       case "closed":
@@ -110,8 +110,8 @@ function openRich(payload: Uint8Array, section: Section, own: number, open: Open
       case "forked":
         return { kind: "parts", parts: [{ kind: "void", doc, client, from: 0, forks: true }] };
       case "missing": {
-        const { client: by, clock } = verdict;
-        return { kind: "missing", operation: { doc, client: by, clock } };
+        const { client: other, clock } = verdict;
+        return { kind: "missing", operation: { doc, client: other, clock } };
       }
     }
   } catch (error) {

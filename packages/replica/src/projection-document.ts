@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One document as stock Yjs clients see it: follows what is applied, and writes what they make. */
-import { LIMITS, MeshError } from "@ctxmesh/model";
+import { sha256 } from "@ctxmesh/crypto";
+import { LIMITS, MeshError, toHex } from "@ctxmesh/model";
 import type {
   Clock,
   DocumentName,
@@ -35,6 +36,8 @@ const OVERLAY_FACTOR = 4;
 /** With so many bytes of values a put has room for the largest one more. */
 const PUT_BYTES = LIMITS.writeBytes / 4;
 
+const OWNER_BYTES = 16;
+
 function chunksOf<T>(items: readonly T[], size: number): T[][] {
   const chunks: T[][] = [];
   for (let i = 0; i < items.length; i += size) chunks.push(items.slice(i, i + size));
@@ -55,6 +58,12 @@ function packFacts(facts: readonly FactInput[]): FactInput[][] {
   }
   return puts;
 }
+
+/** What stands for whom the clients of a writer are. The name alone counts: the same subject comes in at other gateways, too. */
+const ownerOf = ({ model }: ProjectionWriter["source"]): string =>
+  toHex(
+    sha256(new TextEncoder().encode(`ctxmesh/yjs-writer/v1\n${model}`)).subarray(0, OWNER_BYTES),
+  );
 
 /** One document that is in memory. */
 export class DocumentProjection {
@@ -157,6 +166,16 @@ export class DocumentProjection {
   #show(keys: readonly string[], again?: ReadonlySet<string>): void {
     const values = keys.map((key) => [key, this.#replica.get(this.doc, key)?.value] as const);
     this.#view.show(values, again);
+    this.#renewLong();
+  }
+
+  /** As {@link ProjectedDoc.shade}: whoever may read can make the overlay longer by that. */
+  #shade(): void {
+    this.#view.shade();
+    this.#renewLong();
+  }
+
+  #renewLong(): void {
     const { overlayEntries } = this.#view;
     if (overlayEntries < OVERLAY_ENTRIES) return;
     if (overlayEntries > OVERLAY_FACTOR * this.#view.keys().length) this.renew();
@@ -176,7 +195,7 @@ export class DocumentProjection {
   /** Whether an update says nothing new. What it shows that nobody says any more is taken away all the same. */
   holds(update: Uint8Array): boolean {
     const holds = this.#view.holds(update);
-    this.#view.shade();
+    this.#shade();
     return holds;
   }
 
@@ -191,10 +210,13 @@ export class DocumentProjection {
     return written;
   }
 
-  async #write(update: Uint8Array, { source }: ProjectionWriter): Promise<void> {
+  async #write(update: Uint8Array, { source, whose }: ProjectionWriter): Promise<void> {
     if (this.isClosed) throw new MeshError("CLOSED", "the projection is closed");
     const view = this.#view;
-    const plan = view.plan(update);
+    const plan = view.plan(update, {
+      by: ownerOf(source),
+      ...(whose === undefined ? {} : { whose }),
+    });
     const keys = [...plan.facts.keys()];
     const entries = keys.map((key) => view.entryOf(key));
     await this.#commit(plan, source);
@@ -202,13 +224,13 @@ export class DocumentProjection {
       keys.filter((key, i) => view === this.#view && view.entryOf(key) === entries[i]),
     );
     this.#show(keys, isOverwritten);
-    this.#view.keepTraces(plan.traces);
-    this.#view.shade();
+    this.#view.keepTraces(plan.traces, plan.by);
+    this.#shade();
   }
 
   /** Everything is judged before the first of it is written. */
   async #commit(
-    { facts, sections, erasures }: ProjectedWrite,
+    { facts, sections, erasures, by }: ProjectedWrite,
     source: ProjectionWriter["source"],
   ): Promise<void> {
     const { doc } = this;
@@ -222,13 +244,14 @@ export class DocumentProjection {
     const deletes = chunksOf(withdrawn, LIMITS.factsPerWrite);
     for (const some of puts) this.#replica.preparePut(doc, some);
     for (const some of deletes) prepareDelete(doc, some);
-    // What is checked only against the content of the moment comes first.
-    if (sections.length + erasures.length > 0) {
-      await this.#replica.carry(doc, { sections, erasures });
-    }
+    const content = { sections, erasures, by };
+    const isRich = sections.length + erasures.length > 0;
+    if (isRich && facts.size > 0) this.#replica.judgeCarry(doc, content);
+    // Content takes its client's clocks, with those of facts before it: were it there alone, the client would not say the facts again.
     await Promise.all([
       ...puts.map(async (some) => this.#replica.put(doc, some)),
       ...deletes.map(async (some) => this.#replica.delete(doc, some)),
     ]);
+    if (isRich) await this.#replica.carry(doc, content);
   }
 }

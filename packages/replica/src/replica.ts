@@ -31,7 +31,7 @@ import type {
 import type { CarriedContent, RichContent, RichRoots } from "@ctxmesh/rich";
 import { assertAllowed, assertFits } from "./allowed.ts";
 import type { Registry } from "@ctxmesh/schema";
-import { parseBatch, unpackedOf } from "./checks.ts";
+import { CARRYING, parseBatch, unpackedOf } from "./checks.ts";
 import { Bases } from "./bases.ts";
 import { nameLog } from "./change-position.ts";
 import { Changes } from "./changes.ts";
@@ -47,6 +47,7 @@ import { headersFor } from "./header-answer.ts";
 import { History } from "./history.ts";
 import type { Journal } from "./journal.ts";
 import { incarnationChange } from "./layout.ts";
+import { clientOf } from "./parts.ts";
 import type { Head } from "./layout.ts";
 import { joinWrites, prepareDelete, prepareRetract } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
@@ -255,7 +256,22 @@ export class Replica {
    * erasures. Throws `FORMAT_INVALID` for what no editor makes, `WRITE_BEHIND` for what builds on what is not here, else as {@link edit}.
    */
   async carry(doc: DocumentName, content: CarriedContent): Promise<WriteReceipt> {
-    return this.#enqueueWrite({ doc, carry: content }, "write", bytesCarried(content));
+    this.#assertCarries();
+    return this.#enqueueWrite({ doc, carry: content }, CARRYING.role, bytesCarried(content));
+  }
+
+  /** Throws what {@link carry} would reject with now, and writes nothing. */
+  judgeCarry(doc: DocumentName, content: CarriedContent): void {
+    this.#assertCarries();
+    this.#assertRoom({ doc, carry: content }, CARRYING.role, bytesCarried(content));
+    if (this.#documents.omissions.isClosed(doc)) throw closedError(doc);
+    this.#documents.judgeCarry(doc, clientOf(this.device, this.incarnation), content);
+  }
+
+  #assertCarries(): void {
+    const { role, service } = CARRYING;
+    const nowMs = this.#options.clock.now();
+    assertAllowed(this.#committer.inEffect, this.device, role, nowMs, service);
   }
 
   /** The state of a document's rich content in one piece; undefined when there is none. Throws `POLICY_REFUSED` when it is left out on this node. */

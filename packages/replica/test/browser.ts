@@ -4,13 +4,12 @@ import { MeshError } from "@ctxmesh/model";
 import type { Projection, Projections } from "@ctxmesh/model";
 import * as Y from "yjs";
 import { DOC } from "./mesh.ts";
-import { XmlEditor, runsOf } from "./xml-edits.ts";
+import { pageOf, runsOf, xmlOf } from "./xml-edits.ts";
 
 /** A page with a document, connected to a node or not. */
 export class Browser {
   readonly doc: Y.Doc = new Y.Doc();
   readonly name: string;
-  readonly xml: XmlEditor;
   #projection: Projection | undefined;
   /** What the node sent and the page has not seen. */
   #inbox: Uint8Array[] = [];
@@ -24,7 +23,6 @@ export class Browser {
   constructor(name: string, clientID?: number) {
     this.name = name;
     if (clientID !== undefined) this.doc.clientID = clientID;
-    this.xml = new XmlEditor(this.doc);
     this.doc.on("update", (bytes: Uint8Array, origin: unknown) => {
       if (origin !== this && this.#projection !== undefined) this.#outbox.push(bytes);
     });
@@ -97,7 +95,7 @@ export class Browser {
       notes: runsOf(this.text),
       steps: this.doc.getArray("list:steps").toJSON() as unknown,
       plan: this.doc.getMap("map:plan").toJSON() as unknown,
-      page: this.xml.content(),
+      page: xmlOf(pageOf(this.doc)),
       facts: this.facts.toJSON() as unknown,
     };
   }

@@ -78,12 +78,15 @@ export const emptySpace = (seed = 1): Space =>
   });
 
 /** A space with a grant for each device, from a day before the start for 30 days. */
-export const spaceWith = (roles: readonly (readonly [Device, Role])[]): Space =>
+export const spaceWith = (
+  roles: readonly (readonly [Device, Role])[],
+  service: "agent" | "hub" = "agent",
+): Space =>
   roles.reduce(
     (space, [device, role]) =>
       issueGrant(space, creator.signer, {
         device: device.key,
-        service: "agent",
+        service,
         role,
         notBefore: START_MS - DAY_MS,
       }),

@@ -10,10 +10,13 @@ import { DOC, START_MS, open, spaceWith, us, writer } from "./mesh.ts";
 import type { OpenOptions } from "./mesh.ts";
 
 /** Both devices may write rich content. */
-export const space: Space = spaceWith([
-  [us, "write"],
-  [writer, "write"],
-]);
+export const space: Space = spaceWith(
+  [
+    [us, "write"],
+    [writer, "write"],
+  ],
+  "hub",
+);
 
 /** The projections of a replica, whose clock stands still. */
 export const projectionsOf = (replica: Replica, seed = 1): ReplicaProjections =>

@@ -13,11 +13,15 @@ import * as Y from "yjs";
 import { Browser } from "./browser.ts";
 import { DOC, START_MS, applied, open, spaceWith, us, writer } from "./mesh.ts";
 import type { Device } from "./mesh.ts";
+import { editXml } from "./xml-edits.ts";
 
-const space = spaceWith([
-  [us, "write"],
-  [writer, "write"],
-]);
+const space = spaceWith(
+  [
+    [us, "write"],
+    [writer, "write"],
+  ],
+  "hub",
+);
 
 /** Where tokens of text begin: single characters, each inserted once. */
 const TOKENS = 0x4e_00;
@@ -168,7 +172,7 @@ export class ProjectionMesh {
     const node = this.nodes[pick(2)] as Node;
     const other = node === this.nodes[0] ? this.nodes[1] : this.nodes[0];
     const way = pick(44);
-    if (way >= 40) browser.xml.edit(pick);
+    if (way >= 40) editXml(browser.doc, pick);
     else if (way < 9) this.#editText(browser, pick);
     else if (way < 12) this.#editTypes(browser, pick);
     else if (way < 15) this.#editFacts(browser, pick);

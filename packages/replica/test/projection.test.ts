@@ -14,6 +14,7 @@ import {
 } from "@ctxmesh/testing";
 import { describe, expect, test } from "vitest";
 import * as Y from "yjs";
+import { Browser } from "./browser.ts";
 import { DOC, START_MS, applied, open, writer } from "./mesh.ts";
 import {
   connected,
@@ -208,6 +209,29 @@ describe("rich content", () => {
     bob.see();
     expect(bob.text.toJSON()).toBe("ann bob again");
   });
+});
+
+test("of facts and content in one update no part is lost where a node dies between the two", async () => {
+  const one = await node();
+  const sent = applied(one.replica, "local");
+  const made = new Y.Doc();
+  made.getMap("facts").set("temp", 1);
+  made.getText("text:notes").insert(0, "ann");
+  const update = Y.encodeStateAsUpdate(made);
+  const shown = await one.projections.open(DOC);
+  await shown.write(update, { source: { model: "ann" } });
+  expect(sent.length).toBe(2);
+  for (let arrived = 0; arrived <= sent.length; arrived++) {
+    const two = await node({ device: writer });
+    for (const bytes of sent.slice(0, arrived)) await two.replica.receive(bytes);
+    const ann = new Browser("ann");
+    Y.applyUpdate(ann.doc, update);
+    await ann.connect(two.projections);
+    await exchange(ann);
+    expect(ann.errors).toEqual([]);
+    expect(factsOf(two.replica)).toEqual({ temp: 1 });
+    expect(notesOf(two.replica)).toEqual([{ insert: "ann" }]);
+  }
 });
 
 describe("who may only read", () => {

@@ -18,6 +18,8 @@ export interface CarriedSection {
 
 /** Rich content that a gateway carries for Yjs clients. */
 export interface CarriedContent {
+  /** For whom a client's sections are, 16 bytes as hexadecimal digits. */
+  readonly by: (client: number) => string;
   /** In an order in which each follows what it builds on. */
   readonly sections: readonly CarriedSection[];
   /** V1 updates that only delete. */

@@ -4,6 +4,7 @@ export { allocateClientId, clientIdFrom, isStockClient, overlayClient } from "./
 export type { RichContent, TextRun } from "./content.ts";
 export type { CarriedContent, CarriedSection } from "./carried.ts";
 export { mergeRichUpdates } from "./merge.ts";
+export type { ClientOwner } from "./owners.ts";
 export type { RichKind } from "./names.ts";
 export { ProjectedDoc } from "./projected-doc.ts";
 export type { AppliedRich } from "./projected-doc.ts";

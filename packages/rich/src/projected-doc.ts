@@ -10,11 +10,14 @@
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
 import * as Y from "yjs";
+import type { CarriedContent } from "./carried.ts";
 import { compareClaim, eraseUnits } from "./claims.ts";
 import { isOverlayClient, isStockClient, overlayMs } from "./client-id.ts";
 import { clockIn, createDoc, docOf } from "./engine.ts";
 import { assertAtMost } from "./errors.ts";
 import { FACTS_ROOT, TRACES_ROOT, isSafeKey } from "./names.ts";
+import { NOBODY, Owners, splitState } from "./owners.ts";
+import type { ClientOwner } from "./owners.ts";
 import { encodeRuns, readStockUpdate, structsIn, tracesFrom } from "./stock-update.ts";
 import type { StockUpdate, UnitId } from "./stock-update.ts";
 import { WritePlanner } from "./write-planner.ts";
@@ -22,6 +25,8 @@ import type { PlannerView, ProjectedWrite } from "./write-planner.ts";
 
 /** Keys of other overlays' entries that are remembered. */
 const FOREIGN_KEYS = 65_536;
+/** Keys that an update can have taken away since others' overlays are out of date. */
+const STALE_KEYS = 4_096;
 
 /** What is applied of rich content, and whose clocks it takes. */
 export interface AppliedRich {
@@ -29,7 +34,11 @@ export interface AppliedRich {
   readonly client: number;
   readonly from: number;
   readonly to: number;
+  /** For whom it was carried. */
+  readonly by?: string;
 }
+
+const NO_WRITER: ClientOwner = { by: NOBODY };
 
 const nameOf = ({ client, clock }: UnitId): string => `${String(client)} ${String(clock)}`;
 
@@ -38,7 +47,8 @@ export class ProjectedDoc {
   readonly #doc: Y.Doc;
   readonly #facts: Y.Map<unknown>;
   readonly #traced: Y.Map<unknown>;
-  readonly #view: PlannerView;
+  readonly #view: Omit<PlannerView, "mayWriteAs" | "assertRoom">;
+  readonly #owners: Owners;
   /** Next clocks in the rich content, of clients with traces behind them. */
   readonly #claimed = new Map<number, number>();
   readonly #foreign = new Map<string, string>();
@@ -50,7 +60,9 @@ export class ProjectedDoc {
 
   /** From the state of the rich content, if there is any. `overlay`: see `overlayClient`. */
   constructor(state: Uint8Array | undefined, overlay: number) {
-    this.#doc = state === undefined ? createDoc() : docOf(state);
+    const found = state === undefined ? undefined : splitState(state);
+    this.#doc = found === undefined ? createDoc() : docOf(found.state);
+    this.#owners = found?.owners ?? new Owners();
     this.#bytes = state?.length ?? 0;
     this.#facts = this.#doc.getMap(FACTS_ROOT);
     this.#traced = this.#doc.getMap(TRACES_ROOT);
@@ -106,12 +118,31 @@ export class ProjectedDoc {
     }
   }
 
-  /** What an update comes to. Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED`, and `WRITE_BEHIND` when it builds on what is not here. */
-  plan(bytes: Uint8Array): ProjectedWrite {
+  /**
+   * What an update of somebody comes to. Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED`, and `WRITE_BEHIND` when it builds on what is not here, or has what
+   * somebody else's client made and is not here. Without `writer` nobody means to write it.
+   */
+  plan(bytes: Uint8Array, { by, whose }: ClientOwner = NO_WRITER): ProjectedWrite {
     assertAtMost(bytes.length, LIMITS.documentBytes, "bytes");
     const update = readStockUpdate(bytes);
     this.#learn(update);
-    return new WritePlanner(this.#view, update).run();
+    const mayWriteAs = (client: number): boolean =>
+      by === NOBODY || (whose?.(client) !== "others" && this.#owners.allows(client, by));
+    let isOne = false;
+    // Of several clients that are new here some may be those of pages whose content this one has.
+    const isOwn = (client: number): boolean =>
+      this.#owners.has(client, by) || (whose?.(client) ?? (isOne ? "own" : "none")) === "own";
+    const assertRoom = (clients: readonly number[]): void => {
+      isOne = clients.length === 1;
+      this.#owners.assertRoom(clients.filter(isOwn), by);
+      this.#owners.assertRoom(
+        clients.filter((client) => !isOwn(client)),
+        NOBODY,
+      );
+    };
+    const view = { ...this.#view, mayWriteAs, assertRoom };
+    const planned = new WritePlanner(view, update).run();
+    return { ...planned, by: (client) => (isOwn(client) ? by : NOBODY) };
   }
 
   /** Whether an update says nothing that is not shown, or that could count. Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED`. */
@@ -130,13 +161,18 @@ export class ProjectedDoc {
   #learn({ runs, deletes }: StockUpdate): void {
     const deleted = Y.createDeleteSet();
     for (const [client, ranges] of deletes) deleted.clients.set(client, [...ranges]);
+    let room = FOREIGN_KEYS;
     for (const [client, of] of runs) {
       if (!this.#isForeignOverlay(client)) continue;
       for (const { clock, length, origin, parent, key, content } of of) {
         const known = origin === null ? undefined : this.#keyOf(origin);
         const at = parent === FACTS_ROOT ? key : known;
-        if (typeof at !== "string") continue;
-        for (let i = 0; i < length; i++) this.#remember({ client, clock: clock + i }, at);
+        if (typeof at !== "string" || at.length > LIMITS.keyBytes) continue;
+        // An entry says itself how long it is; what comes next stands behind its end.
+        const from = Math.max(0, length - room);
+        room -= length - from;
+        for (let i = from; i < length; i++) this.#remember({ client, clock: clock + i }, at);
+        if (this.#stale.size >= STALE_KEYS) continue;
         const isShown = content instanceof Y.ContentAny;
         if (isShown && !Y.isDeleted(deleted, Y.createID(client, clock))) this.#stale.add(at);
       }
@@ -177,6 +213,7 @@ export class ProjectedDoc {
       return runs.length === 0 ? [] : [encodeRuns(client, runs)];
     });
     this.keepTraces(traces);
+    this.#owners.addAll(before.#owners);
     for (const [name, key] of before.#foreign) this.#foreign.set(name, key);
     for (const [key, { id }] of before.#facts._map) {
       if (id.client === before.overlay) this.#remember(id, key);
@@ -184,7 +221,8 @@ export class ProjectedDoc {
   }
 
   /** Takes rich content that was checked. */
-  takeRich({ bytes, client, from, to }: AppliedRich): void {
+  takeRich({ bytes, client, from, to, by }: AppliedRich): void {
+    if (by !== undefined) this.#owners.add(client, by);
     const before = clockIn(this.#doc, client);
     if (isStockClient(client) && from < before) {
       const runs = readStockUpdate(bytes).runs.get(client) ?? [];
@@ -199,17 +237,23 @@ export class ProjectedDoc {
     this.#noteTracesOf(client, before);
   }
 
-  /** Keeps traces that no content follows yet. */
-  keepTraces(updates: readonly Uint8Array[]): void {
-    for (const bytes of updates) {
-      for (const [client, [first]] of readStockUpdate(bytes).runs) {
-        const next = clockIn(this.#doc, client);
-        // What came meanwhile from elsewhere stands; a gap has to be told again.
-        if (first === undefined || first.clock > next) continue;
-        if (!this.#claimed.has(client)) this.#claimed.set(client, next);
-        Y.applyUpdate(this.#doc, bytes);
-        this.#noteTracesOf(client, next);
-      }
+  /** Keeps traces that no content follows yet; `by` says for whom, where that is not known already. */
+  keepTraces(updates: readonly Uint8Array[], by?: CarriedContent["by"]): void {
+    // A transaction costs something for each client that ever wrote.
+    this.#doc.transact(() => {
+      for (const bytes of updates) this.#keepTraces(bytes, by);
+    });
+  }
+
+  #keepTraces(bytes: Uint8Array, by?: CarriedContent["by"]): void {
+    for (const [client, [first]] of readStockUpdate(bytes).runs) {
+      const next = clockIn(this.#doc, client);
+      // What came meanwhile from elsewhere stands; a gap has to be told again.
+      if (first === undefined || first.clock > next) continue;
+      if (!this.#claimed.has(client)) this.#claimed.set(client, next);
+      if (by !== undefined) this.#owners.add(client, by(client));
+      Y.applyUpdate(this.#doc, bytes);
+      this.#noteTracesOf(client, next);
     }
   }
 

@@ -28,12 +28,17 @@ import type { Range, Run, StockUpdate, UnitId } from "./stock-update.ts";
 import { MAX_DELETE_RANGES } from "./update-decoder.ts";
 
 /** What a client's update comes to. */
-export interface ProjectedWrite extends CarriedContent {
+export interface PlannedWrite extends Omit<CarriedContent, "by"> {
+  /** Clients with something that is not here. */
+  readonly clients: readonly number[];
   /** Facts by key; undefined for one that is deleted. */
   readonly facts: ReadonlyMap<string, JsonValue | undefined>;
   /** V1 updates for the projection alone: traces that no content follows yet. */
   readonly traces: readonly Uint8Array[];
 }
+
+/** As it is to be written. */
+export type ProjectedWrite = PlannedWrite & CarriedContent;
 
 /** What is planned against. */
 export interface PlannerView {
@@ -42,6 +47,10 @@ export interface PlannerView {
   readonly overlay: number;
   /** A client's next clock in the rich content; there may be traces behind it. */
   richClock(client: number): number;
+  /** Whether the one who writes may do so under a client's id. */
+  mayWriteAs(client: number): boolean;
+  /** Throws `LIMIT_EXCEEDED` for more clients than may be; it is told of all that say something new, before anything else is done with them. */
+  assertRoom(clients: readonly number[]): void;
   /** The key of another overlay's entry. */
   foreignKey(id: UnitId): string | undefined;
   /** The clock of a client's last trace under a key. */
@@ -94,8 +103,10 @@ export class WritePlanner {
   }
 
   /** Throws `FORMAT_INVALID`, `LIMIT_EXCEEDED`, and `WRITE_BEHIND` when it builds on what is not here. */
-  run(): ProjectedWrite {
+  run(): PlannedWrite {
     for (const [client, runs] of this.#update.runs) this.#enqueue(client, runs);
+    const clients = [...this.#pending.keys()];
+    this.#view.assertRoom(clients);
     while (this.#pending.size > 0) {
       let moved = false;
       for (const client of this.#pending.keys()) {
@@ -108,7 +119,7 @@ export class WritePlanner {
       const fresh = runs.filter(({ clock }) => clock >= clockIn(this.#doc, client));
       return fresh.length === 0 ? [] : [encodeRuns(client, fresh)];
     });
-    return { ...this.#encoded(deletes), facts: this.#facts, traces };
+    return { ...this.#encoded(deletes), facts: this.#facts, traces, clients };
   }
 
   /** Whether a client's structs are another overlay's: its own node knows them, and here they say nothing. */
@@ -131,6 +142,8 @@ export class WritePlanner {
     if (client === 0) malformed("structs of client 0", "client");
     // What a device wrote comes in its batches.
     if (!isStockClient(client)) behind();
+    // What somebody else's page made comes from that one, or from the gateway where it did.
+    if (!this.#view.mayWriteAs(client)) behind();
     this.#pending.set(client, { runs, at: 0 });
   }
 

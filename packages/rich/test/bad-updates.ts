@@ -119,7 +119,8 @@ export const REFUSED: readonly (readonly [
       1,
       "key",
     ],
-    ["undefined in a value", update(OTHER, 0, [first("list:a", any([127]))]), 1, "value"],
+    ["undefined in a list", update(OTHER, 0, [first("list:a", any([127]))]), 1, "content"],
+    ["undefined in a value", update(OTHER, 0, [first("list:a", any([117, 1, 127]))]), 1, "value"],
     [
       "a bigint in a value",
       update(OTHER, 0, [first("list:a", any([122, 0, 0, 0, 0, 0, 0, 0, 1]))]),
@@ -177,7 +178,7 @@ export const REFUSED: readonly (readonly [
       1,
       "struct",
     ],
-    ["an XML element", update(OTHER, 0, [first("list:a", [7, 3, ...text("div")])]), 1, "type"],
+    ["an XML element", update(OTHER, 0, [first("list:a", [7, 3, ...text("div")])]), 1, "content"],
     ["an XML hook", update(OTHER, 0, [first("list:a", [7, 5, ...text("h")])]), 1, "type"],
     ["text in a list", update(OTHER, 0, [first("list:a", str("x"))]), 1, "content"],
     ["a value in a text", update(OTHER, 0, [first("text:a", any(anyInt(1)))]), 1, "content"],

@@ -89,11 +89,28 @@ function merge(gateways: readonly Gateway[], pick: (sides: number) => number): u
   return content;
 }
 
+function editXml(root: Y.XmlFragment, pick: (sides: number) => number): void {
+  const at = pick(root.length + 1);
+  const node = at < root.length ? (root.get(at) as Y.XmlElement) : undefined;
+  if (node === undefined) {
+    const made = new Y.XmlElement(pick(2) === 0 ? "p" : "q");
+    made.insert(0, [new Y.XmlText(String(pick(10)))]);
+    root.insert(at, [made]);
+  } else if (pick(3) === 0) root.delete(at, 1);
+  else if (pick(2) === 0) node.setAttribute("a", String(pick(10)));
+  else (node.get(0) as Y.XmlText).insert(0, "x", { strong: {} });
+}
+
 function randomEdit(page: Y.Doc, pick: (sides: number) => number): void {
   const text = page.getText("text:notes");
   const list = page.getArray<unknown>("list:steps");
   const at = pick(list.length + 1);
-  switch (pick(8)) {
+  switch (pick(10)) {
+    case 8:
+    case 9: {
+      editXml(page.getXmlFragment("xml:page"), pick);
+      break;
+    }
     case 0:
     case 1:
     case 2: {

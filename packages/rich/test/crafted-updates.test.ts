@@ -24,13 +24,16 @@ function craft(dice: Dice, ids: readonly (readonly [number, number])[]): number[
     any(anyInt(3)),
     type(0),
     [1, 1],
+    [7, 6],
+    [7, 3, 1, 112],
   ] as const);
   if (dice.roll(4) > 0) {
     const origin = dice.roll(5) === 0 ? undefined : dice.pick(ids);
     const rightOrigin = origin !== undefined && dice.roll(3) === 0 ? undefined : dice.pick(ids);
     return between(origin, rightOrigin, content, dice.roll(3) === 0);
   }
-  const parent = dice.roll(3) === 0 ? dice.pick(ids) : dice.pick(["text:a", "list:a", "map:a"]);
+  const parent =
+    dice.roll(3) === 0 ? dice.pick(ids) : dice.pick(["text:a", "list:a", "map:a", "xml:a"]);
   return first(parent, content, dice.roll(3) > 0 ? undefined : "k");
 }
 

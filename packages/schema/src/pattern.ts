@@ -334,6 +334,7 @@ const ASCII = 128;
 /** A regular expression whose test takes at most some multiple of `LIMITS.patternSteps` steps for each character, and mostly one. */
 export class Pattern {
   readonly #steps: readonly Step[];
+  readonly #hasEnd: boolean;
   /** By the steps that wait. */
   #states = new Map<string, State>();
   #ways = 0;
@@ -357,6 +358,12 @@ export class Pattern {
     const assembler = new Assembler(pattern);
     assembler.add(new Parser(pattern).parse());
     this.#steps = assembler.finish();
+    this.#hasEnd = this.#steps.some(({ kind }) => kind === "end");
+  }
+
+  /** How many steps it has. */
+  get steps(): number {
+    return this.#steps.length;
   }
 
   /** Whether the pattern matches somewhere in the text, as `RegExp.prototype.test` has it. */
@@ -396,7 +403,8 @@ export class Pattern {
 
   #stateAt(from: readonly number[], isStart: boolean): State {
     const inside = this.#reach(from, isStart, false);
-    const matchedAtEnd = inside.matched || this.#reach(from, isStart, true).matched;
+    const matchedAtEnd =
+      inside.matched || (this.#hasEnd && this.#reach(from, isStart, true).matched);
     const name = `${String(inside.matched)} ${String(matchedAtEnd)} ${inside.waiting.join(" ")}`;
     const known = this.#states.get(name);
     if (known !== undefined) return known;

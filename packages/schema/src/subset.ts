@@ -119,16 +119,6 @@ const CHECKS: Readonly<Record<string, Check>> = {
       refuse(path, `is not one of ${FORMATS.join(", ")}`);
     }
   },
-  pattern: (value, path) => {
-    if (typeof value !== "string") return refuse(path, "is not text");
-    try {
-      void new Pattern(value);
-    } catch (error) {
-      const { code, message } = error as MeshError;
-      throw new MeshError(code, `schema: ${path}: ${message}`, { field: path });
-    }
-    return undefined;
-  },
   minItems: count,
   maxItems: count,
   uniqueItems: flag,
@@ -162,11 +152,27 @@ function subschemas(
   });
 }
 
-/** Walks through a schema once, and counts it with what it refers to. */
+/** What a schema may cost, with its references written out. */
+interface Cost {
+  readonly subschemas: number;
+  /** Branches of alternatives and of joined schemas: each may look at all of a value. */
+  readonly branches: number;
+  /** Steps of its patterns. */
+  readonly steps: number;
+}
+
+const ONE: Cost = { subschemas: 1, branches: 0, steps: 0 };
+const plus = (a: Cost, b: Cost): Cost => ({
+  subschemas: a.subschemas + b.subschemas,
+  branches: a.branches + b.branches,
+  steps: a.steps + b.steps,
+});
+
+/** Walks through a schema once, and adds up what it costs with what it refers to. */
 class Reader {
   readonly #definitions: JsonObject;
   /** What each definition comes to; `open` while that is worked out. */
-  readonly #sizes = new Map<string, number | "open">();
+  readonly #costs = new Map<string, Cost | "open">();
 
   constructor(root: JsonValue) {
     const definitions = isObject(root) ? root["$defs"] : undefined;
@@ -174,7 +180,7 @@ class Reader {
     if (definitions !== undefined && !isObject(definitions)) refuse("/$defs", "is not an object");
   }
 
-  readAll(root: JsonValue): number {
+  readAll(root: JsonValue): Cost {
     for (const name of Object.keys(this.#definitions)) {
       if (!DEFINITION.test(name) || MISHANDLED.has(name)) {
         refuse("/$defs", "has a name of other than 1 to 100 letters, digits, dots, dashes and _");
@@ -184,9 +190,9 @@ class Reader {
     return this.read(root, "", 0);
   }
 
-  /** The number of subschemas. Throws for what the subset does not have. */
-  read(schema: JsonValue, path: string, depth: number): number {
-    if (typeof schema === "boolean") return 1;
+  /** What a schema costs. Throws for what the subset does not have. */
+  read(schema: JsonValue, path: string, depth: number): Cost {
+    if (typeof schema === "boolean") return ONE;
     if (!isObject(schema)) return refuse(path, "is neither an object nor true or false");
     if (depth >= LIMITS.schemaDepth) {
       throw new MeshError(
@@ -195,41 +201,40 @@ class Reader {
         { field: path },
       );
     }
-    let size = 1;
-    for (const [keyword, value] of Object.entries(schema)) {
-      size += this.#keyword(keyword, value, path + pointerStep(keyword), depth);
-    }
     const { uniqueItems, maxItems } = schema;
-    if (
-      uniqueItems === true &&
-      !(isCount(maxItems ?? -1) && Number(maxItems) <= LIMITS.uniqueItems)
-    ) {
+    const isBounded = typeof maxItems === "number" && maxItems <= LIMITS.uniqueItems;
+    if (uniqueItems === true && !isBounded) {
       refuse(
         path,
         `has uniqueItems without a maxItems of ${String(LIMITS.uniqueItems)} or less: each item is compared with each`,
       );
     }
-    return size;
+    return Object.entries(schema)
+      .map(([keyword, value]) => this.#keyword(keyword, value, path + pointerStep(keyword), depth))
+      .reduce(plus, ONE);
   }
 
-  #keyword(keyword: string, value: JsonValue, path: string, depth: number): number {
+  #keyword(keyword: string, value: JsonValue, path: string, depth: number): Cost {
+    const nothing: Cost = { ...ONE, subschemas: 0 };
+    if (keyword === "pattern") return { ...nothing, steps: stepsOf(value, path) };
     const check = Object.hasOwn(CHECKS, keyword) ? CHECKS[keyword] : undefined;
     if (check !== undefined) {
       check(value, path);
-      return 0;
+      return nothing;
     }
     if (keyword === "$ref") return this.#reference(value, path);
-    if (keyword === "$defs" && depth === 0) return 0;
+    if (keyword === "$defs" && depth === 0) return nothing;
     if (keyword !== "properties" && !SINGLE.has(keyword) && !LISTS.has(keyword)) {
       refuse(path, "is no keyword that a registry takes");
     }
-    return subschemas(keyword, value, path).reduce(
-      (sum, [at, item]) => sum + this.read(item, at, depth + 1),
-      0,
-    );
+    const inner = subschemas(keyword, value, path);
+    const branches = LISTS.has(keyword) && keyword !== "prefixItems" ? inner.length : 0;
+    return inner
+      .map(([at, item]) => this.read(item, at, depth + 1))
+      .reduce(plus, { ...nothing, branches });
   }
 
-  #reference(value: JsonValue, path: string): number {
+  #reference(value: JsonValue, path: string): Cost {
     const name = typeof value === "string" ? REF.exec(value)?.groups?.["name"] : undefined;
     if (name === undefined || !Object.hasOwn(this.#definitions, name)) {
       return refuse(path, "is not a definition of this schema, such as #/$defs/name");
@@ -237,28 +242,45 @@ class Reader {
     return this.#definition(name, path);
   }
 
-  #definition(name: string, path: string): number {
-    const known = this.#sizes.get(name);
-    if (known === "open") refuse(path, "refers to what it is a part of, and that has no end");
-    if (typeof known === "number") return known;
-    this.#sizes.set(name, "open");
+  #definition(name: string, path: string): Cost {
+    const known = this.#costs.get(name);
+    if (known === "open")
+      return refuse(path, "refers to what it is a part of, and that has no end");
+    if (known !== undefined) return known;
+    this.#costs.set(name, "open");
     const at = `/$defs${pointerStep(name)}`;
-    const size = this.read(this.#definitions[name] ?? true, at, 1);
-    this.#sizes.set(name, size);
-    return size;
+    const cost = this.read(this.#definitions[name] ?? true, at, 1);
+    this.#costs.set(name, cost);
+    return cost;
+  }
+}
+
+function stepsOf(value: JsonValue, path: string): number {
+  if (typeof value !== "string") return refuse(path, "is not text");
+  try {
+    return new Pattern(value).steps;
+  } catch (error) {
+    const { code, message } = error as MeshError;
+    throw new MeshError(code, `schema: ${path}: ${message}`, { field: path });
   }
 }
 
 /**
- * Parses an untrusted schema, and sees to it that it is of the subset and within `LIMITS.schemaNodes`, `schemaDepth`, `patternLength` and
- * `patternSteps`. Throws `INPUT_INVALID` or `LIMIT_EXCEEDED`; `field` is the JSON pointer of the keyword.
+ * Parses an untrusted schema, and sees to it that it is of the subset and within `LIMITS.schemaNodes`, `schemaBranches`, `schemaDepth`, `patternLength` and
+ * `patternSteps`, which is for all of its patterns together. Throws `INPUT_INVALID` or `LIMIT_EXCEEDED`; `field` is the JSON pointer of the keyword.
  */
 export function parseSchema(value: JsonValue): Schema {
-  const nodes = new Reader(value).readAll(value);
-  if (nodes > LIMITS.schemaNodes) {
+  const { subschemas: nodes, branches, steps } = new Reader(value).readAll(value);
+  const bounds = [
+    [nodes, LIMITS.schemaNodes, "subschemas"],
+    [branches, LIMITS.schemaBranches, "branches of anyOf, oneOf and allOf"],
+    [steps, LIMITS.patternSteps, "steps in its patterns"],
+  ] as const;
+  for (const [cost, limit, what] of bounds) {
+    if (cost <= limit) continue;
     throw new MeshError(
       "LIMIT_EXCEEDED",
-      `schema: it has ${String(nodes)} subschemas with its references written out, the limit is ${String(LIMITS.schemaNodes)}`,
+      `schema: it has ${String(cost)} ${what} with its references written out, the limit is ${String(limit)}`,
       { field: "" },
     );
   }

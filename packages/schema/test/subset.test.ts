@@ -8,6 +8,11 @@ import { describe, expect, test } from "vitest";
 import { schemaArbitrary, valueArbitrary } from "./arbitraries.ts";
 
 const nested = (depth: number): JsonValue => (depth === 0 ? true : { items: nested(depth - 1) });
+const large: JsonValue = {
+  properties: Object.fromEntries(
+    Array.from({ length: LIMITS.schemaNodes }, (_, i) => [`p${String(i)}`, true]),
+  ),
+};
 /** Definitions that each name the next one twice: 2^n ways through a value. */
 const doubling = (n: number): JsonValue => ({
   $ref: "#/$defs/d0",
@@ -98,9 +103,16 @@ describe("a schema", () => {
       "LIMIT_EXCEEDED",
       "/items".repeat(LIMITS.schemaDepth),
     ],
+    ["is large", { items: large }, "LIMIT_EXCEEDED", ""],
     [
-      "is large",
-      { allOf: Array.from({ length: LIMITS.schemaNodes }, () => true) },
+      "has many alternatives",
+      { anyOf: Array.from({ length: 65 }, () => true) },
+      "LIMIT_EXCEEDED",
+      "",
+    ],
+    [
+      "has dear patterns",
+      { properties: { a: { pattern: "a{150}" }, b: { pattern: "a{150}" } } },
       "LIMIT_EXCEEDED",
       "",
     ],

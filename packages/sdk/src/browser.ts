@@ -21,6 +21,7 @@ export type {
   KeyCandidates,
   PutOptions,
 } from "./client.ts";
+export type { DocumentCalls, EditOptions } from "./documents.ts";
 export type { EventCalls, EventFeed, EventOptions } from "./events.ts";
 export type { PortOptions } from "./fetch-transport.ts";
 export type { CompareCallOptions, LevelOptions } from "./levels.ts";

@@ -38,7 +38,7 @@ export function createConnection(transport: Transport, retries: number): Connect
   const breaker = new Breaker(place, () => performance.now());
   let closed = false;
 
-  /** Makes a call as often as it may be made. */
+  /** Makes a call as often as it may be made. For the breaker all of that is one call. */
   async function persist<Answer>(
     method: "GET" | "POST",
     { idempotencyKey, signal }: CallOptions,
@@ -48,7 +48,7 @@ export function createConnection(transport: Transport, retries: number): Connect
     for (let n = 0; ; n++) {
       if (signal?.aborted === true) throw transportError(signal.reason, place, { signal });
       try {
-        return await breaker.run(once, (error) => !closed && (isAway(error) || isTimeOut(error)));
+        return await once();
       } catch (error) {
         if (closed || n >= retries || !mayRepeat(error, isSafe)) throw error;
       }
@@ -56,40 +56,52 @@ export function createConnection(transport: Transport, retries: number): Connect
     }
   }
 
-  async function openOnce(
+  const make = <Answer>(
     method: "GET" | "POST",
-    path: string,
     options: CallOptions,
-  ): Promise<NodeResponse> {
-    const { signal, timeoutMs, idempotencyKey } = options;
-    const response = await transport.send({
-      method,
-      target: targetOf(path, options),
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
-      headers: {
-        ...(options.body === undefined ? {} : { "content-type": "application/json" }),
-        ...(idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey }),
-      },
-      signal,
-      timeoutMs,
-    });
-    if (response.status === 200) return response;
-    throw errorOf(response.status, await readAll(response, place, options));
-  }
+    once: () => Promise<Answer>,
+  ): Promise<Answer> =>
+    breaker.run(
+      () => persist(method, options, once),
+      (error) => !closed && (isAway(error) || isTimeOut(error)),
+    );
 
   return {
     place,
     open: (method, path, options) =>
-      persist(method, options, () => openOnce(method, path, options)),
+      make(method, options, () => openOnce(transport, method, path, options)),
     call: (method, path, options) =>
-      persist(method, options, async () =>
-        readAll(await openOnce(method, path, options), place, options),
+      make(method, options, async () =>
+        readAll(await openOnce(transport, method, path, options), place, options),
       ),
     close() {
       closed = true;
       transport.close();
     },
   };
+}
+
+/** Makes one attempt. */
+async function openOnce(
+  transport: Transport,
+  method: "GET" | "POST",
+  path: string,
+  options: CallOptions,
+): Promise<NodeResponse> {
+  const { signal, timeoutMs, idempotencyKey } = options;
+  const response = await transport.send({
+    method,
+    target: targetOf(path, options),
+    body: options.body === undefined ? undefined : JSON.stringify(options.body),
+    headers: {
+      ...(options.body === undefined ? {} : { "content-type": "application/json" }),
+      ...(idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey }),
+    },
+    signal,
+    timeoutMs,
+  });
+  if (response.status === 200) return response;
+  throw errorOf(response.status, await readAll(response, transport.place, options));
 }
 
 function targetOf(path: string, { query = {} }: CallOptions): string {

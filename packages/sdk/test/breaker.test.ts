@@ -58,6 +58,16 @@ test("calls go through until five in a row failed, then one a second until one i
   );
 });
 
+test("a call that was called off says nothing of the node, neither good nor bad", async () => {
+  const breaker = new Breaker("there", () => 0);
+  for (let i = 0; i < BREAKER_FAILURES; i++) {
+    const off = ERRORS["called off"];
+    await expect(breaker.run(() => Promise.reject(off), isAway)).rejects.toBe(off);
+    await expect(breaker.run(() => Promise.reject(away), isAway)).rejects.toBe(away);
+  }
+  await expect(breaker.run(() => Promise.resolve(1), isAway)).rejects.toEqual(REFUSAL);
+});
+
 test("of many calls at once, one finds out whether the node answers again", async () => {
   let now = 0;
   const breaker = new Breaker("there", () => now);

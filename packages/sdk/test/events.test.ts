@@ -129,6 +129,16 @@ test("a stream that was told nothing yet goes on where it began", async () => {
   }
 });
 
+test("who follows a node that is not there to begin with hears so", async () => {
+  await server.close();
+  for (const since of [undefined, START_MS]) {
+    const feed = client.events(since === undefined ? {} : { since }, { follow: true });
+    await expect(feed[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+      code: "UNREACHABLE",
+    });
+  }
+});
+
 test("who asks for what is refused hears so, following or not", async () => {
   for (const follow of [true, false]) {
     const feed = client.events({ since: "nonsense" }, { follow });

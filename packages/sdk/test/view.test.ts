@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Views of a node in memory behind a real socket. */
-import type { VisibleFact } from "@ctxmesh/model";
+import type { ChangeEvent, VisibleFact } from "@ctxmesh/model";
 import { waitFor } from "@ctxmesh/testing";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { connect } from "../src/index.ts";
 import type { ContextClient, View } from "../src/index.ts";
+import { createView } from "../src/view.ts";
 import { startMemoryNode } from "./memory-node.ts";
 import type { MemoryNode } from "./memory-node.ts";
 
@@ -59,6 +60,10 @@ test("a view is what mapping and reducing the facts of the moment says", async (
       }
       const expected = counted(node.service.list({ doc: "d", prefix: "n/" }));
       await until(() => view.value === expected, `the view to be ${String(expected)}`);
+      const numbers = node.service
+        .list({ doc: "d", prefix: "n/" })
+        .filter(({ value }) => typeof value === "number");
+      await until(() => view.size === numbers.length, `the view to have ${String(numbers.length)}`);
       expect(view.get("d", "n/before")).toBe(1_000);
       expect(view.get("d", "m/a")).toBeUndefined();
     }),
@@ -88,6 +93,34 @@ test("a view keeps its value while the node is away, and is made anew of what is
   expect({ value: view.value, size: view.size }).toEqual({ value: 101, size: 2 });
   await client.put("d", { key: "n/more", value: 1_000 });
   await until(() => view.value === 1_101, "the next change");
+});
+
+const fact = (value: number): VisibleFact =>
+  ({ doc: "d", key: "k", value }) as unknown as VisibleFact;
+
+test("what changes while the facts are listed counts after them", async () => {
+  const listed = Promise.withResolvers<readonly VisibleFact[]>();
+  const told = Promise.withResolvers<void>();
+  async function* changes(signal: AbortSignal): AsyncGenerator<ChangeEvent, void, undefined> {
+    yield { doc: "d", key: "k", fact: fact(2), origin: "local" };
+    told.resolve();
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  }
+  await using view = createView<number>(
+    {
+      list: () => listed.promise,
+      watch: (_, { signal }) => ({
+        ready: Promise.resolve(),
+        [Symbol.asyncIterator]: () => changes(signal),
+      }),
+    },
+    { doc: "d", map: ({ value }) => Number(value), reduce: (a, b) => a + b },
+  );
+  await told.promise;
+  expect(view.value).toBeUndefined();
+  listed.resolve([fact(1)]);
+  await view.ready;
+  expect(view.value).toBe(2);
 });
 
 test("a view of nothing has no value, and a page more than a node lists is no limit within a document", async () => {

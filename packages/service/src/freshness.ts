@@ -83,7 +83,7 @@ export class Freshness {
 
   /** Everything that a hub had at this moment is here, Unix milliseconds by our clock; in a space without hubs, that every active member had. Undefined: nothing shows it. */
   get asOf(): number | undefined {
-    return this.#shown && this.#options.clock.now() - this.#since(this.#shown);
+    return this.#shown?.wallMs;
   }
 
   /** Hubs that can be asked, those that came first, first. */
@@ -96,8 +96,8 @@ export class Freshness {
    * may take `withinMs`. Rejects with `STALE`, at once when nobody is connected who would have to be asked.
    */
   async within(maxMs: number, withinMs: number): Promise<number> {
-    const { asOf } = this;
-    if (asOf !== undefined && this.#shown && this.#since(this.#shown) <= maxMs) return asOf;
+    const shown = this.#shown;
+    if (shown !== undefined && this.#since(shown) <= maxMs) return shown.wallMs;
     const under = this.#underWay;
     if (under !== undefined && this.#since(under.asked) <= maxMs) return under.asking;
     const asked = this.#now();
@@ -114,7 +114,7 @@ export class Freshness {
     const shown = await Promise.all(groups.map(async (some) => this.#askAny(some, withinMs)));
     if (!shown.every(Boolean)) throw this.stale("what others have did not come in time");
     if (asked.elapsedMs >= (this.#shown?.elapsedMs ?? 0)) this.#shown = asked;
-    return this.#options.clock.now() - this.#since(asked);
+    return asked.wallMs;
   }
 
   /** Why an answer is not fresh enough. */

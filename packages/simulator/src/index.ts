@@ -2,6 +2,7 @@
 /** A whole mesh in virtual time: the real cores over virtual ports, with faults, checkers, and a trace to compare runs by. */
 export { INVARIANTS, createCheckers } from "./checkers/all.ts";
 export type { Invariant } from "./checkers/all.ts";
+export { createLevelChecker } from "./checkers/levels.ts";
 export { Dice } from "./dice.ts";
 export { DiskImage } from "./disk-image.ts";
 export type { DiskEntry } from "./disk-image.ts";

@@ -14,7 +14,7 @@ import { createSpace, isWelcome, issueGrant } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
 import { Replica } from "@ctxmesh/replica";
 import { SyncNode, decodeMessage } from "@ctxmesh/sync";
-import type { Broadcast, SyncMessage } from "@ctxmesh/sync";
+import type { Answers, Broadcast, SyncMessage } from "@ctxmesh/sync";
 import {
   createChannelPair,
   createMemoryStore,
@@ -74,6 +74,8 @@ export interface NodeOptions {
   readonly subscription?: Subscription;
   /** Bytes per second that may go to each remote. */
   readonly budget?: number;
+  /** Answers what remotes ask. */
+  readonly answers?: Answers;
 }
 
 /** Opens node `n`; agents tell, hubs push on. */
@@ -100,6 +102,7 @@ export async function createNode(n: number, options: NodeOptions): Promise<Node>
     admits: (device) => isWelcome(replica.space, parseDeviceKey(device), clock.now()),
     ...(broadcast === undefined ? {} : { broadcast }),
     budgetOf: () => options.budget,
+    ...(options.answers === undefined ? {} : { answers: options.answers }),
   });
   return {
     n,

@@ -120,6 +120,8 @@ const MESSAGES: Readonly<Record<SyncMessage["type"], fc.Arbitrary<SyncMessage>>>
     })),
   bodies,
   wanted,
+  ask: fc.tuple(seq, batch).map(([id, question]) => ({ type: "ask", id, question })),
+  answer: fc.tuple(seq, batch).map(([id, answer]) => ({ type: "answer", id, answer })),
   push: batch.map((one) => ({ type: "push", batch: one })),
   digest: fc.record({
     type: fc.constant("digest"),

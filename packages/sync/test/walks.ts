@@ -77,6 +77,8 @@ const MESSAGES: { readonly [Type in SyncMessage["type"]]: fc.Arbitrary<SyncMessa
   bodies: fc
     .constantFrom([], [{ ...ref, body: BATCH }])
     .map((bodies) => ({ type: "bodies", bodies })),
+  ask: fc.constant({ type: "ask", id: 1, question: BATCH }),
+  answer: fc.constant({ type: "answer", id: 1, answer: BATCH }),
   "base-pull": fc.constant({ type: "base-pull", base: undefined, part: 0 }),
   "base-part": fc.constantFrom(
     { type: "base-part", base: undefined, part: 0, bytes: new Uint8Array(0) },
@@ -118,6 +120,7 @@ const OTHERS: {
     .map(([added, more]) => ({ type: "records-added", added, more })),
   compare: nowMs.map((ms) => ({ type: "compare", nowMs: ms })),
   missing: nowMs.map((ms) => ({ type: "missing", hashes: [HASH], nowMs: ms })),
+  ask: fc.constant({ type: "ask", id: 1, question: BATCH }),
   fetch: fc.constant({ type: "fetch", wanted: [ref], only: undefined }),
   sealed: someHeads.map((heads) => ({ type: "sealed", heads })),
   vouched: fc.constant({ type: "vouched" }),

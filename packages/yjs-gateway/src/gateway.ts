@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The endpoint for stock Yjs clients: who comes in, which documents are open, who has to go. */
+import { setImmediate as rest } from "node:timers/promises";
 import { LIMITS, MeshError, toMeshError } from "@ctxmesh/model";
 import type {
   Authorization,
@@ -56,6 +57,7 @@ class Gateway implements YjsGateway {
   readonly #sessions = new Set<Session>();
   readonly #running = new Set<Promise<void>>();
   readonly #ticks: NodeJS.Timeout;
+  #answers: Promise<void> = Promise.resolve();
   #isStopped = false;
 
   constructor(options: YjsGatewayOptions) {
@@ -115,7 +117,15 @@ class Gateway implements YjsGateway {
       if (this.#isStopped) throw new MeshError("CLOSED", STOPPING.reason);
       const { socket, address } = guest;
       const writer = { source };
-      const session = new Session({ socket, room, authorization, writer, quotas, merge });
+      const session = new Session({
+        socket,
+        room,
+        authorization,
+        writer,
+        quotas,
+        merge,
+        nextAnswer: () => this.#nextAnswer(),
+      });
       this.#sessions.add(session);
       const release = authorizer.hold(authorization, (reason) =>
         session.end({ code: UNAUTHORIZED, reason }),
@@ -130,6 +140,13 @@ class Gateway implements YjsGateway {
     } finally {
       this.#release(document);
     }
+  }
+
+  /** One each time that the event loop goes round: a document may take long to encode, and many may come back at once. */
+  #nextAnswer(): Promise<void> {
+    const turn = this.#answers;
+    this.#answers = turn.then(async () => rest());
+    return turn;
   }
 
   async #open(document: DocumentName): Promise<Room> {

@@ -4,6 +4,7 @@
  * others, so statements that are not a connection's own are left aside; what it says of itself is looked at, and refused loudly.
  */
 import { LIMITS, MeshError } from "@ctxmesh/model";
+import type { ClientHolder } from "@ctxmesh/model";
 import type { AwarenessEntry } from "./wire.ts";
 
 /** A connection, as far as presence goes. */
@@ -85,6 +86,13 @@ export class Presence {
     if (known?.owner !== editor) return;
     this.#present.delete(client);
     this.#news.set(client, { client, clock: known.clock, state: NOBODY });
+  }
+
+  /** Whose page says that it has a client id, as an editor sees it: undefined while itself has said none. */
+  whose({ subject, client: own }: Editor, client: number): ClientHolder | undefined {
+    const known = this.#present.get(client);
+    if (known === undefined) return own === undefined ? undefined : "none";
+    return known.owner.subject === subject ? "own" : "others";
   }
 
   /** Everybody who is there. */

@@ -4,7 +4,7 @@
  * is short as long as telling everybody costs little: telling takes a fixed share of the time at most.
  */
 import { LIMITS } from "@ctxmesh/model";
-import type { Projection } from "@ctxmesh/model";
+import type { ClientHolder, Projection } from "@ctxmesh/model";
 import { Presence } from "./presence.ts";
 import type { Editor } from "./presence.ts";
 import type { AwarenessEntry } from "./wire.ts";
@@ -79,6 +79,11 @@ export class Room {
     } finally {
       if (this.#presence.hasNews) this.#tellSoon();
     }
+  }
+
+  /** Whose page says that it has a client id, as an editor sees it. */
+  whose(editor: Editor, client: number): ClientHolder | undefined {
+    return this.#presence.whose(editor, client);
   }
 
   /** Sends who is there, if anybody is; returns how many bytes that is. */

@@ -24,6 +24,8 @@ export interface SessionOptions {
   readonly writer: ProjectionWriter;
   readonly quotas: Quotas;
   readonly merge: MergeUpdates;
+  /** Resolves when a document may be encoded for somebody. */
+  readonly nextAnswer: () => Promise<void>;
 }
 
 /** Goes on until its socket is closed. */
@@ -49,8 +51,12 @@ export class Session {
       },
       fail: (failure: unknown): void => this.end(endingFor(failure)),
     };
+    const from = {
+      ...writer,
+      whose: (client: number) => room.whose(this.#seat.editor, client),
+    };
     this.#writer = new Writer(
-      async (update) => room.projection.write(update, writer),
+      async (update) => room.projection.write(update, from),
       merge,
       (failure) => this.end(endingFor(failure)),
     );
@@ -78,6 +84,8 @@ export class Session {
     const message = parseClientMessage(bytes);
     switch (message.kind) {
       case "step1":
+        await this.#options.nextAnswer();
+        if (!this.#isReading) break;
         // What it costs to be asked is the tenant's as well.
         await this.#turn(this.#seat.answer(message.stateVector));
         break;

@@ -4,7 +4,7 @@ import { LIMITS } from "@ctxmesh/model";
 import { expect, test } from "vitest";
 import * as Y from "yjs";
 import { awarenessMessage, deniedMessage, stepOne, updateMessage } from "../src/wire.ts";
-import { connect, connectBare, ROOM, startDoor, tokenFor, until } from "./kit.ts";
+import { connect, connectBare, PlainDocuments, ROOM, startDoor, tokenFor, until } from "./kit.ts";
 
 const doc = new Y.Doc();
 doc.getText("note").insert(0, "hello");
@@ -145,4 +145,39 @@ test("who asks who is there and reads no answer makes nothing pile up, and pays 
   const received = bare.received.reduce((sum, { length }) => sum + length, 0);
   // What the kernels hold comes on top.
   expect(received).toBeLessThan((questions * said.length) / 2);
+});
+
+test("many who come at once get their answers one by one, and others are heard in between", async () => {
+  const documents = new PlainDocuments();
+  const open = documents.open.bind(documents);
+  let rounds = 0;
+  const answers: number[] = [];
+  documents.open = async (name) => {
+    const projection = await open(name);
+    const diff = projection.diff.bind(projection);
+    projection.diff = (stateVector) => {
+      answers.push(rounds);
+      return diff(stateVector);
+    };
+    return projection;
+  };
+  await using door = await startDoor({ documents });
+  const url = `${door.url}/${ROOM}?token=${await tokenFor(door)}`;
+  using stack = new DisposableStack();
+  const all = await Promise.all(
+    Array.from({ length: 40 }, async () => stack.use(await connectBare(url))),
+  );
+  let isOver = false;
+  const count = (): void => {
+    rounds += 1;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  stack.defer(() => {
+    isOver = true;
+  });
+  for (const { socket } of all) for (let i = 0; i < 5; i++) socket.send(stepOne(bytes(0)));
+  await until("the answers", () => answers.length === 200);
+  const most = Math.max(...answers.map((round) => answers.filter((at) => at === round).length));
+  expect(most).toBeLessThanOrEqual(2);
 });

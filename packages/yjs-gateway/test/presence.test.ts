@@ -32,6 +32,21 @@ describe("presence", () => {
     expect(presence.all()).toEqual([entry(7, 1, {})]);
   });
 
+  test("an id is the page's own, somebody else's, or nobody's, once that page has said its own", () => {
+    const presence = new Presence();
+    const [alice, bob] = [presence.join("alice"), presence.join("bob")];
+    const again = presence.join("alice");
+    expect(presence.whose(bob, 7)).toBe(undefined);
+    presence.hear(alice, [entry(7, 1, {})]);
+    presence.hear(bob, [entry(8, 1, {})]);
+    expect([alice, again, bob].map((each) => presence.whose(each, 7))).toEqual([
+      "own",
+      "own",
+      "others",
+    ]);
+    expect([alice, again].map((each) => presence.whose(each, 9))).toEqual(["none", undefined]);
+  });
+
   test("an older statement is no news, and its own end is", () => {
     const presence = new Presence();
     const alice = presence.join("alice");

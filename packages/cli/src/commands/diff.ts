@@ -16,7 +16,7 @@ export interface DiffOptions {
 /** Reads a bundle whose leaves are those that its envelope is about, and with a trust root one that is valid. */
 async function readSealed(path: string, trust: string | undefined): Promise<Bundle> {
   if (trust !== undefined) {
-    const { failed } = await runVerify({ bundlePath: path, rootPath: trust, now: Date.now() });
+    const { failed } = await runVerify({ bundlePath: path, rootPaths: [trust], now: Date.now() });
     if (failed !== undefined) {
       const { code, step, message, remedy } = failed;
       throw new MeshError(

@@ -20,6 +20,11 @@ space: space.json
 key: ${id}/device.jwk
 store: ${id}/store
 socket: ${id}/agent.sock
+# The local API on TCP, too, for browsers:
+# api:
+#   listen: 127.0.0.1:7410
+#   tokenFile: ${id}/api.token
+#   origins: [http://localhost:5173]
 mesh:
   listen:
     - ${multiaddress(agentPorts[number - 1] ?? 0)}

@@ -15,7 +15,7 @@ import { createOutput } from "../output.ts";
 /** Options of `ctxmesh verify`. */
 export interface VerifyOptions {
   readonly root?: string;
-  readonly trust?: string;
+  readonly trust?: readonly string[];
   readonly fact?: string;
   readonly doc?: string;
   readonly at?: string;
@@ -28,9 +28,9 @@ export interface VerifyOptions {
 
 /** Verifies a file, prints the verdict and sets the exit code to it: 0 to 3. Throws `USAGE` without a trust root. */
 export async function runVerifyCommand(bundlePath: string, options: VerifyOptions): Promise<void> {
-  const rootPath = options.root ?? options.trust;
+  const rootPaths = options.root === undefined ? options.trust : [options.root];
   const { fact: key, doc, at, state, log, policy, report } = options;
-  if (rootPath === undefined) {
+  if (rootPaths === undefined) {
     throw new MeshError("USAGE", "which trust root?", {
       remedy: "give --trust FILE, the root.json that you pinned",
     });
@@ -44,7 +44,7 @@ export async function runVerifyCommand(bundlePath: string, options: VerifyOption
   const now = at === undefined ? Date.now() : parseMoment(at, Date.now());
   const verdict = await runVerify({
     bundlePath,
-    rootPath,
+    rootPaths,
     now,
     ...(key === undefined ? {} : { fact: { key, doc } }),
     ...(policy === undefined ? {} : { policyPath: policy }),
@@ -52,7 +52,11 @@ export async function runVerifyCommand(bundlePath: string, options: VerifyOption
     ...(log === undefined ? {} : { logPath: log }),
   });
   if (report !== undefined) {
-    const names = { file: basename(bundlePath), root: basename(rootPath), now };
+    const names = {
+      file: basename(bundlePath),
+      root: rootPaths.map((path) => basename(path)).join(", "),
+      now,
+    };
     await writeWhole(report, renderHtml(verdict, names), {
       field: "--report",
       remedy: "name a file in a folder that exists and that you may write to",

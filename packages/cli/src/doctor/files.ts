@@ -7,7 +7,7 @@ import type { Algorithm } from "@ctxmesh/crypto";
 import type { Space } from "@ctxmesh/membership";
 import { toHex } from "@ctxmesh/model";
 import type { MemberReport } from "@ctxmesh/model";
-import { readKey, readSpace } from "../files.ts";
+import { readKeyQuietly, readSpace } from "../files.ts";
 import { formatAge, formatTime, shortId } from "../output.ts";
 import { formatBytes } from "../progress.ts";
 import { fail, failure, ok, warn } from "./finding.ts";
@@ -27,7 +27,7 @@ export async function checkKey(
   alg: Algorithm,
 ): Promise<{ readonly finding: Finding; readonly seed?: Uint8Array }> {
   try {
-    const { seed } = await readKey(path, alg);
+    const { seed } = await readKeyQuietly(path, alg);
     const mode = (await stat(path)).mode & 0o777;
     return { finding: judgeMode(check, path, alg, mode), seed };
   } catch (error) {

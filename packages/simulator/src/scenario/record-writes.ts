@@ -68,6 +68,8 @@ export class WriteRecorder {
         break;
       case "records":
       case "read":
+      case "answered":
+      case "decided":
       case "sealed":
       case "healing":
       case "settled":
