@@ -12,7 +12,7 @@ export type Consistency = "eventual" | "bounded" | "strong";
 
 /** How to read. */
 export interface ReadLevel extends CallOff {
-  /** Default `eventual`. */
+  /** Of a read of one key by default what its schema says, else `eventual`. */
   readonly consistency?: Consistency;
   /** With `bounded`, and only there: 1 to `LIMITS.stalenessMs`, in milliseconds. */
   readonly maxStalenessMs?: number;

@@ -7,13 +7,15 @@
  * - what is the same is passed over, as Yjs does;
  * - what one gateway knows and the other did not takes the place of what stood for it, and is deleted, as the other says (a _reveal_);
  * - two contents in one place, which only a client that lies has, are both nothing: the unit is deleted;
+ * - half a character is nothing as well, since it can't be told any more what it was: Yjs makes a replacement character (U+FFFD) of it, so those
+ *   that stock clients have are deleted wherever they come from;
  * - two places of one unit, or two shared types, are a _fork_. Then the client has no history, and nothing of it counts.
  *
  * Each of that is the same in whatever order the two come.
  */
 import * as Y from "yjs";
 import { isStockClient } from "./client-id.ts";
-import { clockIn, docOf, integrate, kindOf } from "./engine.ts";
+import { clockIn, docOf, integrate, kindOf, partsIn } from "./engine.ts";
 import type { Integrated, SharedType } from "./engine.ts";
 import {
   addRange,
@@ -180,6 +182,15 @@ export interface Taken extends Integrated {
 
 /** Integrates a checked update; returns the document to go on with, which is another one after a reveal. Throws `INTERNAL` when Yjs finds it incomplete. */
 export function take(doc: Y.Doc, update: Taken): Y.Doc {
+  let next = doc;
+  const hasParted = partsIn(() => {
+    next = takeAll(doc, update);
+  });
+  eraseBroken(next, update, hasParted);
+  return next;
+}
+
+function takeAll(doc: Y.Doc, update: Taken): Y.Doc {
   const { client, from, bytes, carried } = update;
   const isKnown = carried === true && isStockClient(client) && from < clockIn(doc, client);
   if (!isKnown) {
@@ -197,4 +208,31 @@ export function take(doc: Y.Doc, update: Taken): Y.Doc {
 /** Deletes units with two contents. */
 export function eraseUnits(doc: Y.Doc, client: number, ranges: readonly Range[]): void {
   if (ranges.length > 0) Y.applyUpdate(doc, encodeRuns(0, [], new Map([[client, ranges]])));
+}
+
+const REPLACEMENT = "\ufffd";
+
+/** Replacement characters that a client has, from a clock on. */
+function brokenOf(doc: Y.Doc, client: number, from: number): Range[] {
+  const broken: Range[] = [];
+  for (const struct of structsIn(doc, client, from, Number.MAX_SAFE_INTEGER)) {
+    const content = struct instanceof Y.GC ? undefined : struct.content;
+    if (!(content instanceof Y.ContentString) || struct.deleted) continue;
+    const { clock } = struct.id;
+    let at = content.str.indexOf(REPLACEMENT, Math.max(0, from - clock));
+    for (; at >= 0; at = content.str.indexOf(REPLACEMENT, at + 1)) addRange(broken, clock + at, 1);
+  }
+  return broken;
+}
+
+/** Deletes the replacement characters of stock clients: those of an update, and all others once it has parted a character. */
+export function eraseBroken(
+  doc: Y.Doc,
+  { client, from }: Pick<Integrated, "client" | "from">,
+  hasParted: boolean,
+): void {
+  const clients = hasParted ? [...doc.store.clients.keys()] : [client];
+  for (const each of clients.filter(isStockClient)) {
+    eraseUnits(doc, each, brokenOf(doc, each, hasParted ? 0 : from));
+  }
 }

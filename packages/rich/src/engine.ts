@@ -140,6 +140,25 @@ Y.Item.prototype.integrate = function place(this: Y.Item, transaction, offset): 
   stockIntegrate.call(this, transaction, offset);
 };
 
+/** Whether Yjs has parted a character of two units: it makes two replacement characters of it. */
+let hasParted = false;
+
+// oxlint-disable-next-line typescript/unbound-method -- called with a content as `this`
+const stockSplice = Y.ContentString.prototype.splice;
+const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00;
+
+Y.ContentString.prototype.splice = function part(this: Y.ContentString, offset): Y.ContentString {
+  hasParted ||= isHighSurrogate(this.str.charCodeAt(offset - 1));
+  return stockSplice.call(this, offset);
+};
+
+/** Whether a character of two units was parted while `change` ran. */
+export function partsIn(change: () => void): boolean {
+  hasParted = false;
+  change();
+  return hasParted;
+}
+
 /** Applies an update that was checked against `doc`. Throws `INTERNAL` when Yjs finds it incomplete. */
 export function integrate(doc: Y.Doc, update: Integrated): void {
   const { client } = update;

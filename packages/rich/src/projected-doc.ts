@@ -11,9 +11,9 @@ import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
 import * as Y from "yjs";
 import type { CarriedContent } from "./carried.ts";
-import { compareClaim, eraseUnits } from "./claims.ts";
+import { compareClaim, eraseBroken, eraseUnits } from "./claims.ts";
 import { isOverlayClient, isStockClient, overlayMs } from "./client-id.ts";
-import { clockIn, createDoc, docOf } from "./engine.ts";
+import { clockIn, createDoc, docOf, partsIn } from "./engine.ts";
 import { assertAtMost } from "./errors.ts";
 import { FACTS_ROOT, TRACES_ROOT, isSafeKey } from "./names.ts";
 import { NOBODY, Owners, splitState } from "./owners.ts";
@@ -224,11 +224,14 @@ export class ProjectedDoc {
   takeRich({ bytes, client, from, to, by }: AppliedRich): void {
     if (by !== undefined) this.#owners.add(client, by);
     const before = clockIn(this.#doc, client);
-    if (isStockClient(client) && from < before) {
-      const runs = readStockUpdate(bytes).runs.get(client) ?? [];
-      eraseUnits(this.#doc, client, compareClaim(this.#doc, client, runs).differing);
-    }
-    Y.applyUpdate(this.#doc, bytes);
+    const hasParted = partsIn(() => {
+      if (isStockClient(client) && from < before) {
+        const runs = readStockUpdate(bytes).runs.get(client) ?? [];
+        eraseUnits(this.#doc, client, compareClaim(this.#doc, client, runs).differing);
+      }
+      Y.applyUpdate(this.#doc, bytes);
+    });
+    eraseBroken(this.#doc, { client, from }, hasParted);
     if (!isStockClient(client)) return;
     // An older part of it may come from elsewhere once more.
     const claimed = Math.max(to, this.#claimed.get(client) ?? 0);

@@ -262,6 +262,22 @@ export function rareWalks(): readonly Walk[] {
       ranges: [{ upper: "", mode: "list", heads: [head(3, 1)] }],
     },
   };
+  const otherRecords: SessionEvent = {
+    type: "message",
+    message: { type: "digest", digest: digestOf({}), records: recordsOf([1]), asks: false },
+  };
+  const sameRecords: SessionEvent = {
+    type: "message",
+    message: { type: "acts", acts: [], proofs: [], more: false, records: recordsOf([]) },
+  };
+  const hugeList: SessionEvent = {
+    type: "message",
+    message: {
+      type: "ranges",
+      round: 2,
+      ranges: [{ upper: "", mode: "listed", heads: [head(1, 1_000_000)] }],
+    },
+  };
   // A clock that jumps does not count against the remote, so time passes in small steps.
   const ticks = Array.from({ length: 400 }, (_, i): SessionEvent => {
     return { type: "tick", nowMs: NOW_MS + i * 1_000 };
@@ -283,6 +299,12 @@ export function rareWalks(): readonly Walk[] {
     walkOf(plainView({}), huge, somePart, more, { type: "message", message: noBase }),
     walkOf(plainView({}), huge, ...ticks),
     walkOf(plainView({}), lastRound),
+    walkOf(plainView({}), hugeList),
+    walkOf(plainView({}), otherRecords, huge, sameRecords, {
+      type: "records-added",
+      added: 0,
+      more: false,
+    }),
     walkOf(claimedView, huge, { type: "freed" }),
     walkOf(plainView({ 1: 1 }), huge, { type: "records-changed", records, nowMs: NOW_MS }),
   ];
