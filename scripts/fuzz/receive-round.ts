@@ -231,13 +231,13 @@ export class ReceiveRound implements Round {
   async #compare(bytes: Uint8Array, outcome: ReceiveOutcome): Promise<void> {
     const digest = this.#target.digest();
     const forked = isFork(outcome);
+    // Whatever is handed in, one that is held may be looked at again and stand at a taken position: then the chain forks there.
+    const isProven = this.#target.replica.evidence().length > this.#forks;
     if (outcome.kind === "accepted") {
-      // Unless it let a held one go that stands at the same position: then the chain forks there.
-      const { length } = this.#target.replica.evidence();
-      if (digest === this.#digest && length === this.#forks) {
+      if (digest === this.#digest && !isProven) {
         throw new Error("an accepted batch left the frontier as it was");
       }
-    } else if (digest !== this.#digest && !forked) {
+    } else if (digest !== this.#digest && !forked && !isProven) {
       throw new Error(`a batch was partly applied, though it was ${verdictOf(outcome)}`);
     }
     this.#digest = digest;

@@ -21,6 +21,7 @@ import { decodeAnswer, encodeQuestion } from "@ctxmesh/sync";
 import type { Answer, Asker, LogOfRecord, Question } from "@ctxmesh/sync";
 import { levelFor } from "./default-level.ts";
 import type { Freshness } from "./freshness.ts";
+import { assertListQuery } from "./list-query.ts";
 
 /** What levels are made of: an agent asks, a hub has the log of record. */
 export interface NodeLevelsOptions {
@@ -117,7 +118,7 @@ export class NodeLevels implements LevelService {
 
   async readAll(query: ListQuery, level: ReadLevel = {}): Promise<LeveledFacts> {
     const { replica, log, remotes, clock } = this.#options;
-    if (query.doc !== undefined) parseDocumentName(query.doc);
+    assertListQuery(query);
     const staleMs = stalenessOf(level);
     const timeoutMs = timeoutOf(level);
     if (staleMs !== undefined && log !== undefined) {

@@ -32,6 +32,7 @@ import type { AppliedBatch, ChangedKey, Replica } from "@ctxmesh/replica";
 import type { Confirmations } from "@ctxmesh/sync";
 import { AckReporter } from "./ack-summary.ts";
 import { Covers } from "./cover.ts";
+import { assertListQuery } from "./list-query.ts";
 import { LatencyWindow } from "./latency-window.ts";
 import { NodeWrites } from "./node-writes.ts";
 import { partialSummary } from "./node-partial.ts";
@@ -190,10 +191,7 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
   }
 
   list(query: ListQuery): ReturnType<ContextService["list"]> {
-    if (query.doc !== undefined) parseDocumentName(query.doc);
-    if (query.after !== undefined && query.doc === undefined) {
-      throw new MeshError("INPUT_INVALID", "after needs doc", { field: "after" });
-    }
+    assertListQuery(query);
     return this.#options.replica.list(query);
   }
 
