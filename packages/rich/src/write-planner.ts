@@ -128,7 +128,12 @@ export class WritePlanner {
   }
 
   #enqueue(client: number, all: readonly Run[]): void {
-    if (client === this.#view.overlay || this.#isForeignOverlay(client)) return;
+    if (client === this.#view.overlay) return;
+    if (this.#isForeignOverlay(client)) {
+      // Half of all devices have such an id, too; what they wrote, and what of it is deleted, has to come first.
+      if (all[0]?.clock === 0 && all[0].parent !== FACTS_ROOT) behind();
+      return;
+    }
     let next = clockIn(this.#doc, client);
     const runs: Run[] = [];
     for (const run of all) {

@@ -208,3 +208,50 @@ test("a client with two histories is found out in every order, or both come to t
   );
   expect(forks).toBeGreaterThan(100);
 });
+
+test("a character that is cut in two is gone, in every order and whichever gateways carried it", () => {
+  let cuts = 0;
+  fc.assert(
+    fc.property(steps, fc.infiniteStream(fc.nat({ max: 2 ** 20 })), (numbers, order) => {
+      const pick = pickerOf(numbers);
+      const page = pageOf();
+      const text = page.getText("text:notes");
+      const gateways = [new Gateway(0), new Gateway(1), new Gateway(2)];
+      for (let i = 0; i < 15; i++) {
+        const at = pick(text.length + 1);
+        if (pick(3) > 0) text.insert(at, pick(2) === 0 ? "😀" : "a");
+        else text.delete(at, Math.min(1, text.length - at));
+        if (pick(2) === 0) gateways[pick(3)]?.hear(page);
+      }
+      gateways[0]?.hear(page);
+      const any = (sides: number): number => (order.next().value as number) % sides;
+      const content = JSON.stringify(merge(gateways, any));
+      for (let i = 0; i < 4; i++) expect(JSON.stringify(merge(gateways, any))).toBe(content);
+      expect(content).not.toContain("\ufffd");
+      if (text.toJSON().includes("\ufffd")) cuts++;
+      expect(gateways[0]?.view.holds(Y.encodeStateAsUpdate(page))).toBe(true);
+    }),
+    { numRuns: 300, endOnFailure: true },
+  );
+  expect(cuts).toBeGreaterThan(100);
+});
+
+test("what a page deletes of a device waits at a gateway that lacks it, also where the device's id could be an overlay's", () => {
+  const device = 2 ** 52 + 5;
+  const rich = new RichDocument();
+  const made = rich.change(device, (roots) => roots.text("notes").insert(0, "from a device"));
+  if (made === undefined) throw new Error("nothing was written");
+  const [here, there] = [OVERLAY, OVERLAY + 1].map((id) => new ProjectedDoc(undefined, id)) as [
+    ProjectedDoc,
+    ProjectedDoc,
+  ];
+  here.takeRich(made);
+  here.show([["temp", 20]]);
+  const page = pageOf();
+  Y.applyUpdate(page, here.diff());
+  page.getText("text:notes").delete(0, 5);
+  const diff = (): Uint8Array => Y.encodeStateAsUpdate(page, there.stateVector());
+  expect(() => there.plan(diff())).toThrow(expect.objectContaining({ code: "WRITE_BEHIND" }));
+  there.takeRich(made);
+  expect(there.plan(diff()).erasures).toHaveLength(1);
+});

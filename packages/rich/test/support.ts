@@ -130,9 +130,9 @@ export class Mesh {
     this.have = indices.map(() => indices.map(() => 0));
   }
 
-  /** The Yjs client id of a replica; not in the order of the replicas. */
+  /** The Yjs client id of a replica, above those that Yjs draws itself; not in the order of the replicas. */
   clientOf(replica: number): number {
-    return ((replica * 7) % 11) * 1_000_003 + 1;
+    return ((replica * 7) % 11) * 1_000_003 + 2 ** 40;
   }
 
   /** The next update of `author` for `replica`, when everything before it is there. */
