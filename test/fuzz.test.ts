@@ -17,7 +17,7 @@ import { runInputs } from "../scripts/fuzz/run.ts";
 import type { Result } from "../scripts/fuzz/run.ts";
 import type { Wrap } from "../scripts/fuzz/round.ts";
 
-const INPUTS = 100_000;
+const INPUTS = 60_000;
 const MINUTES = 60_000;
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
