@@ -174,7 +174,7 @@ test("a seed gives one history for ever, and the next another one", () => {
 });
 
 test(
-  "5,000 random histories agree with the model after every delivery",
+  "3,000 random histories agree with the model after every delivery",
   async () => {
     const { failure, ...work }: Report = await runHistories(3_000, 1_000_000);
     expect(failure).toBeUndefined();
