@@ -179,8 +179,8 @@ test(
     const { failure, ...work }: Report = await runHistories(3_000, 1_000_000);
     expect(failure).toBeUndefined();
     expect(work.histories).toBe(3_000);
-    expect(work.restarts).toBeGreaterThan(1_000);
-    expect(work.comparisons).toBeGreaterThan(100_000);
+    expect(work.restarts).toBeGreaterThan(600);
+    expect(work.comparisons).toBeGreaterThan(60_000);
   },
   10 * MINUTES,
 );
