@@ -134,7 +134,8 @@ export class Carriers {
     const bringer = source instanceof Broadcaster ? source.session : source;
     if (bringer instanceof LiveSession) bringer.attendance.brought();
     for (const session of sessions) {
-      const covered = broadcasting && session.channel.remote.role === "agent";
+      const { role, leaf } = session.channel.remote;
+      const covered = broadcasting && role === "agent" && leaf !== true;
       const batch = tailor.push(applied, session);
       // What it wants and is not here, it gets from others; they are told all the same that the headers are.
       const busy = batch === undefined || !session.hasRoomFor(batch);

@@ -21,7 +21,7 @@ export interface LogOfRecord {
 
 /** What a decider is made of. */
 export interface DeciderOptions {
-  readonly replica: Pick<Replica, "get" | "heads" | "proposals">;
+  readonly replica: Pick<Replica, "get" | "heads" | "proposals" | "roster">;
   readonly clock: Clock;
   /** Hubs only. */
   readonly log?: LogOfRecord;
@@ -56,6 +56,12 @@ export const answersNothing: Answers = async () => {
   return Promise.resolve(encodeAnswer({ kind: "refused", error }));
 };
 
+function fitting(answer: Uint8Array): Uint8Array {
+  if (answer.length <= LIMITS.askBytes) return answer;
+  const size = `${String(answer.length)} bytes, the limit is ${String(LIMITS.askBytes)} (askBytes)`;
+  throw new MeshError("LIMIT_EXCEEDED", `the answer has ${size}`);
+}
+
 /** See the top of the file. */
 export class Decider {
   readonly #options: DeciderOptions;
@@ -69,7 +75,7 @@ export class Decider {
   /** Answers a question of a remote, untrusted; never rejects. */
   readonly answer = async (question: Uint8Array, by: AskedBy): Promise<Uint8Array> => {
     try {
-      return encodeAnswer(await this.#answer(decodeQuestion(question), by));
+      return fitting(encodeAnswer(await this.#answer(decodeQuestion(question), by)));
     } catch (error) {
       return encodeAnswer({ kind: "refused", error: toMeshError(error) });
     }
@@ -78,20 +84,26 @@ export class Decider {
   async #answer(question: Question, by: AskedBy): Promise<Answer> {
     switch (question.kind) {
       case "frontier":
-        await this.#options.log?.assertWhole();
-        await this.#options.log?.current(WITHIN_MS);
+        await this.#caughtUp(question.decides === true);
         return this.#frontier(question.since, by);
       case "read":
         return { kind: "read", fact: await this.#read(question) };
       case "set":
         return this.#set(question, by);
+      case "roster":
+        return { kind: "roster", ...this.#options.replica.roster() };
     }
   }
 
+  /** Resolves once everything is here that the log of record has; of an agent, where nobody has to decide, at once. */
+  async #caughtUp(decides: boolean): Promise<void> {
+    const log = decides ? this.#log() : this.#options.log;
+    await (decides ? log?.assertDecides() : log?.assertWhole());
+    await log?.current(WITHIN_MS);
+  }
+
   async #read({ doc, key }: Question & { kind: "read" }): Promise<VisibleFact | undefined> {
-    const log = this.#log();
-    await log.assertDecides();
-    await log.current(WITHIN_MS);
+    await this.#caughtUp(true);
     return this.#options.replica.get(doc, key);
   }
 

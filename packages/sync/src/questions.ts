@@ -4,14 +4,17 @@
  *
  * ```
  * [0, since: uint]                                 frontier  your heads, as far as they are not those of your answer number `since`; 0: all
+ * [0, since: uint, true]                           frontier  the same, of who decides (hub): nothing that another hub has acknowledged is missing
  * [1, doc: tstr, key: tstr]                        read      the answer to reading a key (hub)
  * [2, request(16), doc: tstr, expected(16) or null, fact: bstr, within: uint]
  *                                                  set       write this fact if the key's version is the expected one, within so many milliseconds (hub)
+ * [3]                                              roster    who is a member, and from where on chains do not count
  *
  * [0, number: uint, [ [replica(32), inc(16), seq] ... ]]     heads: of all that the log of record had when it was asked for
  * [1, fact: tstr or null]                                    the fact as JSON, see `VisibleFact`
  * [2, hlc, inc(16), seq, version(16)]                        it was made, in this batch of the hub's
  * [3, code: tstr, message: tstr, remedy: tstr or null]       why not; codes are those of `MeshError`
+ * [4, records(16), devices, limits]                          see `roster-answer.ts`
  * ```
  */
 import { decodeCbor, encodeCbor } from "@ctxmesh/codec";
@@ -29,10 +32,18 @@ import {
 import type { DocumentName, Hlc, IncarnationId, MeshErrorCode, VisibleFact } from "@ctxmesh/model";
 import { arrayOf, bytesOf, chainOf, refuse, seqItem, tupleOf, uintOf } from "./message-parts.ts";
 import type { ChainSeq } from "./message-parts.ts";
+import type { Roster } from "@ctxmesh/replica";
+import { rosterItems, rosterOf } from "./roster-answer.ts";
 
 /** A question. */
 export type Question =
-  | { readonly kind: "frontier"; readonly since: number }
+  | {
+      readonly kind: "frontier";
+      readonly since: number;
+      /** Whether only who decides may answer. */
+      readonly decides?: boolean;
+    }
+  | { readonly kind: "roster" }
   | { readonly kind: "read"; readonly doc: DocumentName; readonly key: string }
   | {
       readonly kind: "set";
@@ -57,21 +68,32 @@ export type Answer =
       readonly seq: number;
       readonly version: string;
     }
+  | ({ readonly kind: "roster" } & Roster)
   | { readonly kind: "refused"; readonly error: MeshError };
 
 const ID_BYTES = 16;
-const BYTES_PER_ITEM = 8;
+/** A grant in a roster has 20 bytes and 4 items. */
+const BYTES_PER_ITEM = 4;
 const parse = (bytes: Uint8Array): readonly CborValue[] =>
   arrayOf(decodeCbor(bytes, LIMITS.askBytes, "question or answer", BYTES_PER_ITEM), 6);
 
 const textOf = (value: CborValue | undefined): string =>
   typeof value === "string" ? value : refuse("has no text where one belongs");
 
+function frontierOf(items: readonly CborValue[]): Question {
+  const since = uintOf(items[1], 0);
+  if (items.length === 2) return { kind: "frontier", since };
+  const [, , decides] = tupleOf(items, 3);
+  return decides === true
+    ? { kind: "frontier", since, decides }
+    : refuse("has no true where one belongs");
+}
+
 /** The bytes of a question. */
 export function encodeQuestion(question: Question): Uint8Array {
   switch (question.kind) {
     case "frontier":
-      return encodeCbor([0, question.since]);
+      return encodeCbor([0, question.since, ...(question.decides === true ? [true] : [])]);
     case "read":
       return encodeCbor([1, question.doc, question.key]);
     case "set": {
@@ -79,6 +101,8 @@ export function encodeQuestion(question: Question): Uint8Array {
       const version = expected === null ? null : fromHex(expected);
       return encodeCbor([2, fromHex(request), doc, version, fact, withinMs]);
     }
+    case "roster":
+      return encodeCbor([3]);
   }
 }
 
@@ -87,7 +111,7 @@ export function decodeQuestion(bytes: Uint8Array): Question {
   const items = parse(bytes);
   switch (uintOf(items[0], 0)) {
     case 0:
-      return { kind: "frontier", since: uintOf(tupleOf(items, 2)[1], 0) };
+      return frontierOf(items);
     case 1: {
       const [, doc, key] = tupleOf(items, 3);
       return { kind: "read", doc: parseDocumentName(textOf(doc)), key: textOf(key) };
@@ -103,6 +127,9 @@ export function decodeQuestion(bytes: Uint8Array): Question {
         withinMs: uintOf(withinMs, 1),
       };
     }
+    case 3:
+      tupleOf(items, 1);
+      return { kind: "roster" };
     default:
       return refuse("has a question of an unknown kind");
   }
@@ -119,6 +146,8 @@ export function encodeAnswer(answer: Answer): Uint8Array {
       const { hlc, incarnation, seq, version } = answer;
       return encodeCbor([2, hlc, fromHex(incarnation), seq, fromHex(version)]);
     }
+    case "roster":
+      return encodeCbor([4, ...rosterItems(answer)]);
     case "refused": {
       const { code, message, remedy = null } = answer.error;
       return encodeCbor([3, code, message, remedy]);
@@ -183,6 +212,8 @@ export function decodeAnswer(bytes: Uint8Array): Answer {
     }
     case 3:
       return { kind: "refused", error: refusalOf(items) };
+    case 4:
+      return { kind: "roster", ...rosterOf(items) };
     default:
       return refuse("has an answer of an unknown kind");
   }

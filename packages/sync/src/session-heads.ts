@@ -63,8 +63,9 @@ export function survey(
 ): { spans: ChainSpan[]; contradictions: ChainHead[] } {
   const spans: ChainSpan[] = [];
   const contradictions: ChainHead[] = [];
-  for (const [, said] of entriesOf(state.said)) {
-    const ours = view.headOf(said);
+  const heads = view.headsByChain();
+  for (const [chain, said] of entriesOf(state.said)) {
+    const ours = heads.get(chain);
     if (ours !== undefined && said.seq < ours.seq) continue;
     if (said.seq === ours?.seq) {
       if (said.hash !== ours.hash) contradictions.push(said);
@@ -82,11 +83,11 @@ export function survey(
 /** Whether the remote is known to have applied exactly what we have, by the same records. */
 export function isInSync(state: SessionState, view: LocalView): boolean {
   if (state.phase !== "open" || !hasOurRecords(state, view)) return false;
+  for (const [chain, { seq }] of view.headsByChain()) {
+    if (knownSeq(state, chain) < seq) return false;
+  }
   const { spans, contradictions } = survey(state, view);
-  return (
-    spans.length + contradictions.length === 0 &&
-    view.heads().every((head) => knownSeq(state, chainKey(head)) >= head.seq)
-  );
+  return spans.length + contradictions.length === 0;
 }
 
 /** Our head of a chain that the remote was told of, if nothing of it counts any more. */

@@ -35,6 +35,8 @@ export interface LocalView {
   /** The same heads, by key. */
   ranges(): RangeIndex;
   headOf(chain: Chain): ChainHead | undefined;
+  /** The same heads by `chainKey`, for who goes over many chains: to make a key costs more than to look it up. */
+  headsByChain(): ReadonlyMap<string, ChainHead>;
   /** The chains that we are writing: one, and one for each lane. */
   own(): readonly Chain[];
   /** Whether the batch at a position is here and waits for time, an act or room, so that to ask for it is no use. */

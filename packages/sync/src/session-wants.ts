@@ -25,13 +25,14 @@ export function onMissing(
     const wanted = state.wanted.get(hash);
     return wanted === undefined ? [] : [[hash, wanted]];
   });
-  const wanted = new Map(known);
   const due = hashes.filter(
-    (hash) => !rests(wanted.get(hash)?.afterMs ?? 0, nowMs, WANT_AT_LEAST_EVERY_MS),
+    (hash) => !rests(state.wanted.get(hash)?.afterMs ?? 0, nowMs, WANT_AT_LEAST_EVERY_MS),
   );
-  if (rests(state.wantAfterMs, nowMs, WANT_EVERY_MS) || due.length === 0) {
-    return stay({ ...state, wanted });
-  }
+  const isResting = rests(state.wantAfterMs, nowMs, WANT_EVERY_MS) || due.length === 0;
+  // As a rule: what is missing is looked at each second, and asked for some times.
+  if (isResting && known.length === state.wanted.size) return stay(state);
+  const wanted = new Map(known);
+  if (isResting) return stay({ ...state, wanted });
   for (const hash of due) {
     const times = wanted.get(hash)?.times ?? 0;
     wanted.set(hash, { times: times + 1, afterMs: nowMs + restMs(times) });

@@ -252,11 +252,22 @@ const atTime = (state: SessionState, nowMs: number): SessionState => ({
   comparedMs: state.comparedMs === 0 ? nowMs : state.comparedMs,
 });
 
-const onTick = (state: SessionState, nowMs: number, view: LocalView): Step =>
-  andThen(
-    andThen(payRecords(wake(atTime(state, nowMs), nowMs), view), (next) => tellNews(next, view)),
+/** Whether nothing waits for time to pass. */
+const isIdle = ({ late, recordsOwed, news, digestDueMs, base }: SessionState): boolean =>
+  late.size + news.size === 0 &&
+  !recordsOwed &&
+  digestDueMs === undefined &&
+  base.fetch === undefined;
+
+function onTick(before: SessionState, nowMs: number, view: LocalView): Step {
+  const state = atTime(before, nowMs);
+  // Most ticks of most sessions, some twenty a second.
+  if (isIdle(state)) return stay(state);
+  return andThen(
+    andThen(payRecords(wake(state, nowMs), view), (next) => tellNews(next, view)),
     (next) => andThen(compare(next, nowMs, view), lookAtBase),
   );
+}
 
 /** Events that mean something only once both ends have greeted. */
 function onOpen(state: SessionState, event: SessionEvent, view: LocalView): Step {

@@ -375,6 +375,7 @@ export class SyncNode {
         role: channel.remote.role,
         connectedSinceMs: openedMs,
         inSync: isInSync(state, this.#view),
+        ...(channel.remote.leaf === true ? { leaf: true } : {}),
         ...(channel.remote.security === undefined ? {} : { security: channel.remote.security }),
       }));
   }

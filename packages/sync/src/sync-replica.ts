@@ -202,6 +202,10 @@ export class ReplicaView implements LocalView {
     return [...this.#index().values()];
   }
 
+  headsByChain(): ReadonlyMap<string, ChainHead> {
+    return this.#index();
+  }
+
   /** Number of chains. */
   get size(): number {
     return this.#index().size;

@@ -4,6 +4,7 @@
  * Method: random questions and answers there and back; sessions between replicas in memory, cut, silent or flooded; a decider
  * whose answers are read late, in another order, or never.
  */
+import { encodeCbor } from "@ctxmesh/codec";
 import {
   LIMITS,
   MeshError,
@@ -29,7 +30,15 @@ const incarnation = hex.map(parseIncarnationId);
 const fact = { version: "v", value: 1, ageMs: 5, contested: false } as unknown as VisibleFact;
 
 const question: fc.Arbitrary<Question> = fc.oneof(
-  fc.record({ kind: fc.constant("frontier" as const), since: fc.nat() }),
+  fc.record(
+    {
+      kind: fc.constant("frontier" as const),
+      since: fc.nat(),
+      decides: fc.constant(true),
+    },
+    { requiredKeys: ["kind", "since"], noNullPrototype: true },
+  ),
+  fc.constant<Question>({ kind: "roster" }),
   fc.record({ kind: fc.constant("read" as const), doc, key: fc.string() }),
   fc.record({
     kind: fc.constant("set" as const),
@@ -40,7 +49,39 @@ const question: fc.Arbitrary<Question> = fc.oneof(
     withinMs: fc.integer({ min: 1, max: 10_000 }),
   }),
 );
+const key = bytes(32).map((id) => parseDeviceKey(toHex(id)));
+const moment = fc.integer({ min: START_MS, max: Number.MAX_SAFE_INTEGER });
+const roster: fc.Arbitrary<Answer> = fc
+  .record({
+    kind: fc.constant("roster" as const),
+    records: bytes(16),
+    devices: fc.uniqueArray(
+      fc.record({
+        device: key,
+        revoked: fc.boolean(),
+        grants: fc.array(
+          fc.record({
+            role: fc.constantFrom("read", "append", "write", "manage"),
+            notBefore: moment,
+            notAfter: moment,
+          }),
+          { maxLength: 3 },
+        ),
+      }),
+      { maxLength: 5, selector: ({ device }) => device },
+    ),
+    limits: fc.uniqueArray(fc.record({ replica: key, incarnation, seq: fc.integer({ min: 1 }) }), {
+      maxLength: 5,
+      selector: ({ replica }) => replica,
+    }),
+  })
+  .map(({ devices, limits, ...rest }) => ({
+    ...rest,
+    devices: devices.toSorted((a, b) => (a.device < b.device ? -1 : 1)),
+    limits: limits.toSorted((a, b) => (a.replica < b.replica ? -1 : 1)),
+  }));
 const answer: fc.Arbitrary<Answer> = fc.oneof(
+  roster,
   fc.record({
     kind: fc.constant("frontier" as const),
     number: fc.integer({ min: 1 }),
@@ -128,6 +169,56 @@ describe("on the wire", () => {
     const wire = encodeAnswer({ kind: "frontier", number: 1, heads });
     expect(wire.length).toBeLessThan(LIMITS.askBytes);
     expect(decodeAnswer(wire)).toMatchObject({ heads });
+  });
+});
+
+describe("a roster", () => {
+  test("that does not ascend is refused", () => {
+    const [one, two] = ["aa", "bb"].map((byte) => ({
+      device: parseDeviceKey(byte.repeat(32)),
+      revoked: false,
+      grants: [],
+    }));
+    if (one === undefined || two === undefined) throw new Error("no devices");
+    const of = (devices: readonly (typeof one)[]): Uint8Array =>
+      encodeAnswer({ kind: "roster", records: new Uint8Array(16), devices, limits: [] });
+    expect(decodeAnswer(of([one, two]))).toMatchObject({ devices: [one, two] });
+    for (const wrong of [
+      [two, one],
+      [one, one],
+    ]) {
+      expect(() => decodeAnswer(of(wrong))).toThrow("does not ascend");
+    }
+  });
+
+  test("that is too large for an answer is refused, saying so", async () => {
+    const limits = Array.from({ length: 19_000 }, (_, i) => ({
+      replica: parseDeviceKey(i.toString(16).padStart(64, "f")),
+      incarnation: parseIncarnationId("0".repeat(32)),
+      seq: 1,
+    }));
+    const clock = createVirtualClock(START_MS);
+    const { replica } = await createNode(0, { space: spaceOf([0]), clock });
+    const large = { ...replica.roster(), limits };
+    const decider = new Decider({
+      replica: Object.assign(Object.create(replica) as typeof replica, { roster: () => large }),
+      clock,
+    });
+    const said = await decider.answer(encodeQuestion({ kind: "roster" }), {} as AskedBy);
+    expect(decodeAnswer(said)).toMatchObject({
+      kind: "refused",
+      error: { code: "LIMIT_EXCEEDED", message: expect.stringContaining("askBytes") as string },
+    });
+  });
+
+  test("is told by agents and hubs alike", async () => {
+    const clock = createVirtualClock(START_MS);
+    const { replica } = await createNode(0, { space: spaceOf([0, 1]), clock });
+    const { answer: answers } = new Decider({ replica, clock });
+    const said = decodeAnswer(await answers(encodeQuestion({ kind: "roster" }), {} as AskedBy));
+    const { records, ...rest } = replica.roster();
+    expect(said).toEqual({ kind: "roster", records: records.subarray(0, 16), ...rest });
+    expect(rest.devices).toHaveLength(2);
   });
 });
 
@@ -288,6 +379,9 @@ describe("a decider", () => {
     const agent = new Decider({ replica: node.replica, clock });
     expect(await codeOf(agent, read)).toBe("POLICY_REFUSED");
     expect(await codeOf(agent, encodeQuestion({ kind: "frontier", since: 0 }))).toBe("frontier");
+    const strong = encodeQuestion({ kind: "frontier", since: 0, decides: true });
+    expect(await codeOf(agent, strong)).toBe("POLICY_REFUSED");
+    expect(await codeOf(agent, encodeCbor([0, 0, false]))).toBe("PROTOCOL_VIOLATION");
     expect(await codeOf(agent, Uint8Array.of(1))).toBe("PROTOCOL_VIOLATION");
     const away = {
       ...whole,

@@ -128,6 +128,7 @@ test("a peer that names chains without end is remembered up to a bound, and what
     isHeld: () => false,
     isClaimed: () => false,
     headOf: () => undefined,
+    headsByChain: () => new Map(),
     limitOf: () => Number.POSITIVE_INFINITY,
     recordsDigest: () => digest,
     vouches: false,

@@ -69,6 +69,7 @@ export function viewOf(
     heads: () => heads,
     ranges: () => new RangeIndex(heads),
     headOf: ({ replica }) => heads.find((known) => known.replica === replica),
+    headsByChain: () => new Map(heads.map((one) => [one.replica + one.incarnation, one])),
     own: () => [own].flat().map((n) => head(n, 1)),
     isHeld: ({ replica, seq }) => heldAt[numberOf({ replica })] === seq,
     isClaimed: ({ replica }) => claimed.includes(numberOf({ replica })),

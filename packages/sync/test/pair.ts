@@ -54,6 +54,7 @@ export class End {
       heads: () => [...this.heads.values()],
       ranges: () => (this.#ranges ??= new RangeIndex(this.heads.values())),
       headOf: (chain) => this.heads.get(keyOf(chain)),
+      headsByChain: () => this.heads,
       own: () => [own],
       isHeld: () => false,
       isClaimed: () => false,

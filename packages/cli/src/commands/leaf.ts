@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `ctxmesh leaf`. */
+import { createDeviceSigner } from "@ctxmesh/crypto";
+import { isWelcome } from "@ctxmesh/membership";
+import { MeshError, fromHex, parseDeviceKey, toHex } from "@ctxmesh/model";
+import { leafPsk } from "@ctxmesh/transport-tcp";
+import { loadConfig } from "../config/load.ts";
+import { readKey, readSpace } from "../files.ts";
+import { parseHostPort, readLeafSecret } from "../leaf-links.ts";
+import { createOutput, shortId } from "../output.ts";
+
+/** Options of `ctxmesh leaf add`. */
+export interface LeafAddOptions {
+  readonly config: string;
+  readonly address?: string;
+  readonly json?: boolean;
+}
+
+/** Addresses that mean all of this machine, which nobody can connect to. */
+const WILDCARDS: readonly string[] = ["0.0.0.0", "::"];
+
+/** Where a leaf connects: as it is told, or where the agent listens if that names one place. */
+function addressOf(listen: string, told: string | undefined): string {
+  const { host, port } = parseHostPort(
+    told ?? listen,
+    told === undefined ? "leaves.listen" : "--address",
+  );
+  if (!WILDCARDS.includes(host) && port !== 0) return told ?? listen;
+  throw new MeshError(
+    "USAGE",
+    `at which address does the leaf reach this agent? ${told ?? listen} names none`,
+    {
+      field: "--address",
+      remedy: "give --address with a host and a port, such as 192.0.2.7:7420",
+    },
+  );
+}
+
+/**
+ * Prints the configuration of a leaf, whose device key is `text`: a name and a value in each line. Makes the secret of the agent's leaves
+ * where there is none. Throws `USAGE`, `INPUT_INVALID`, `CONFIG_INVALID`, `KEY_INVALID`, `FILE_UNAVAILABLE`.
+ */
+export async function addLeaf(text: string, options: LeafAddOptions): Promise<void> {
+  const leaf = parseDeviceKey(text.toLowerCase());
+  const config = await loadConfig("agent", options.config);
+  const { leaves } = config;
+  if (leaves === undefined) {
+    throw new MeshError(
+      "CONFIG_INVALID",
+      `${options.config} has no leaves: the agent listens for none`,
+      {
+        field: "leaves",
+        remedy:
+          "add leaves with listen, such as 0.0.0.0:7420, and secretFile, and restart the agent",
+      },
+    );
+  }
+  const address = addressOf(leaves.listen, options.address);
+  const [space, { seed }] = await Promise.all([
+    readSpace(config.space),
+    readKey(config.key, "Ed25519"),
+  ]);
+  const secret = await readLeafSecret(leaves.secretFile);
+  const lines = {
+    space: space.id,
+    device: toHex(createDeviceSigner(seed).publicKey),
+    address,
+    psk: toHex(leafPsk(secret, fromHex(leaf))),
+  };
+  const output = createOutput(options);
+  if (output.json) {
+    await output.line(JSON.stringify({ leaf, ...lines }));
+    return;
+  }
+  for (const [name, value] of Object.entries(lines)) await output.line(`${name} ${value}`);
+  if (isWelcome(space, leaf, Date.now(), "agent")) return;
+  // Not on stdout, which is the leaf's file.
+  process.stderr.write(
+    `note: ${shortId(leaf)} has no grant in ${config.space}: ctxmesh space grant ${leaf} --role write --key <file>\n`,
+  );
+}
