@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Channel, ContextService, MembershipService } from "@ctxmesh/model";
+import type { Channel, ContextService, MembershipService, Transport } from "@ctxmesh/model";
 import {
   CatchUp,
   LiveMembership,
@@ -12,9 +12,13 @@ import type { CatchUpContext, NodeDeps, NodeOptions, OpenReplica } from "@ctxmes
 import type { SyncNode } from "@ctxmesh/sync";
 import { createLibp2pTransport } from "@ctxmesh/transport-libp2p";
 import type { Libp2pTransport, Libp2pTransportOptions } from "@ctxmesh/transport-libp2p";
+import { createLinkServer } from "@ctxmesh/transport-tcp";
+import type { LinkServerOptions } from "@ctxmesh/transport-tcp";
 import { createStreamAcceptor, createWsClient } from "@ctxmesh/transport-ws";
 import type { HubTls } from "@ctxmesh/transport-ws";
 import { KeptPeers } from "./kept-peers.ts";
+import { createPageDoor } from "./page-door.ts";
+import type { PageDoorOptions } from "./page-door.ts";
 import { Retainer } from "./retainer.ts";
 import type { Source } from "./sources/index.ts";
 
@@ -29,6 +33,10 @@ export interface AgentOptions extends NodeOptions {
   /** How those are connected to over `wss:`. */
   readonly hubTls?: HubTls;
   readonly sources: readonly Source[];
+  /** Where leaves connect, and the secret of 32 bytes of which their keys are made; no leaves when absent. */
+  readonly leaves?: Pick<LinkServerOptions, "host" | "port" | "secret">;
+  /** Where replicas in pages connect; nowhere when absent. */
+  readonly pages?: Pick<PageDoorOptions, "host" | "port">;
   /** Age from which on sealed batches are pruned, in milliseconds; all are kept when absent. */
   readonly retainSealedMs?: number;
 }
@@ -38,6 +46,10 @@ export interface Agent {
   readonly service: ContextService & MembershipService;
   /** Multiaddrs that peers can dial. */
   addresses(): readonly string[];
+  /** Where leaves can connect, such as `tcp://192.0.2.7:7420`. */
+  leafAddresses(): readonly string[];
+  /** WebSocket URLs at which replicas in pages can connect. */
+  pageAddresses(): readonly string[];
   /** Stops the sources, settles what is under way, tells the peers, closes everything. Idempotent. */
   stop(): Promise<void>;
 }
@@ -66,6 +78,9 @@ const createMesh = (
     isRelay: (device) => membership.welcomes(device, "hub"),
   });
 
+const hasMesh = ({ mesh: { listen, peers, relays = [], mdns } }: AgentOptions): boolean =>
+  listen.length + peers.length + relays.length > 0 || mdns === true;
+
 /** Connects to the hubs. */
 async function connectHubs(
   { space, hubs, hubTls }: AgentOptions,
@@ -86,6 +101,30 @@ async function connectHubs(
   });
   stack.defer(async () => uplink.stop());
   await uplink.start(onChannel);
+}
+
+/** What listens for leaves, if that is configured. */
+function createLeafLinks(
+  { space, leaves }: AgentOptions,
+  deps: NodeDeps,
+  { device, verifier }: OpenReplica,
+  membership: LiveMembership,
+): Transport | undefined {
+  if (leaves === undefined) return undefined;
+  const isMember = (remote: string): boolean => membership.welcomes(remote, "agent");
+  return createLinkServer({ ...deps, ...leaves, device, verifier, space: space.id, isMember });
+}
+
+/** What listens for pages, if that is configured. */
+function createPageLinks(
+  { space, pages }: AgentOptions,
+  deps: NodeDeps,
+  { device, verifier }: OpenReplica,
+  membership: LiveMembership,
+): Transport | undefined {
+  if (pages === undefined) return undefined;
+  const isMember = (remote: string): boolean => membership.welcomes(remote, "agent");
+  return createPageDoor({ ...deps, ...pages, device, verifier, space: space.id, isMember });
 }
 
 async function startCatchUp(context: CatchUpContext, stack: AsyncDisposableStack): Promise<void> {
@@ -118,12 +157,12 @@ function startRetainer(
  */
 export async function createAgent(options: AgentOptions, deps: NodeDeps): Promise<Agent> {
   await using starting = new AsyncDisposableStack();
-  const { space } = options;
-  const membership = new LiveMembership(space, deps.clock);
+  const membership = new LiveMembership(options.space, deps.clock);
   const memory = new KeptPeers();
   const mesh = createMesh(options, deps, membership, memory);
 
-  const parts = await openReplica(options, deps, starting);
+  // An agent takes in more than it reads; a hub, which reads everything for each seal, keeps the default.
+  const parts = await openReplica({ factEngine: "wasm", ...options }, deps, starting);
   const { replica } = parts;
   memory.keepIn(parts.store);
   const broadcast = {
@@ -142,6 +181,9 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
   const onChannel = syncOver(sync);
   // Before the end of the sync is put on the stack: it tells peers over their channels.
   starting.defer(async () => mesh.stop());
+  const leafLinks = createLeafLinks(options, deps, parts, membership);
+  const pageLinks = createPageLinks(options, deps, parts, membership);
+  starting.defer(async () => void (await Promise.all([leafLinks?.stop(), pageLinks?.stop()])));
   await connectHubs(options, deps, starting, parts, membership, onChannel);
   starting.defer(stop);
 
@@ -159,7 +201,9 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
   startRetainer(options, deps, starting, { replica, sync });
   await startCatchUp({ ...deps, store: parts.store, replica, sync }, starting);
   mesh.onBroadcast(async (bytes, from) => sync.receiveBroadcast(bytes, from));
-  await mesh.start(onChannel);
+  // What nobody dials and what dials nobody needs no libp2p, which is a third of an agent's memory.
+  if (hasMesh(options)) await mesh.start(onChannel);
+  for (const links of [leafLinks, pageLinks]) await links?.start(onChannel);
   for (const source of options.sources) {
     starting.defer(async () => source.stop());
     source.start(async (write) => {
@@ -171,6 +215,8 @@ export async function createAgent(options: AgentOptions, deps: NodeDeps): Promis
   return {
     service,
     addresses: () => mesh.addresses(),
+    leafAddresses: () => leafLinks?.addresses() ?? [],
+    pageAddresses: () => pageLinks?.addresses() ?? [],
     // Whoever calls it again waits for the same end.
     stop: async () => (stopping ??= running.disposeAsync()),
   };

@@ -139,6 +139,13 @@ describe("the description", () => {
   });
 });
 
+const decideOnce = async (): Promise<Answered> =>
+  post(
+    "/v1/decisions",
+    { model: { model: "m" }, inputs: [{ doc: "d", key: "k" }], checks: [], output: 1 },
+    { "idempotency-key": "decision-1" },
+  );
+
 describe("a write with an idempotency key", () => {
   test("is made once, however often it is sent, at once and across a restart, and its answer is the same", async () => {
     const add = async (): Promise<Answered> =>
@@ -188,9 +195,22 @@ describe("a write with an idempotency key", () => {
     expect(await valueOf("k")).toBeUndefined();
   });
 
+  test("a decision, and its outcome, are recorded once, across a restart, too", async () => {
+    const made = await decideOnce();
+    expect([made.status, made.json?.["counter"]]).toEqual([200, 1]);
+    const judge = async (outcome: string): Promise<Answered> =>
+      post("/v1/outcomes", { of: made.json?.["id"], outcome }, { "idempotency-key": "outcome-1" });
+    const judged = await judge("good");
+    await agent.stop();
+    agent = await startAgent(dir.path);
+    expect((await decideOnce()).json).toEqual(made.json);
+    expect((await judge("good")).json).toEqual(judged.json);
+    expect((await judge("bad")).json).toMatchObject({ code: "IDEMPOTENCY_CONFLICT" });
+  });
+
   test("a key is refused where it has no effect", async () => {
-    const body = { model: { model: "m" }, inputs: [], checks: [], output: 1 };
-    const answer = await post("/v1/decisions", body, { "idempotency-key": "x" });
+    const body = { doc: "d", fact: { key: "k", value: 1 }, expect: null };
+    const answer = await post("/v1/facts/compare-and-set", body, { "idempotency-key": "x" });
     expect(answer.json).toMatchObject({ status: 400, field: "Idempotency-Key" });
   });
 });

@@ -13,6 +13,7 @@ export type { BatchPlace } from "./batch-place.ts";
 export { decodeBody, encodeBody, unpackedBytes } from "./body.ts";
 export { MapReader, decodeCbor, encodeCbor } from "./cbor.ts";
 export type { CborValue } from "./cbor.ts";
+export { isSurelyCanonical } from "./canonical-bytes.ts";
 export { assertJsonValue, canonicalJson, parseCanonicalJson } from "./json.ts";
 export { fromBase64, toBase64, utf8Decode, utf8Encode } from "./text.ts";
 export {
@@ -40,3 +41,5 @@ export type {
   Service,
   SignedRecord,
 } from "./membership.ts";
+export { useZstd } from "./zstd.ts";
+export type { Zstd } from "./zstd.ts";

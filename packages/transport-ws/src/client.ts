@@ -17,16 +17,11 @@ import { WebSocket } from "ws";
 import type { AuthenticationFailure } from "./authentication.ts";
 import { Authentication } from "./authentication.ts";
 import { SocketChannel } from "./channel.ts";
+import { retryMs, STABLE_MS, parseHubUrl } from "./dialling.ts";
 import { Handshake } from "./handshake.ts";
-import { SYNC_PATH } from "./server.ts";
 import { CLOSE_CODES, closeSocket, SOCKET_OPTIONS } from "./sockets.ts";
 import { connectionOptions, securityOf } from "./tls.ts";
 import type { HubTls } from "./tls.ts";
-
-const BACKOFF_MIN_MS = 250;
-const BACKOFF_MAX_MS = 30_000;
-/** A channel that lived this long ends the back-off; one that dies at once does not. */
-const STABLE_MS = 5_000;
 
 /** What an agent's WebSocket transport is made of. */
 export interface WsClientOptions {
@@ -49,25 +44,13 @@ export interface WsClientOptions {
  * time up to 250 ms, twice that after each further one, 30 s at most. Throws `CONFIG_INVALID` for a URL.
  */
 export function createWsClient(options: WsClientOptions): Transport {
-  const urls = options.urls.map(parseUrl);
+  const urls = options.urls.map(parseHubUrl);
   const plain = urls.find((url) => url.startsWith("ws:"));
   if (options.tls?.requirePq !== true || plain === undefined) return new WsClient(options, urls);
   throw new MeshError("CONFIG_INVALID", `hubTls.requirePq is set, but "${plain}" is without TLS`, {
     field: "hubs",
     remedy: "write it like wss://hub.example.org, or leave hubTls.requirePq out",
   });
-}
-
-function parseUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !["ws:", "wss:"].includes(url.protocol) || url.hash !== "") {
-    throw new MeshError("CONFIG_INVALID", `"${text.slice(0, 200)}" is not the URL of a hub`, {
-      field: "hubs",
-      remedy: "write it like ws://192.0.2.7:7400 or wss://hub.example.org",
-    });
-  }
-  if (url.pathname === "/") url.pathname = SYNC_PATH;
-  return url.href;
 }
 
 class WsClient implements Transport {
@@ -190,14 +173,10 @@ class HubLink {
   /** Dials again after a random part of the back-off, or when the hub has asked for it, which spreads those that it had. */
   #retryLater(askedMs?: number): void {
     if (this.#stopped) return;
-    const limit = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(this.#failures, 16));
+    const backOffMs = retryMs(this.#failures, this.#options.random);
     this.#failures += 1;
-    const [a = 0, b = 0] = this.#options.random.bytes(2);
-    this.#retry = setTimeout(
-      () => {
-        this.#connect();
-      },
-      askedMs ?? (limit * (a * 256 + b)) / 65_536,
-    );
+    this.#retry = setTimeout(() => {
+      this.#connect();
+    }, askedMs ?? backOffMs);
   }
 }

@@ -3,9 +3,13 @@
 export { createWsClient } from "./client.ts";
 export type { WsClientOptions } from "./client.ts";
 export { createCertificateRequest, createDeviceCertificate } from "./device-certificate.ts";
+export { parseHubUrl, retryMs, STABLE_MS } from "./dialling.ts";
 export type { GuestEndpoint } from "./guests.ts";
+export { Handshake } from "./handshake.ts";
+export type { HandshakeOptions, HandshakeStep, Role } from "./handshake.ts";
 export { createWsServer } from "./server.ts";
 export type { WsServerOptions, WsServerTransport } from "./server.ts";
+export { CLOSE_CODES, comeBackMs, describeClose } from "./sockets.ts";
 export { createStreamAcceptor } from "./streams.ts";
 export type { StreamSocket } from "./streams.ts";
 export { deviceIdentity } from "./tls.ts";

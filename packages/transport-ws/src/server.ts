@@ -19,6 +19,7 @@ import type { Arrival } from "./arrivals.ts";
 import { Authentication } from "./authentication.ts";
 import type { AuthenticationFailure } from "./authentication.ts";
 import { SocketChannel } from "./channel.ts";
+import { SYNC_PATH } from "./dialling.ts";
 import { Guests } from "./guests.ts";
 import type { GuestEndpoint } from "./guests.ts";
 import { Handshake } from "./handshake.ts";
@@ -27,8 +28,6 @@ import { securityOf, shownCertificate } from "./tls.ts";
 import type { ShownCertificate } from "./tls.ts";
 import { turnAway } from "./turn-away.ts";
 
-/** The path of the sync endpoint. */
-export const SYNC_PATH = "/v1/sync";
 /** WebSockets that are not yet authenticated; with one more the oldest has to go, which has had its time: an honest one takes moments. */
 const PENDING_CONNECTIONS = 1_024;
 
@@ -158,8 +157,10 @@ class WsServer implements WsServerTransport {
       turnAway(connection, "503 Service Unavailable", "the hub stops");
       return;
     }
+    // Where a page comes from (its Origin) is not looked at: no cookie or token is, either, so a page of whatever origin has what any stranger
+    // has, and gets no further than one. Who gets in has proven a device key of its own, which other origins can't read.
     const shown = shownCertificate(request.socket);
-    const reason = this.#problemOf(request, shown);
+    const reason = this.#problemOf(shown);
     if (reason !== undefined) {
       arrival.end();
       const address = addressOf(request);
@@ -179,13 +180,8 @@ class WsServer implements WsServerTransport {
   }
 
   /** Why an upgrade is refused; undefined when it is not. */
-  #problemOf(
-    { headers }: IncomingMessage,
-    shown: ShownCertificate | undefined,
-  ): string | undefined {
+  #problemOf(shown: ShownCertificate | undefined): string | undefined {
     const { clientCertificate } = this.#options;
-    // Only browsers say so, and a page has no business here, whoever is logged in where.
-    if (headers.origin !== undefined) return "a browser, which this endpoint is not for";
     if (clientCertificate === undefined) return undefined;
     if (shown === undefined) return "no client certificate";
     const isVouched = clientCertificate === "own" || shown.isAuthorized;

@@ -33,5 +33,6 @@ export function turnAway(connection: Duplex, status: Status, detail: string): vo
     `Content-Length: ${String(Buffer.byteLength(body))}`,
   ];
   connection.on("error", () => undefined);
-  connection.end(`${header.join("\r\n")}\r\n\r\n${body}`);
+  // The HTTP server has let go of it: who does not close it at the other end would keep it for ever.
+  connection.end(`${header.join("\r\n")}\r\n\r\n${body}`, () => connection.destroy());
 }

@@ -147,14 +147,20 @@ test("a crowd of WebSockets that say nothing makes way for who comes later", asy
   await health.close();
 });
 
-test("the endpoint is not for pages: a browser, which names its origin, is turned away", async () => {
+test("a page of whatever origin gets a socket, and nothing more without a device key that is welcome", async () => {
   const health = createHealthServer({ ready: () => true, logger: silentLogger });
   const { port } = await health.listen("127.0.0.1", 0);
   await using hub = await startHubOn(health.server);
   const socket = connect({ host: "127.0.0.1", port });
   socket.write(`${UPGRADE}Origin: https://page.example\r\n\r\n`);
   const [answer] = (await once(socket, "data")) as [Buffer];
-  expect(answer.toString()).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/u);
+  expect(answer.toString()).toMatch(/^HTTP\/1\.1 101 Switching Protocols\r\n/u);
+  const refused = once(socket, "data");
+  socket.write(frame(2, new Uint8Array(98)));
+  const [refusal] = (await refused) as [Buffer];
+  expect(refusal.subarray(0, 4)).toEqual(
+    Buffer.of(0x88, refusal.length - 2, 4401 >> 8, 4401 & 255),
+  );
   expect(hub.channels).toEqual([]);
   socket.destroy();
   await hub.transport.stop();

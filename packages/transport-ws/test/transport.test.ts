@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { runChannelTests } from "@ctxmesh/testing";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { runChannelTests, waitFor } from "@ctxmesh/testing";
 import { describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import type { Party } from "./parties.ts";
@@ -144,6 +146,23 @@ describe("the HTTP server", () => {
       if (request.url === "/theirs") connection.end("HTTP/1.1 418 Theirs\r\n\r\n");
     });
     expect(await status("/theirs")).toBe(418);
+  });
+
+  test("who is turned away and keeps its end open keeps no connection of the hub", async () => {
+    await using hub = await startHub();
+    const { port } = new URL(hub.url);
+    const socket = connect({ port: Number(port), host: "127.0.0.1", allowHalfOpen: true });
+    socket.write(
+      "GET /elsewhere HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    await once(socket.resume(), "end");
+    const connections = async (): Promise<number> =>
+      new Promise((resolve) => hub.server.getConnections((_, count) => resolve(count)));
+    await waitFor(async () => (await connections()) === 0, {
+      timeoutMs: 5_000,
+      what: "the connection to end",
+    }).finally(() => socket.destroy());
+    expect(await connections()).toBe(0);
   });
 
   test("after stop, upgrades are no longer taken", async () => {
