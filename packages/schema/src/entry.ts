@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What is published: one version of a schema with what goes by the same prefix. */
-import { LIMITS, MeshError } from "@ctxmesh/model";
+import { LIMITS, MeshError, isModuleName } from "@ctxmesh/model";
 import type { JsonValue, SchemaEntry } from "@ctxmesh/model";
 import { isObject } from "./json.ts";
 import type { JsonObject, Schema } from "./json.ts";
@@ -14,6 +14,7 @@ const MEMBERS = [
   "version",
   "compatibility",
   "schema",
+  "admit",
   "ttlMs",
   "priority",
   "consistency",
@@ -30,6 +31,13 @@ export interface ParsedEntry extends Omit<SchemaEntry, "schema"> {
 
 function refuse(field: string, problem: string): never {
   throw new MeshError("INPUT_INVALID", `schema entry: ${field} ${problem}`, { field });
+}
+
+function admitOf(value: JsonValue | undefined): Pick<SchemaEntry, "admit"> {
+  if (value === undefined) return {};
+  const admit = textOf(value, "admit");
+  if (!isModuleName(admit)) refuse("admit", "is not wasm: and the SHA-256 of a module in hex");
+  return { admit };
 }
 
 function choice<T extends string>(
@@ -111,6 +119,7 @@ export function parseEntry(value: JsonValue): ParsedEntry {
       "compatibility",
     ),
     schema: parseSchema(value["schema"] ?? true),
+    ...admitOf(value["admit"]),
     ...(ttlMs === undefined ? {} : { ttlMs: milliseconds(ttlMs, "ttlMs") }),
     ...(priority === undefined
       ? {}

@@ -6,10 +6,19 @@ export type { Validator, ValueProblem } from "./compile.ts";
 export { parseEntry } from "./entry.ts";
 export type { ParsedEntry } from "./entry.ts";
 export type { Schema } from "./json.ts";
+export { encodeModuleEntry, isModuleEntry, parseModuleEntry } from "./module-entry.ts";
+export type { ModuleEntry } from "./module-entry.ts";
 export { compileOwn } from "./own.ts";
 export type { ErrorObject, ValidateFunction } from "./own.ts";
 export { Pattern, globPattern } from "./pattern.ts";
 export { DocumentSchemas, Registry, assertCompatible, mostUrgent } from "./registry.ts";
-export type { Defaults, PublishedEntry, RegisteredVersion } from "./registry.ts";
+export type {
+  Admission,
+  Defaults,
+  ModuleAdmissions,
+  PublishedEntry,
+  RegisteredVersion,
+  Statement,
+} from "./registry.ts";
 export { parseSchema } from "./subset.ts";
 export { typesOf } from "./types.ts";

@@ -8,223 +8,14 @@
  * groups, alternatives, repetitions, `^` and `$`. There are no back-references, look-arounds, word boundaries, properties (`\p`) and named groups.
  */
 import { LIMITS, MeshError } from "@ctxmesh/model";
-
-type Test = (codePoint: number) => boolean;
-
-type Node =
-  | { readonly kind: "char"; readonly test: Test }
-  | { readonly kind: "start" | "end" }
-  | { readonly kind: "sequence" | "choice"; readonly items: readonly Node[] }
-  | {
-      readonly kind: "repeat";
-      readonly item: Node;
-      readonly min: number;
-      readonly max: number;
-    };
+import { PatternParser, refusePattern } from "./pattern-parser.ts";
+import type { Node, Test } from "./pattern-parser.ts";
 
 /** An instruction: takes a character, or goes on at one or two others without one. */
 type Step =
   | { readonly kind: "char"; readonly test: Test }
   | { readonly kind: "start" | "end" | "match" }
   | { readonly kind: "fork"; first: number; second: number };
-
-const codeOf = (character: string): number => character.codePointAt(0) ?? 0;
-const between =
-  (from: number, to: number): Test =>
-  (code) =>
-    code >= from && code <= to;
-const either =
-  (tests: readonly Test[]): Test =>
-  (code) =>
-    tests.some((test) => test(code));
-const not =
-  (test: Test): Test =>
-  (code) =>
-    !test(code);
-
-const isDigit = between(0x30, 0x39);
-const isWord = either([isDigit, between(0x41, 0x5a), between(0x61, 0x7a), (code) => code === 0x5f]);
-const isSpace: Test = (code) => /\s/u.test(String.fromCodePoint(code));
-const isLineEnd: Test = (code) => [0x0a, 0x0d, 0x2028, 0x2029].includes(code);
-
-const CLASSES: Readonly<Record<string, Test>> = {
-  d: isDigit,
-  D: not(isDigit),
-  w: isWord,
-  W: not(isWord),
-  s: isSpace,
-  S: not(isSpace),
-};
-const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, "0": 0 };
-
-function refuse(pattern: string, problem: string): never {
-  throw new MeshError("INPUT_INVALID", `pattern ${JSON.stringify(pattern)} ${problem}`, {
-    field: "pattern",
-  });
-}
-
-/** Reads a pattern that ECMAScript takes; refuses what is not in the language above. */
-class Parser {
-  readonly #pattern: string;
-  readonly #characters: readonly string[];
-  #at = 0;
-
-  constructor(pattern: string) {
-    this.#pattern = pattern;
-    this.#characters = Array.from(pattern);
-  }
-
-  parse(): Node {
-    return this.#choice();
-  }
-
-  get #next(): string {
-    return this.#characters[this.#at] ?? "";
-  }
-
-  #take(): string {
-    return this.#characters[this.#at++] ?? "";
-  }
-
-  #skip(text: string): boolean {
-    if (this.#characters.slice(this.#at, this.#at + text.length).join("") !== text) return false;
-    this.#at += text.length;
-    return true;
-  }
-
-  #choice(): Node {
-    const items = [this.#sequence()];
-    while (this.#skip("|")) items.push(this.#sequence());
-    return { kind: "choice", items };
-  }
-
-  #sequence(): Node {
-    const items: Node[] = [];
-    while (!["", "|", ")"].includes(this.#next)) items.push(this.#repeated(this.#atom()));
-    return { kind: "sequence", items };
-  }
-
-  #repeated(item: Node): Node {
-    const bounds = this.#bounds();
-    if (bounds === undefined) return item;
-    // A lazy repetition takes the same texts as another.
-    this.#skip("?");
-    const [min, max] = bounds;
-    return { kind: "repeat", item, min, max };
-  }
-
-  #bounds(): readonly [min: number, max: number] | undefined {
-    if (this.#skip("*")) return [0, Infinity];
-    if (this.#skip("+")) return [1, Infinity];
-    if (this.#skip("?")) return [0, 1];
-    if (!this.#skip("{")) return undefined;
-    let text = "";
-    while (this.#next !== "}") text += this.#take();
-    this.#take();
-    const [min = "", max] = text.split(",");
-    return [Number(min), max === undefined ? Number(min) : max === "" ? Infinity : Number(max)];
-  }
-
-  #atom(): Node {
-    const character = this.#take();
-    switch (character) {
-      case "^":
-        return { kind: "start" };
-      case "$":
-        return { kind: "end" };
-      case ".":
-        return { kind: "char", test: not(isLineEnd) };
-      case "(":
-        return this.#group();
-      case "[":
-        return { kind: "char", test: this.#class() };
-      case "\\":
-        return { kind: "char", test: this.#escape() };
-      default:
-        return { kind: "char", test: between(codeOf(character), codeOf(character)) };
-    }
-  }
-
-  #group(): Node {
-    if (!this.#skip("?:") && this.#next === "?") {
-      refuse(this.#pattern, "has a group that is neither ( ) nor (?: )");
-    }
-    const inner = this.#choice();
-    this.#skip(")");
-    return inner;
-  }
-
-  /** Behind a backslash: a class, or the one character that it stands for. */
-  #escape(): Test {
-    const known = CLASSES[this.#next];
-    if (known !== undefined) {
-      this.#take();
-      return known;
-    }
-    const code = this.#escaped();
-    return between(code, code);
-  }
-
-  #escaped(): number {
-    const character = this.#take();
-    const control = CONTROLS[character];
-    if (control !== undefined) return control;
-    if (character === "x") return this.#hex(2);
-    if (character === "u") {
-      if (this.#skip("{")) {
-        let digits = "";
-        while (this.#next !== "}") digits += this.#take();
-        this.#take();
-        return Number.parseInt(digits, 16);
-      }
-      return this.#hex(4);
-    }
-    // With the flag `u`, what is left are the characters of the syntax, and what this machine can't do.
-    if (/[A-Za-z0-9]/u.test(character)) refuse(this.#pattern, `has \\${character}`);
-    return codeOf(character);
-  }
-
-  #hex(length: number): number {
-    let digits = "";
-    for (let i = 0; i < length; i++) digits += this.#take();
-    const code = Number.parseInt(digits, 16);
-    if (code >= 0xd800 && code <= 0xdfff) refuse(this.#pattern, "has half of a surrogate pair");
-    return code;
-  }
-
-  #class(): Test {
-    const negated = this.#skip("^");
-    const tests: Test[] = [];
-    while (this.#next !== "]") {
-      const from = this.#member();
-      if (typeof from !== "number" || this.#next !== "-" || this.#isLastDash()) {
-        tests.push(typeof from === "number" ? between(from, from) : from);
-        continue;
-      }
-      this.#take();
-      const to = this.#member();
-      tests.push(between(from, typeof to === "number" ? to : from));
-    }
-    this.#take();
-    return negated ? not(either(tests)) : either(tests);
-  }
-
-  #isLastDash(): boolean {
-    return this.#characters[this.#at + 1] === "]";
-  }
-
-  #member(): number | Test {
-    const character = this.#take();
-    if (character !== "\\") return codeOf(character);
-    const known = CLASSES[this.#next];
-    if (known !== undefined) {
-      this.#take();
-      return known;
-    }
-    if (this.#skip("b")) return 8;
-    return this.#escaped();
-  }
-}
 
 /** The steps of a pattern, one after the other. */
 class Assembler {
@@ -289,7 +80,12 @@ class Assembler {
   }
 
   #repeat(item: Node, min: number, max: number): void {
-    for (let i = 0; i < min; i++) this.add(item);
+    const before = this.steps.length;
+    for (let i = 0; i < min; i++) {
+      this.add(item);
+      // What has no steps has none however often it is repeated, and that may be very often.
+      if (this.steps.length === before) return;
+    }
     if (max === Infinity) {
       const fork = this.#fork();
       const from = this.steps.length - 1;
@@ -333,6 +129,7 @@ const ASCII = 128;
 
 /** A regular expression whose test takes at most some multiple of `LIMITS.patternSteps` steps for each character, and mostly one. */
 export class Pattern {
+  readonly #source: string;
   readonly #steps: readonly Step[];
   readonly #hasEnd: boolean;
   /** By the steps that wait. */
@@ -353,12 +150,21 @@ export class Pattern {
       // Only read, never run.
       void new RegExp(pattern, "u");
     } catch (error) {
-      refuse(pattern, `is no regular expression: ${error instanceof Error ? error.message : ""}`);
+      refusePattern(
+        pattern,
+        `is no regular expression: ${error instanceof Error ? error.message : ""}`,
+      );
     }
+    this.#source = pattern;
     const assembler = new Assembler(pattern);
-    assembler.add(new Parser(pattern).parse());
+    assembler.add(new PatternParser(pattern).parse());
     this.#steps = assembler.finish();
     this.#hasEnd = this.#steps.some(({ kind }) => kind === "end");
+  }
+
+  /** The expression. Others are told apart by it: Ajv takes what has the same text for the same. */
+  toString(): string {
+    return this.#source;
   }
 
   /** How many steps it has. */

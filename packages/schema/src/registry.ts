@@ -5,6 +5,7 @@
  */
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type {
+  FactSource,
   JsonValue,
   Priority,
   SchemaCheck,
@@ -34,6 +35,28 @@ export interface RegisteredVersion {
   readonly standing: "current" | "accepted" | "replaced";
 }
 
+/** Who says something, for rules that look at more than the value. */
+export interface Statement {
+  /** Device key, hex. */
+  readonly writer: string;
+  /** Canonical JSON; absent for a delete. */
+  readonly valueJson?: string;
+  readonly confidence?: number;
+  readonly source?: FactSource;
+  readonly tags?: readonly string[];
+}
+
+/** What a module says of a statement. `problem`: why it says nothing, as it is not there or was cut off; then nothing is admitted. */
+export type Admission =
+  | { readonly kind: "admitted" }
+  | { readonly kind: "refused"; readonly code: number; readonly text: string }
+  | { readonly kind: "failed"; readonly problem: string };
+
+/** The modules of a space, as rules of admission: what they say is a function of the module and what they are told. */
+export interface ModuleAdmissions {
+  admit(module: string, doc: string, key: string, statement: Statement): Admission;
+}
+
 /** What entries say beside their schemas: of facts and reads that name none of it. */
 export type Defaults = Pick<SchemaEntry, "ttlMs" | "priority" | "consistency" | "maxStalenessMs">;
 
@@ -43,6 +66,12 @@ const majorOf = ({ version }: Pick<SchemaEntry, "version">): number => parseVers
 const nameOf = ({ prefix, docs }: Pick<SchemaEntry, "prefix" | "docs">): string =>
   JSON.stringify([prefix, docs]);
 
+/** What a version accepts. */
+interface Accepting {
+  readonly validate: Validator;
+  readonly admit: string | undefined;
+}
+
 /** All versions of one prefix and document pattern. */
 class Rule {
   readonly prefix: string;
@@ -51,7 +80,7 @@ class Rule {
   readonly versions: readonly RegisteredVersion[];
   readonly current: ParsedEntry;
   /** Of the current major version, newest first; made when the first value comes. */
-  #validators: readonly Validator[] | undefined;
+  #validators: readonly Accepting[] | undefined;
 
   constructor(versions: readonly RegisteredVersion[], current: ParsedEntry) {
     this.prefix = current.prefix;
@@ -60,21 +89,24 @@ class Rule {
     this.current = current;
   }
 
-  #valid(): readonly Validator[] {
+  #valid(): readonly Accepting[] {
     this.#validators ??= this.versions
       .filter(({ standing }) => standing !== "replaced")
-      .map(({ entry }) => validatorOf(entry.schema));
+      .map(({ entry: { schema, admit } }) => ({ validate: validatorOf(schema), admit }));
     return this.#validators;
   }
 
   /** What breaks the current version. */
   problem(value: JsonValue): ValueProblem | undefined {
-    return this.#valid()[0]?.(value);
+    return this.#valid()[0]?.validate(value);
   }
 
-  /** Whether a version of the current major version accepts a value: what a writer said that had not heard of the newest one stays. */
-  accepts(value: JsonValue): boolean {
-    return this.#valid().some((validate) => validate(value) === undefined);
+  /** Whether a version of the current major version accepts a value, with its module: what a writer said that had not heard of the newest one stays. */
+  accepts(value: JsonValue, admits: (module: string) => boolean): boolean {
+    return this.#valid().some(
+      ({ validate, admit }) =>
+        validate(value) === undefined && (admit === undefined || admits(admit)),
+    );
   }
 }
 
@@ -90,9 +122,18 @@ export class DocumentSchemas {
 
   /** Whether some entry says more of a write than its schema. */
   readonly hasDefaults: boolean;
+  /** Whether some entry has a module that admits, which is told who says something. */
+  readonly hasAdmission: boolean;
+  readonly #doc: string;
+  readonly #modules: ModuleAdmissions;
 
-  constructor(rules: readonly Rule[]) {
+  constructor(rules: readonly Rule[], doc: string, modules: ModuleAdmissions) {
     this.#rules = rules;
+    this.#doc = doc;
+    this.#modules = modules;
+    this.hasAdmission = rules.some(({ versions }) =>
+      versions.some(({ entry }) => entry.admit !== undefined),
+    );
     this.hasDefaults = rules.some(
       ({ current: { ttlMs, priority } }) => ttlMs !== undefined || priority !== undefined,
     );
@@ -108,17 +149,28 @@ export class DocumentSchemas {
   }
 
   /** Whether a statement with this value (JSON text; undefined for a delete) may be shown. */
-  accepts(key: string, valueJson: string | undefined): boolean {
+  accepts(key: string, valueJson: string | undefined, statement: Statement = NOBODY): boolean {
     if (valueJson === undefined) return true;
     const rule = this.#for(key);
-    return rule === undefined || rule.accepts(JSON.parse(valueJson) as JsonValue);
+    if (rule === undefined) return true;
+    return rule.accepts(
+      JSON.parse(valueJson) as JsonValue,
+      (module) => this.#modules.admit(module, this.#doc, key, statement).kind === "admitted",
+    );
   }
 
-  /** Throws `SCHEMA_INVALID` for a value that breaks the current version of its key's schema; `field` is the JSON pointer of the part that does. */
-  assert(key: string, value: JsonValue): void {
+  /**
+   * Throws `SCHEMA_INVALID` for a value that breaks the current version of its key's schema, where `field` is the JSON pointer of the part that does, or that
+   * its module does not admit; and `MODULE_FAILED` where that can't be told. `statement` is needed where {@link hasAdmission}.
+   */
+  assert(key: string, value: JsonValue, statement: Statement = NOBODY): void {
     const rule = this.#for(key);
-    const found = rule?.problem(value);
-    if (rule === undefined || found === undefined) return;
+    if (rule === undefined) return;
+    const found = rule.problem(value);
+    if (found === undefined) {
+      this.#assertAdmitted(key, rule, statement);
+      return;
+    }
     const where = found.path === "" ? "the value" : found.path;
     throw new MeshError(
       "SCHEMA_INVALID",
@@ -127,13 +179,35 @@ export class DocumentSchemas {
     );
   }
 
+  #assertAdmitted(key: string, { current, prefix }: Rule, statement: Statement): void {
+    const { admit: module, version } = current;
+    if (module === undefined) return;
+    const said = this.#modules.admit(module, this.#doc, key, statement);
+    if (said.kind === "admitted") return;
+    const where = `(schema ${JSON.stringify(prefix)} ${version}, module ${module})`;
+    if (said.kind === "failed") {
+      throw new MeshError("MODULE_FAILED", `${key}: ${said.problem} ${where}`, {
+        field: "",
+        remedy: "ask whoever manages the space for another module",
+      });
+    }
+    const text = said.text === "" ? "the value is not admitted" : said.text;
+    throw new MeshError("SCHEMA_INVALID", `${key}: ${text}; code ${String(said.code)} ${where}`, {
+      field: "",
+    });
+  }
+
   /** What the entry of a key says beside its schema. */
   defaults(key: string): Defaults {
     return this.#for(key)?.current ?? {};
   }
 }
 
-const NO_SCHEMAS = new DocumentSchemas([]);
+const NOBODY: Statement = { writer: "" };
+const NO_MODULES: ModuleAdmissions = {
+  admit: () => ({ kind: "failed", problem: "the module is not in the space" }),
+};
+const NO_SCHEMAS = new DocumentSchemas([], "", NO_MODULES);
 const URGENCY: readonly Priority[] = ["high", "normal", "low"];
 
 /** The most urgent priority of some, `normal` for what has none; undefined when no one has any. */
@@ -174,9 +248,11 @@ export class Registry {
   readonly #rules: readonly Rule[];
   readonly #byDocument = new Map<string, DocumentSchemas>();
   readonly #patterns: ReadonlyMap<string, { test(text: string): boolean }>;
+  readonly #modules: ModuleAdmissions;
 
-  /** Entries that don't parse have no effect, nor have prefixes past `LIMITS.schemaPrefixes`. */
-  constructor(published: readonly PublishedEntry[]) {
+  /** Entries that don't parse have no effect, nor have prefixes past `LIMITS.schemaPrefixes`. Without modules, what needs one is not accepted. */
+  constructor(published: readonly PublishedEntry[], modules: ModuleAdmissions = NO_MODULES) {
+    this.#modules = modules;
     const byName = new Map<string, RegisteredVersion[]>();
     for (const one of published) {
       const version = parsed(one);
@@ -205,7 +281,8 @@ export class Registry {
     const known = this.#byDocument.get(doc);
     if (known !== undefined) return known;
     const rules = this.#rules.filter(({ docs }) => this.#patterns.get(docs)?.test(doc) === true);
-    const schemas = rules.length === 0 ? NO_SCHEMAS : new DocumentSchemas(rules);
+    const schemas =
+      rules.length === 0 ? NO_SCHEMAS : new DocumentSchemas(rules, doc, this.#modules);
     // Few documents are written at a time, and it takes a moment to find out again.
     if (this.#byDocument.size >= LIMITS.compiledSchemas) this.#byDocument.clear();
     this.#byDocument.set(doc, schemas);
@@ -252,10 +329,22 @@ const named = (
     problem: `${refusing.version} ${problem}, which ${accepting.version} accepts`,
   }));
 
+/** Of two modules nobody can tell what the one admits and the other does not; none at all admits everything. */
+function otherModule(before: ParsedEntry, after: ParsedEntry): readonly SchemaDifference[] {
+  if (before.admit === after.admit) return [];
+  const { compatibility } = before;
+  const isFine =
+    (compatibility === "forward" && before.admit === undefined) ||
+    (compatibility === "backward" && after.admit === undefined);
+  const problem = `${after.version} admits by another module than ${before.version}, which can't be compared`;
+  return isFine ? [] : [{ path: "", problem }];
+}
+
 /** What a version lacks of what it owes the one before. */
 function owed(before: ParsedEntry, after: ParsedEntry): readonly SchemaDifference[] {
   const { compatibility } = before;
   return [
+    ...otherModule(before, after),
     ...(compatibility === "forward"
       ? []
       : named(differencesWithin(before.schema, after.schema), after, before)),

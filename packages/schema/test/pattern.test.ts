@@ -85,6 +85,17 @@ describe("a pattern", () => {
     expect(wide.test(subject)).toBe(false);
   });
 
+  test.each([
+    "^(?:){99999999999999999999}$",
+    "^a(b{0}){9999999999}$",
+    "^((?:){9999999999}){99999999}a$",
+    "^(|(?:)){20}a$",
+  ])("%s repeats nothing, which takes no time", (source) => {
+    const made = new Pattern(source);
+    for (const text of ["", "a", "ab"])
+      expect(made.test(text)).toBe(new RegExp(source, "u").test(text));
+  });
+
   test("matches alike where it has more states than it remembers", () => {
     const source = "^[ab]*a[ab]{12}c[ab]*$";
     const made = new Pattern(source);

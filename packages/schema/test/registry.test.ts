@@ -45,6 +45,7 @@ describe("an entry", () => {
     ["version", entry({ version: "1.0.0-beta" })],
     ["version", entry({ version: "01.0.0" })],
     ["compatibility", entry({ compatibility: "none" })],
+    ["admit", entry({ admit: "wasm:12" })],
     ["schema", { prefix: "", version: "1.0.0" }],
     ["/typ", entry({ schema: { typ: 1 } })],
     ["ttlMs", entry({ ttlMs: 0 })],
@@ -175,6 +176,25 @@ describe("a new version", () => {
     expect(check({ schema: wide }, { schema: narrow, version: "2.0.0" })).toEqual(nothing);
     expect(registry().check(parseEntry(entry({})))).toEqual(nothing);
     expect(check({ schema: wide }, { schema: narrow, docs: "other" })).toEqual(nothing);
+  });
+
+  test("with another module can't be compared, but where the rule says that it need not", () => {
+    const one = { admit: `wasm:${"1".repeat(64)}` };
+    const other = { admit: `wasm:${"2".repeat(64)}` };
+    for (const [compatibility, before, after, compatible] of [
+      ["backward", one, one, true],
+      ["backward", one, {}, true],
+      ["backward", {}, one, false],
+      ["backward", one, other, false],
+      ["forward", {}, one, true],
+      ["forward", one, {}, false],
+      ["forward", one, other, false],
+      ["full", one, {}, false],
+      ["full", one, one, true],
+    ] as const) {
+      expect(check({ compatibility, ...before }, after).compatible).toBe(compatible);
+    }
+    expect(check(one, { ...other, version: "2.0.0" }).compatible).toBe(true);
   });
 
   test("is above the present one", () => {

@@ -6,6 +6,7 @@ import type { Schema } from "@ctxmesh/schema";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { schemaArbitrary, valueArbitrary } from "./arbitraries.ts";
+import { isMet } from "./reference.ts";
 
 const nested = (depth: number): JsonValue => (depth === 0 ? true : { items: nested(depth - 1) });
 const large: JsonValue = {
@@ -41,6 +42,58 @@ describe("a schema", () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  test("accepts what its keywords accept by their definitions", () => {
+    // Formats have none that is short.
+    const plain = schemaArbitrary.filter((schema) => !JSON.stringify(schema).includes('"format"'));
+    const joined = fc
+      .tuple(plain, plain, plain)
+      .chain(([a, b, c]) =>
+        fc.constantFrom<Schema>(
+          a,
+          { oneOf: [{ allOf: [a, { oneOf: [b] }], not: c }, b] },
+          { properties: { a, b }, additionalProperties: c, anyOf: [a, b] },
+          { prefixItems: [a, b], items: c, not: { not: a } },
+          { oneOf: [{ allOf: [{ oneOf: [{ properties: { a } }] }], not: b }, c] },
+          { properties: { a: { pattern: "^a" }, b: { pattern: "b$" } }, not: c },
+        ),
+      );
+    fc.assert(
+      fc.property(joined, fc.array(valueArbitrary, { maxLength: 10 }), (schema, values) => {
+        const validate = validatorOf(parseSchema(schema));
+        const accepted = values.map((value) => validate(value) === undefined);
+        expect(accepted).toEqual(values.map((value) => isMet(schema, value)));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("judges with alternatives in others, of which only some name members or places", () => {
+    const named = { properties: { a: {} } };
+    const placed = { prefixItems: [{}] };
+    for (const part of [named, placed]) {
+      const joined = { oneOf: [{ allOf: [{ oneOf: [part] }], not: {} }, {}] };
+      for (const schema of [joined, { anyOf: [joined, joined] }, { items: joined, ...joined }]) {
+        const validate = validatorOf(parseSchema(schema));
+        for (const value of [null, 1, [], [1], {}, { a: 1 }]) {
+          expect(validate(value)).toBeUndefined();
+        }
+      }
+    }
+  });
+
+  test("holds each text to the pattern at its own place", () => {
+    const validate = validatorOf(
+      parseSchema({
+        properties: { a: { pattern: "^a" }, b: { pattern: "^b" } },
+        not: { properties: { c: { pattern: "^c" } }, required: ["c"] },
+      }),
+    );
+    expect(validate({ a: "a", b: "b", c: "a" })).toBeUndefined();
+    expect(validate({ a: "a", b: "a" })).toMatchObject({ path: "/b" });
+    expect(validate({ a: "b" })).toMatchObject({ path: "/a" });
+    expect(validate({ c: "c" })).toMatchObject({ path: "" });
   });
 
   test.each<[string, JsonValue, string, string]>([
