@@ -8,7 +8,8 @@ import type { Tool } from "ai";
 
 /** What the tools work on. */
 export interface ToolOptions {
-  readonly client: ContextClient;
+  /** A client of a node, or a replica in a page. */
+  readonly client: Pick<ContextClient, "get" | "put" | "list" | "history">;
   /** Named as the source of what the model writes: which model it is. */
   readonly source?: FactSource;
 }

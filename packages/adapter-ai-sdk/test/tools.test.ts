@@ -5,7 +5,7 @@ import { generateText, stepCountIs } from "ai";
 import { MockLanguageModelV3 } from "ai/test";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { contextTools } from "../src/index.ts";
-import { startNode } from "./node.ts";
+import { startNode } from "../../sdk/test/real-node.ts";
 
 let stack: AsyncDisposableStack;
 let client: ContextClient;

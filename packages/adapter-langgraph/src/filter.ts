@@ -47,7 +47,12 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 /** The namespaces that a listing wants, each once, in order. */
 export function listed(
   namespaces: Iterable<readonly string[]>,
-  { matchConditions = [], maxDepth, limit, offset }: ListNamespacesOperation,
+  {
+    matchConditions = [],
+    maxDepth,
+    limit = Infinity,
+    offset = 0,
+  }: Partial<ListNamespacesOperation>,
 ): string[][] {
   const found = new Map<string, readonly string[]>();
   for (const namespace of namespaces) {

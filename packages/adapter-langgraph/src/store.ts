@@ -18,7 +18,8 @@ import { factKeyOf, itemNameOf, prefixOf } from "./keys.ts";
 
 /** Where a store keeps its items. */
 export interface StoreOptions {
-  readonly client: ContextClient;
+  /** A client of a node, or a replica in a page. */
+  readonly client: Pick<ContextClient, "get" | "put" | "list" | "delete">;
   /** The document, `langgraph` by default. It holds what a document does: 4 MiB, deletes included. */
   readonly doc?: string;
   /** Named as the source of what is put. */
@@ -28,6 +29,9 @@ export interface StoreOptions {
 /** Facts that a node lists at once. */
 const PAGE = 10_000;
 const SEARCH_LIMIT = 10;
+/** Most bytes that a fact takes in a write besides what it holds as JSON. */
+const FACT_OVERHEAD = 64;
+const utf8 = new TextEncoder();
 /** When an item was first put, which LangGraph wants to know: Unix milliseconds after this, as a tag. */
 const CREATED = "created:";
 
@@ -54,19 +58,40 @@ function itemOf(fact: VisibleFact): Item | undefined {
   };
 }
 
+/** Facts in as few units as the limits of a write allow. */
+function* unitsOf(facts: readonly FactInput[]): Generator<readonly FactInput[]> {
+  let [unit, bytes]: [FactInput[], number] = [[], 0];
+  for (const fact of facts) {
+    const size = FACT_OVERHEAD + utf8.encode(JSON.stringify(fact)).length;
+    if (unit.length === LIMITS.factsPerWrite || bytes + size > LIMITS.writeBytes) {
+      if (unit.length > 0) yield unit;
+      [unit, bytes] = [[], 0];
+    }
+    unit.push(fact);
+    bytes += size;
+  }
+  if (unit.length > 0) yield unit;
+}
+
 /** What an operation asks for; what the library's types leave open is told by its members. */
 const isPut = (operation: Operation): operation is PutOperation => "value" in operation;
 const isSearch = (operation: Operation): operation is SearchOperation =>
   "namespacePrefix" in operation;
 const isGet = (operation: Operation): operation is GetOperation => "key" in operation;
 
+/** The key that an item is put under. Throws `INPUT_INVALID` without a namespace: the library sees to that in `put`, and not in `batch`. */
+function itemKeyOf(name: PutOperation): string {
+  if (name.namespace.length > 0) return factKeyOf(name);
+  throw new MeshError("INPUT_INVALID", "an item needs a namespace", { field: "namespace" });
+}
+
 /**
  * A store whose items are facts of one document. Reads of a batch see what was there before its writes; what one batch puts is written as one
- * unit, up to `LIMITS.factsPerWrite` items, and deletes after it. There is no index of meanings: `query` is not looked at, as in a store of
+ * unit, up to `LIMITS.factsPerWrite` items and `LIMITS.writeBytes` bytes, past which it is several, and deletes after it. There is no index of meanings: `query` is not looked at, as in a store of
  * LangGraph without one. Errors are those of the client.
  */
 export class CtxmeshStore extends BaseStore {
-  readonly #client: ContextClient;
+  readonly #client: StoreOptions["client"];
   readonly #doc: string;
   readonly #source: FactSource | undefined;
 
@@ -79,15 +104,15 @@ export class CtxmeshStore extends BaseStore {
 
   /** Carries out operations; the results are in their order. */
   async batch<Op extends Operation[]>(operations: Op): Promise<OperationResults<Op>> {
+    const puts = new Map(
+      operations.filter(isPut).map((operation) => [itemKeyOf(operation), operation]),
+    );
     const results = await Promise.all(
       operations.map(async (operation) => {
         if (isPut(operation)) return undefined;
         if (isSearch(operation)) return this.#search(operation);
         return isGet(operation) ? this.#get(operation) : this.#namespaces(operation);
       }),
-    );
-    const puts = new Map(
-      operations.filter(isPut).map((operation) => [factKeyOf(operation), operation]),
     );
     await this.#write(puts);
     return results as OperationResults<Op>;
@@ -141,9 +166,8 @@ export class CtxmeshStore extends BaseStore {
         else facts.push(await this.#factOf(key, value));
       }),
     );
-    for (let at = 0; at < facts.length; at += LIMITS.factsPerWrite) {
-      await this.#client.put(this.#doc, facts.slice(at, at + LIMITS.factsPerWrite));
-    }
+    // The library may have put together what several callers put.
+    for (const unit of unitsOf(facts)) await this.#client.put(this.#doc, unit);
     for (let at = 0; at < deleted.length; at += LIMITS.factsPerWrite) {
       await this.#client.delete(this.#doc, deleted.slice(at, at + LIMITS.factsPerWrite));
     }

@@ -6,7 +6,7 @@ import type { ContextClient } from "@ctxmesh/sdk";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { CtxmeshStore } from "../src/index.ts";
-import { startNode } from "./node.ts";
+import { startNode } from "../../sdk/test/real-node.ts";
 
 let stack: AsyncDisposableStack;
 let client: ContextClient;
@@ -194,6 +194,26 @@ test("namespaces and values that the library or the mesh refuses are refused", a
   ]);
   expect(await store.search([])).toEqual([]);
   expect(await store.get(["a"], "text")).toBeNull();
+});
+
+test("what the library puts together may be more than one write holds, and a batch without a namespace writes nothing", async () => {
+  const store = new CtxmeshStore({ client });
+  const text = "x".repeat(30_000);
+  const puts = Array.from({ length: 12 }, (_, i) => ({
+    namespace: ["a"],
+    key: String(i),
+    value: { text },
+  }));
+  await store.batch(puts);
+  expect(await store.search(["a"], { limit: 20 })).toHaveLength(puts.length);
+  const lost = [
+    { namespace: ["b"], key: "k", value: {} },
+    { namespace: [], key: "k", value: {} },
+  ];
+  await expect(store.batch(lost)).rejects.toMatchObject({ code: "INPUT_INVALID" });
+  expect(await store.get(["b"], "k")).toBeNull();
+  const all = { matchConditions: [] } as unknown as Operation;
+  expect(await store.batch([all])).toEqual([[["a"]]]);
 });
 
 test("a graph of the library keeps its memory in it", async () => {

@@ -25,11 +25,13 @@ const TEXTS = [
 const OTHERS = ["since", "until", "minConfidence", "priority", "limit", "stream", "follow", "rate"];
 const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1_000;
+/** One in a quarter of an hour: timers can't wait for much more. */
+const MIN_RATE = 0.001;
 const MAX_RATE = 100_000;
 
 /** A time as Unix milliseconds; everything else is left to the service, as a position. */
-const readPlace = (text: string): string | number =>
-  /^\d{1,16}$|^\d{4}-/u.test(text) ? parseInstant(text) : text;
+const readPlace = (text: string, at: string): string | number =>
+  /^\d{1,16}$|^\d{4}-/u.test(text) ? parseInstant(text, at) : text;
 
 function readShare(text: string, at: string): number {
   const value = Number(text);
@@ -40,11 +42,11 @@ function readShare(text: string, at: string): number {
 
 function readRate(text: string): number {
   const value = Number(text);
-  return text.trim() !== "" && value > 0 && value <= MAX_RATE
+  return text.trim() !== "" && value >= MIN_RATE && value <= MAX_RATE
     ? value
     : refuse(
         "rate",
-        `query parameter rate must be over 0 and at most ${String(MAX_RATE)} a second`,
+        `query parameter rate must be ${String(MIN_RATE)} to ${String(MAX_RATE)} a second`,
       );
 }
 
@@ -72,8 +74,8 @@ export function parseEventRequest(query: unknown, lastId: string | undefined): E
     ...(rate === undefined ? {} : { rate: readRate(rate) }),
     query: {
       ...texts,
-      ...(start === undefined ? {} : { since: readPlace(start) }),
-      ...(until === undefined ? {} : { until: readPlace(until) }),
+      ...(start === undefined ? {} : { since: readPlace(start, "since") }),
+      ...(until === undefined ? {} : { until: readPlace(until, "until") }),
       ...(minConfidence === undefined
         ? {}
         : { minConfidence: readShare(minConfidence, "minConfidence") }),

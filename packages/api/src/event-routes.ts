@@ -24,6 +24,7 @@ import type { FastifyInstance } from "fastify";
 import { parseEventRequest } from "./event-requests.ts";
 import type { EventRequest } from "./event-requests.ts";
 import { toProblem } from "./problem.ts";
+import type { Readers } from "./readers.ts";
 
 const KEEP_ALIVE_MS = 15_000;
 /** How long an ended stream may take to hand over its last bytes before it is cut. */
@@ -35,33 +36,38 @@ const SHORTEST_WAIT_MS = 1;
 
 type Events = AsyncGenerator<readonly EventItem[], void, undefined>;
 
-/** Installs the route. Without a service it refuses. */
+/** Installs the route; none without a service. */
 export function installEventRoutes(
   app: FastifyInstance,
   service: EventService | undefined,
-  closing: AbortSignal,
+  { readers, closing }: { readonly readers: Readers; readonly closing: AbortSignal },
 ): void {
   if (service === undefined) return;
   app.get("/v1/events", { exposeHeadRoute: false }, async (request, reply) => {
     const lastId = request.headers["last-event-id"];
     const wanted = parseEventRequest(request.query, Array.isArray(lastId) ? lastId[0] : lastId);
-    const gone = new AbortController();
-    reply.raw.once("close", () => {
-      gone.abort(new MeshError("CLOSED", "the caller has gone"));
-    });
-    const signal = AbortSignal.any([gone.signal, closing]);
-    const events = service.events(wanted.query, { follow: wanted.form === "follow", signal });
-    // A query that the service refuses gets a plain error response.
-    const first = await events.next();
-    if (wanted.form === "page") {
-      const page = await pageOf(events, first.value ?? [], wanted.limit);
-      return reply
-        .type("application/cloudevents-batch+json")
-        .send(Buffer.from(JSON.stringify(page)));
+    const leave = readers.enter();
+    try {
+      const gone = new AbortController();
+      reply.raw.once("close", () => {
+        gone.abort(new MeshError("CLOSED", "the caller has gone"));
+      });
+      const signal = AbortSignal.any([gone.signal, closing]);
+      const events = service.events(wanted.query, { follow: wanted.form === "follow", signal });
+      // A query that the service refuses gets a plain error response.
+      const first = await events.next();
+      if (wanted.form === "page") {
+        const page = await pageOf(events, first.value ?? [], wanted.limit);
+        return await reply
+          .type("application/cloudevents-batch+json")
+          .send(Buffer.from(JSON.stringify(page)));
+      }
+      reply.hijack();
+      await sendEvents(reply.raw, events, { ...wanted, first: first.value ?? [], signal });
+      return reply;
+    } finally {
+      leave();
     }
-    reply.hijack();
-    await sendEvents(reply.raw, events, { ...wanted, first: first.value ?? [], signal });
-    return reply;
   });
 }
 

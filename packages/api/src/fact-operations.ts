@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The operations of the local API on facts and documents. */
 import { LIMITS } from "@ctxmesh/model";
-import { ACK_PROPERTIES, DOCUMENT, KEY, WRITE_PROPERTIES } from "./operation-schemas.ts";
+import {
+  ACK_PROPERTIES,
+  DOCUMENT,
+  IDEMPOTENCY,
+  KEY,
+  WRITE_PROPERTIES,
+} from "./operation-schemas.ts";
 import {
   FLAG,
   STRING,
@@ -19,12 +25,6 @@ import type { OperationAnswer, Operations, Parameter, Schema } from "./operation
 const DOC = "line-2/press-7";
 const TEMPERATURE = "temperature";
 
-const IDEMPOTENCY: Readonly<Record<string, Parameter>> = {
-  "Idempotency-Key": parameter(
-    "A name for the write: repeated under it within a day, the same write is made once and answered alike; another one is 422 IDEMPOTENCY_CONFLICT.",
-    { type: "string", minLength: 1, maxLength: LIMITS.idempotencyKeyLength },
-  ),
-};
 const ETAG: OperationAnswer["headers"] = {
   ETag: { description: "The fact's version, in quotes.", schema: STRING },
 };

@@ -4,10 +4,12 @@ import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
+import { answerBroken } from "./door-errors.ts";
 import { listenTcp } from "./listen.ts";
 import { LoopbackGuard, assertLoopback, createLoopbackServer } from "./loopback.ts";
 import type { LoopbackOptions } from "./loopback.ts";
 import type { StreamSockets } from "./stream-sockets.ts";
+import { isStreamUpgrade } from "./upgrades.ts";
 
 /** How long responses under way may take to end when the server is closed, in milliseconds. */
 const LINGER_MS = 5_000;
@@ -29,10 +31,16 @@ export class LoopbackServers {
     const guard = new LoopbackGuard(who);
     const { server: unix } = this.#app;
     const { headersTimeout, requestTimeout, keepAliveTimeout } = unix;
-    const timeouts = { headersTimeout, requestTimeout, keepAliveTimeout };
-    const server = createLoopbackServer(guard, timeouts, (request, response) => {
+    const settings = {
+      headersTimeout,
+      requestTimeout,
+      keepAliveTimeout,
+      shouldUpgradeCallback: isStreamUpgrade,
+    };
+    const server = createLoopbackServer(guard, settings, (request, response) => {
       this.#app.routing(request, response);
     });
+    server.on("clientError", answerBroken);
     this.#sockets?.attach(server, (request) => guard.problemOf(request));
     const bound = await listenTcp(server, host, port);
     this.#servers.push(server);

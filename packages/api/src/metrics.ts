@@ -3,7 +3,7 @@
  * A node's state for Prometheus (its text format, version 0.0.4). Sums only: no names of devices, spaces or documents, since whoever
  * may scrape need not know who talks to whom.
  */
-import type { LinkClass, LinkReport, NodeStatus } from "@ctxmesh/model";
+import type { LinkClass, LinkReport, ModuleStatus, NodeStatus } from "@ctxmesh/model";
 
 /** The media type of the text. */
 export const METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8";
@@ -109,10 +109,38 @@ function contentOf(status: NodeStatus): string[] {
       [written, { origin: "local" }],
       [applied, { origin: "remote" }],
     ),
+    ...modulesOf(status),
     family("ctxmesh_members", "gauge", "Devices that are not revoked.", [membership.members]),
     family("ctxmesh_forks", "gauge", "Chains of which there is proof that they fork.", [
       membership.forks,
     ]),
+  ];
+}
+
+/** By module; those of spaces without any are left out. */
+function modulesOf({ modules = [] }: NodeStatus): string[] {
+  if (modules.length === 0) return [];
+  const by = (count: (module: ModuleStatus) => number): [number, { module: string }][] =>
+    modules.map((status) => [count(status), { module: status.module }]);
+  return [
+    family(
+      "ctxmesh_module_calls_total",
+      "counter",
+      "Calls of modules of the space.",
+      ...by(({ calls }) => calls),
+    ),
+    family(
+      "ctxmesh_module_failures_total",
+      "counter",
+      "Calls of modules that were cut off, or found none.",
+      ...by(({ failures }) => failures),
+    ),
+    family(
+      "ctxmesh_module_slow_total",
+      "counter",
+      "Calls of modules that took over a millisecond.",
+      ...by(({ slow }) => slow),
+    ),
   ];
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The operations of the local API on the node itself: its state, members, store, decisions, and a hub's seals. */
-import { DOCUMENT, KEY } from "./operation-schemas.ts";
+import { DOCUMENT, IDEMPOTENCY, KEY } from "./operation-schemas.ts";
 import {
   ANY,
   COUNT,
@@ -20,6 +20,7 @@ import type { Operations, RequestBody } from "./operations.ts";
 const OBJECT = shape([], {});
 const NOTHING: RequestBody = { schema: closed([], {}), examples: { plain: {} } };
 const DOC = "line-2/press-7";
+const RECORDED = problem("Another one was recorded under this idempotency key.");
 
 const STATE: Operations = {
   "GET /v1/status": {
@@ -71,6 +72,7 @@ const SEALS: Operations = {
     id: "decide",
     summary:
       "Signs what a model read, checked and concluded, and keeps it as a fact; an agent alone does.",
+    headers: IDEMPOTENCY,
     body: {
       schema: closed(["model", "inputs", "checks", "output"], {
         model: ref("FactSource"),
@@ -89,16 +91,17 @@ const SEALS: Operations = {
         },
       },
     },
-    answers: { "200": ok("The signed record.", ref("DecisionReceipt")) },
+    answers: { "200": ok("The signed record.", ref("DecisionReceipt")), "422": RECORDED },
   },
   "POST /v1/outcomes": {
     id: "recordOutcome",
     summary: "Signs and keeps what became of a decision; an agent alone does.",
+    headers: IDEMPOTENCY,
     body: {
       schema: closed(["of", "outcome"], { of: STRING, outcome: ANY }),
       examples: { good: { of: "0".repeat(64), outcome: "no damage" } },
     },
-    answers: { "200": ok("The signed record.", ref("DecisionReceipt")) },
+    answers: { "200": ok("The signed record.", ref("DecisionReceipt")), "422": RECORDED },
   },
   "POST /v1/seals": {
     id: "seal",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The JSON Schemas (2020-12) of what goes in and out of the local API. Answers may have more members than they name. */
 import { LIMITS } from "@ctxmesh/model";
-import { ANY, COUNT, STRING, closed, list, ref, shape } from "./operations.ts";
-import type { Schema } from "./operations.ts";
+import { ANY, COUNT, STRING, closed, list, parameter, ref, shape } from "./operations.ts";
+import type { Parameter, Schema } from "./operations.ts";
 
 const CONFIDENCE: Schema = { type: "number", minimum: 0, maximum: 1 };
 const HEX: Schema = { type: "string", pattern: "^[0-9a-f]+$" };
@@ -21,6 +21,14 @@ export const KEY: Schema = {
   type: "string",
   minLength: 1,
   description: `1 to ${String(LIMITS.keyBytes)} bytes of UTF-8 without control characters.`,
+};
+
+/** The header by which a write is made once. */
+export const IDEMPOTENCY: Readonly<Record<string, Parameter>> = {
+  "Idempotency-Key": parameter(
+    "A name for the write: repeated under it within a day, the same write is made once and answered alike; another one is 422 IDEMPOTENCY_CONFLICT.",
+    { type: "string", minLength: 1, maxLength: LIMITS.idempotencyKeyLength },
+  ),
 };
 
 /** What every write may have in its body. */

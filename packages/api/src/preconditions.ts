@@ -13,6 +13,8 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** The route takes idempotency keys. */
     idempotent?: true;
+    /** The route writes only under a condition where one is given. */
+    conditional?: true;
   }
 }
 
@@ -21,18 +23,27 @@ export const IDEMPOTENT: { readonly config: { readonly idempotent: true } } = {
   config: { idempotent: true },
 };
 
-/** Refuses idempotency keys where none is taken: whoever sends one relies on it. */
-export function installIdempotencyCheck(app: FastifyInstance): void {
+/** The settings of a route that takes those, and conditions. */
+export const CONDITIONAL: {
+  readonly config: { readonly idempotent: true; readonly conditional: true };
+} = { config: { idempotent: true, conditional: true } };
+
+/** Refuses idempotency keys, and conditions of a write, where none is taken: whoever sends one relies on it. */
+export function installHeaderCheck(app: FastifyInstance): void {
   app.addHook("onRequest", (request, _reply, done) => {
-    const isTaken =
-      request.headers["idempotency-key"] === undefined ||
-      request.routeOptions.config.idempotent === true ||
-      request.is404;
-    if (isTaken) done();
-    else {
-      const message = "this operation takes no Idempotency-Key";
-      done(new MeshError("INPUT_INVALID", message, { field: "Idempotency-Key" }));
+    const { headers, method, is404 } = request;
+    const { config } = request.routeOptions;
+    const isTaken = {
+      "Idempotency-Key": config.idempotent === true,
+      "If-Match": config.conditional === true || method !== "POST",
+      "If-None-Match": config.conditional === true || method !== "POST",
+    };
+    for (const [name, taken] of Object.entries(isTaken)) {
+      if (taken || is404 || headers[name.toLowerCase()] === undefined) continue;
+      done(new MeshError("INPUT_INVALID", `this operation takes no ${name}`, { field: name }));
+      return;
     }
+    done();
   });
 }
 

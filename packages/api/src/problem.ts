@@ -29,6 +29,8 @@ export interface Problem {
 const STATUS_OF_CODE: Readonly<Record<MeshErrorCode, number>> = {
   INPUT_INVALID: 400,
   SCHEMA_INVALID: 422,
+  MODULE_INVALID: 400,
+  MODULE_FAILED: 422,
   LIMIT_EXCEEDED: 413,
   CONFIG_INVALID: 400,
   USAGE: 400,

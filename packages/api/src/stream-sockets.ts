@@ -8,10 +8,12 @@
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { LIMITS, MeshError, toMeshError } from "@ctxmesh/model";
-import type { ContextService, EventService, MeshErrorCode } from "@ctxmesh/model";
+import type { ChangeEvent, ContextService, EventService, MeshErrorCode } from "@ctxmesh/model";
 import { parseEventRequest } from "./event-requests.ts";
 import { PROBLEM_MEDIA_TYPE, problemOf } from "./problem.ts";
 import type { Problem } from "./problem.ts";
+import { changeText } from "./readers.ts";
+import type { Readers } from "./readers.ts";
 import { parseWatchQuery } from "./requests.ts";
 
 /** One WebSocket on which only the server speaks. */
@@ -38,6 +40,7 @@ export interface StreamSocketsOptions {
   readonly service: Pick<ContextService, "watch">;
   readonly events: EventService | undefined;
   readonly accept: AcceptSocket;
+  readonly readers: Readers;
   /** How long a reader of events may take nothing; `LIMITS.eventStallMs` by default. */
   readonly stallMs?: number;
 }
@@ -78,13 +81,17 @@ export class StreamSockets {
 
   async #take(request: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
     let stream: Stream;
+    let leave: () => void;
     try {
       if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
       stream = this.#streamOf(request);
+      leave = this.#options.readers.enter();
     } catch (error) {
       turnAway(connection, problemOf(error));
       return;
     }
+    // Also of one that never comes to be a WebSocket.
+    connection.once("close", leave);
     const socket = await this.#options.accept(request, connection, head);
     this.#open.add(socket);
     try {
@@ -148,11 +155,11 @@ export class StreamSockets {
 /** Sends changes as they come. What waits is bounded by `LIMITS.channelBufferBytes`. */
 async function watch(
   socket: StreamSocket,
-  follow: (listener: (event: unknown) => void) => () => void,
+  follow: (listener: (event: ChangeEvent) => void) => () => void,
 ): Promise<void> {
   const { promise: tooSlow, reject } = Promise.withResolvers<never>();
   const unwatch = follow((event) => {
-    void socket.send(JSON.stringify(event));
+    void socket.send(changeText(event));
     if (socket.bufferedBytes > LIMITS.channelBufferBytes) {
       reject(new MeshError("LIMIT_EXCEEDED", "the watcher read too slowly"));
     }
@@ -203,5 +210,6 @@ function turnAway(connection: Duplex, problem: Problem): void {
     `Content-Type: ${PROBLEM_MEDIA_TYPE}`,
     `Content-Length: ${String(Buffer.byteLength(body))}`,
   ];
-  connection.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+  // The server has let go of it: who does not close it at the other end would keep it for ever.
+  connection.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => connection.destroy());
 }

@@ -16,6 +16,7 @@ import type { ServerResponse } from "node:http";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import type { ChangeEvent } from "@ctxmesh/model";
 import { toProblem } from "./problem.ts";
+import { changeText } from "./readers.ts";
 
 const KEEP_ALIVE_MS = 15_000;
 /** How long an ended stream may take to hand over its last bytes before it is cut. */
@@ -79,7 +80,7 @@ export function createWatchStream(response: ServerResponse, onEnd: () => void): 
     fail,
     push(event) {
       if (ended) return;
-      const text = `event: change\ndata: ${JSON.stringify(event)}\n\n`;
+      const text = `event: change\ndata: ${changeText(event)}\n\n`;
       queue.push(text);
       queuedBytes += text.length;
       if (queue.length > LIMITS.watchQueueEvents || queuedBytes > LIMITS.channelBufferBytes) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import { createRecordingLogger, tempDir, waitFor } from "@ctxmesh/testing";
@@ -183,6 +184,19 @@ describe("the past", () => {
   });
 });
 
+test("a client that would rather speak HTTP/2 is answered as it asked", async () => {
+  const headers = {
+    connection: "Upgrade, HTTP2-Settings",
+    upgrade: "h2c",
+    "http2-settings": "AAM",
+  };
+  const answer = await rawRequest({ socketPath, path: "/v1/fact?doc=a&key=known", headers });
+  expect([answer.status, JSON.parse(answer.text)]).toEqual([
+    200,
+    expect.objectContaining({ value: 1 }),
+  ]);
+});
+
 describe("refusals", () => {
   test("malformed JSON", async () => {
     expect(problemIn(await post('{"doc":'))).toMatchObject({ status: 400, code: "INPUT_INVALID" });
@@ -210,6 +224,60 @@ describe("refusals", () => {
       "content-length": String(LIMITS.requestBytes + 1),
     });
     expect(problemIn(response)).toMatchObject({ status: 413, code: "LIMIT_EXCEEDED" });
+  });
+
+  test("what is nested so deep that a function which calls itself runs out of stack, wherever it is", async () => {
+    for (const [open, close] of [
+      ["[", "]"],
+      ['{"a":', "}"],
+    ] as const) {
+      const deep = `${open.repeat(100_000)}1${close.repeat(100_000)}`;
+      const body = `{"doc":"a","facts":[{"key":"k","value":${deep}}]}`;
+      const problem = problemIn(await post(body, { ...JSON_TYPE, "idempotency-key": "k" }));
+      expect(problem).toMatchObject({ status: 413, code: "LIMIT_EXCEEDED", field: "body" });
+    }
+    expect(service.puts).toEqual([]);
+    // Not nested: one after the other, and in a text, with quotes and backslashes before it.
+    const flat = `[${"[],".repeat(1_000)}"\\"\\\\${"[{".repeat(1_000)}\\"",{}]`;
+    const response = await post(`{"doc":"a","facts":[{"key":"k","value":${flat}}]}`);
+    expect([response.status, service.puts.length]).toEqual([200, 1]);
+  });
+
+  test.each(["If-Match", "If-None-Match"])(
+    "%s where no write depends on it: whoever sends it relies on it",
+    async (name) => {
+      for (const [path, body] of [
+        ["/v1/facts/delete", { doc: "a", keys: ["k"] }],
+        ["/v1/retractions", { doc: "a", key: "k", writer: "ab", reason: "r" }],
+        ["/v1/membership", { records: [] }],
+      ] as const) {
+        const headers = { ...JSON_TYPE, [name]: '"v1"' };
+        const problem = problemIn(await post(JSON.stringify(body), headers, path));
+        expect(problem).toMatchObject({ status: 400, code: "INPUT_INVALID", field: name });
+      }
+      expect([service.options, service.retractions, service.acts]).toEqual([[], [], []]);
+    },
+  );
+
+  test.each([
+    ["what is no HTTP", "hello\r\n\r\n", 400],
+    ["a path that can't be decoded", "GET /v1/%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400],
+    ["headers without end", `GET / HTTP/1.1\r\nHost: x\r\nX: ${"x".repeat(20_000)}`, 431],
+  ])("%s, with problem details", async (_, bytes, status) => {
+    const socket = connect(socketPath);
+    socket.on("error", () => undefined).write(bytes);
+    let text = "";
+    socket.setEncoding("utf8").on("data", (chunk: string) => {
+      text += chunk;
+      if (text.endsWith("}")) socket.end();
+    });
+    await once(socket, "close");
+    expect(text).toMatch(new RegExp(`^HTTP/1.1 ${String(status)} `, "u"));
+    expect(text.toLowerCase()).toContain("content-type: application/problem+json");
+    expect(JSON.parse(text.slice(text.indexOf("{")))).toMatchObject({
+      status,
+      code: "INPUT_INVALID",
+    });
   });
 
   test("an unknown field, by its name", async () => {

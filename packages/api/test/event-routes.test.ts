@@ -238,7 +238,10 @@ test.each([
   ["rate=&stream=1", "rate"],
   ["minConfidence=", "minConfidence"],
   ["minConfidence=2", "minConfidence"],
-  ["since=2026-13-01T00:00:00Z", "at"],
+  ["rate=1e-300&stream=1", "rate"],
+  ["rate=0.0009&stream=1", "rate"],
+  ["since=2026-13-01T00:00:00Z", "since"],
+  ["until=2026-13-01T00:00:00Z", "until"],
   ["doc=a&doc=b", "doc"],
   ["key=k", "query"],
 ])("%s is refused with its field, and not as a stream", async (query, field) => {

@@ -257,6 +257,17 @@ describe("WebSockets", () => {
     expect(service.listeners.size).toBe(0);
   });
 
+  test("who is turned away and keeps its end open keeps nothing of the server's", async () => {
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.write(upgradeText("/v1/watch", ["ctxmesh.token.wrong"]));
+    socket.resume();
+    await once(socket, "end");
+    let isClosed = false;
+    const closing = server.close().then(() => (isClosed = true));
+    await waitFor(() => isClosed, bound("the server's end")).finally(() => socket.destroy());
+    expect(await closing).toBe(true);
+  });
+
   test("one that never reads is cut, and costs no more than its limit", async () => {
     const socket = connect(port, "127.0.0.1", () =>
       socket.write(upgradeText("/v1/watch", [`ctxmesh.token.${TOKEN}`])),

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { PassThrough } from "node:stream";
 import { waitFor } from "@ctxmesh/testing";
 import { expect, test } from "vitest";
+import { Readers } from "../src/readers.ts";
 import { StreamSockets } from "../src/stream-sockets.ts";
 import type { StreamSocket, StreamSocketsOptions } from "../src/stream-sockets.ts";
 import { RecordingService } from "./raw.ts";
@@ -38,6 +39,7 @@ test("one that takes nothing is closed with 1013, after one part", async () => {
     service: new RecordingService(),
     events,
     accept: async () => stuck,
+    readers: new Readers(),
     stallMs: 20,
   });
   const server = createServer();

@@ -33,8 +33,10 @@ const MAX_FOUND = 1_000;
 const DEFAULT_FOUND = 50;
 /** Facts that are looked at in one search. */
 const MAX_SEARCHED = 100_000;
-/** Facts of one page of a search. */
+/** Facts of one page of a search in one document. */
 const PAGE = 2_000;
+/** Facts of the only page of a search in all: the most that a node lists at once. */
+const PAGE_OF_ALL = 10_000;
 
 function getTool({ client }: FactToolsOptions): Tool {
   return {
@@ -80,6 +82,9 @@ const PUT_PROPERTIES: Readonly<Record<string, Schema>> = {
   },
   tags: TEXTS,
   basis: { ...TEXTS, description: "Ids of facts or decisions it came from" },
+  targets: { ...TEXTS, description: "Models that it is for; default: all" },
+  correlation: textSchema("A name that it shares with other facts of one piece of work"),
+  traceparent: textSchema("The trace that it belongs to, as in W3C Trace Context"),
   ack: {
     type: "string",
     enum: ["local", "hub", "sealed"],
@@ -137,12 +142,13 @@ async function search(
 ): Promise<{ readonly facts: readonly VisibleFact[]; readonly complete: boolean }> {
   const wanted = text.toLowerCase();
   const facts: VisibleFact[] = [];
+  const limitOfPage = query.doc === undefined ? PAGE_OF_ALL : PAGE;
   let last = after;
-  for (let seen = 0; seen < MAX_SEARCHED; seen += PAGE) {
+  for (let seen = 0; seen < MAX_SEARCHED; seen += limitOfPage) {
     const page = await client.list({
       ...query,
       signal,
-      limit: PAGE,
+      limit: limitOfPage,
       ...(last === undefined ? {} : { after: last }),
     });
     for (const fact of page) {
@@ -150,7 +156,7 @@ async function search(
       if (facts.length === limit) return { facts, complete: false };
       facts.push(fact);
     }
-    if (page.length < PAGE) return { facts, complete: true };
+    if (page.length < limitOfPage) return { facts, complete: true };
     // Only the facts of one document have an order to go on in.
     if (query.doc === undefined) break;
     last = page.at(-1)?.key;
@@ -263,9 +269,12 @@ function explainTool({ client, explain }: FactToolsOptions): Tool {
       ["explanation", "candidates"],
     ),
     hints: READS,
-    async call(args) {
+    async call(args, signal) {
       const { doc, key } = args as { doc: string; key: string };
-      const [found, status] = await Promise.all([client.candidates(doc, key), client.status()]);
+      const [found, status] = await Promise.all([
+        client.candidates(doc, key, { signal }),
+        client.status({ signal }),
+      ]);
       if (found.candidates.length === 0) throw notFound(doc, key);
       const nowMs = Date.now();
       const reach = reachOf(status);

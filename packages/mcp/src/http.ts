@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { LIMITS, MeshError } from "@ctxmesh/model";
+import type { Logger } from "@ctxmesh/model";
 // oxlint-disable-next-line import/extensions -- the export paths of the library end in .js
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
 import { startSession } from "./session.ts";
@@ -16,6 +17,8 @@ export interface HttpOptions {
   readonly port: number;
   /** What clients have to send as a bearer token (RFC 6750, section 2.1). */
   readonly token: string;
+  /** How long a client may take nothing of an answer, in milliseconds; `LIMITS.eventStallMs` by default. */
+  readonly stallMs?: number;
 }
 
 /** A server that listens. */
@@ -61,6 +64,15 @@ function hostnameOf(host: string | undefined): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Cuts a client that does not read: what it is told of waits in memory, and the library sets no limit to that. One that is told nothing stays. */
+function cutStalled(response: ServerResponse, stallMs: number, logger: Logger): void {
+  response.setTimeout(stallMs, () => {
+    if (!response.writableNeedDrain) return;
+    logger.warn("mcp.reader-stalled", { stallMs });
+    response.destroy();
+  });
 }
 
 /** Answers what may not come in; whether it did. */
@@ -154,18 +166,19 @@ async function listen(server: Server, port: number): Promise<number> {
 
 /**
  * Serves clients on 127.0.0.1 that bear the token, under `/mcp`: up to `LIMITS.mcpSessions` of them, past which the session used
- * longest ago is ended. Requests for other hosts, of pages of other origins, or without the token are refused before anything of
+ * longest ago is ended. A client that takes nothing of an answer for a minute is cut. Requests for other hosts, of pages of other origins, or without the token are refused before anything of
  * them is read. Throws `ADDRESS_UNAVAILABLE`.
  */
 export async function serveHttp(
   options: McpOptions,
-  { port, token }: HttpOptions,
+  { port, token, stallMs = LIMITS.eventStallMs }: HttpOptions,
 ): Promise<HttpServer> {
   const sessions = new Sessions(options);
   const server = createServer(
     { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
     (request, response) => {
       if (turnedAway(request, response, token)) return;
+      cutStalled(response, stallMs, options.logger);
       sessions.handle(request, response).catch((error: unknown) => {
         options.logger.error("mcp.request-failed", { error });
         if (response.headersSent) response.destroy();

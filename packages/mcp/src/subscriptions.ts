@@ -22,6 +22,8 @@ const MAX_RETRY_MS = 5_000;
 interface DocumentWatch {
   readonly targets: Map<string, Target>;
   readonly end: AbortController;
+  /** As that of the watch it began with. */
+  readonly ready: Promise<void>;
   readonly done: Promise<void>;
 }
 
@@ -34,6 +36,7 @@ export class Subscriptions {
   readonly #watches = new Map<string, DocumentWatch>();
   /** URIs of notifications that the client has yet to take; a change meanwhile adds no second one. */
   readonly #telling = new Set<string>();
+  #isClosed = false;
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
@@ -41,35 +44,40 @@ export class Subscriptions {
 
   /**
    * Resolves once the watch is in place: what is written after that is told. Rejects with what the node refuses, with
-   * `UNREACHABLE` while it is away, and with `LIMIT_EXCEEDED` past `LIMITS.mcpSubscriptions`.
+   * `UNREACHABLE` while it is away, with `LIMIT_EXCEEDED` past `LIMITS.mcpSubscriptions`, and with `CLOSED` once all have ended.
    */
   async add(uri: string, target: Target): Promise<void> {
+    // The session may end while it is found out what the URI stands for; nobody would end the watch.
+    if (this.#isClosed) throw new MeshError("CLOSED", "the session has ended");
     const count = [...this.#watches.values()].reduce((sum, { targets }) => sum + targets.size, 0);
     const watched = this.#watches.get(target.doc);
-    if (watched?.targets.has(uri) === true) return;
-    if (count >= LIMITS.mcpSubscriptions) {
+    if (watched?.targets.has(uri) !== true && count >= LIMITS.mcpSubscriptions) {
       throw new MeshError(
         "LIMIT_EXCEEDED",
         `this session has ${String(count)} subscriptions, and more are not allowed`,
         { remedy: "unsubscribe from others first" },
       );
     }
-    if (watched !== undefined) {
-      watched.targets.set(uri, target);
-      return;
-    }
-    const targets = new Map([[uri, target]]);
-    const end = new AbortController();
-    const first = this.#options.client.watch({ doc: target.doc }, { signal: end.signal });
-    const done = this.#follow(target.doc, targets, first, end.signal);
-    this.#watches.set(target.doc, { targets, end, done });
+    const watch = watched ?? this.#begin(target.doc);
+    watch.targets.set(uri, target);
     try {
-      await first.ready;
+      await watch.ready;
     } catch (error) {
-      this.#watches.delete(target.doc);
-      end.abort();
+      watch.end.abort();
+      // Another one may have been begun since.
+      if (this.#watches.get(target.doc) === watch) this.#watches.delete(target.doc);
       throw error;
     }
+  }
+
+  #begin(doc: string): DocumentWatch {
+    const targets = new Map<string, Target>();
+    const end = new AbortController();
+    const first = this.#options.client.watch({ doc }, { signal: end.signal });
+    const done = this.#follow(doc, targets, first, end.signal);
+    const watch = { targets, end, ready: first.ready, done };
+    this.#watches.set(doc, watch);
+    return watch;
   }
 
   /** Ends one subscription, and its watch when it was the last of a document. */
@@ -83,6 +91,7 @@ export class Subscriptions {
 
   /** Ends all. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const watches = [...this.#watches.values()];
     this.#watches.clear();
     for (const { end } of watches) end.abort();

@@ -34,10 +34,16 @@ test("a fact is put with all that belongs to it, and read back now and as of a m
     source: { model: "thermo", version: "2", instance: "a" },
     tags: ["hot"],
   };
+  const context = {
+    targets: ["planner"],
+    correlation: "order 7",
+    traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+  };
   const receipt = await here.ask("put", {
     doc: "line-2/press-7",
     key: "temperature",
     ...stated,
+    ...context,
     ttlMs: 3_600_000,
     basis: ["fact 1"],
     priority: "high",
@@ -46,6 +52,8 @@ test("a fact is put with all that belongs to it, and read back now and as of a m
   expect(receipt).toMatchObject({ acknowledged: "local", facts: 1 });
   const found = await here.ask("get", { doc: "line-2/press-7", key: "temperature" });
   expect(found).toMatchObject({ found: true, fact: { ...stated, contested: false } });
+  const { candidates } = await here.ask("explain", { doc: "line-2/press-7", key: "temperature" });
+  expect(candidates).toMatchObject([{ ...stated, ...context, basis: ["fact 1"] }]);
   expect(await here.ask("get", { doc: "line-2/press-7", key: "pressure" })).toEqual({
     found: false,
   });
@@ -135,8 +143,8 @@ test("search finds facts by text, and by all that a list goes by, and says when 
   ]);
   expect(await keys({ prefix: "none" })).toEqual([[], true]);
   expect(await here.ask("search", { query: "a needle" })).toMatchObject({
-    complete: false,
-    facts: [],
+    complete: true,
+    facts: [{ doc: "many", key: "tagged" }],
   });
 });
 

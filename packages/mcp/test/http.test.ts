@@ -8,16 +8,16 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { request } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { connect } from "@ctxmesh/sdk";
-import { silentLogger, tempDir, waitFor } from "@ctxmesh/testing";
+import { createRecordingLogger, silentLogger, tempDir, waitFor } from "@ctxmesh/testing";
 // oxlint-disable-next-line import/extensions -- the export paths of the library end in .js
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { serveHttp } from "../src/index.ts";
-import { McpClient, TestMesh, command } from "./support.ts";
+import { McpClient, TestMesh, command, environment } from "./support.ts";
 
-const ENVIRONMENT = { PATH: process.env["PATH"], NODE_DISABLE_COMPILE_CACHE: "1" };
 const stack = new AsyncDisposableStack();
 let child: ChildProcess;
 let url: URL;
@@ -32,7 +32,7 @@ beforeAll(async () => {
   ({ socket } = await mesh.start(0));
   tokenFile = join(dir.path, "mcp.token");
   child = spawn(process.execPath, command(socket, "--http", "0", "--token-file", tokenFile), {
-    env: ENVIRONMENT,
+    env: environment,
   });
   stack.defer(async () => {
     if (child.exitCode !== null) return;
@@ -169,9 +169,61 @@ test("past so many sessions the one used longest ago is ended", async () => {
   }
 });
 
+test("a client that reads nothing of an answer is cut", async () => {
+  const client = connect({ socketPath: socket });
+  const logger = createRecordingLogger();
+  const value = "x".repeat(60_000);
+  for (const doc of ["large/1", "large/2"]) {
+    for (let key = 0; key < 60; key += 3) {
+      const facts = [0, 1, 2].map((n) => ({ key: String(key + n), value }));
+      await client.put(doc, facts);
+    }
+  }
+  const server = await serveHttp(
+    { client, document: "memory", version: "0.0.0", explain: () => "", logger },
+    { port: 0, token, stallMs: 100 },
+  );
+  try {
+    const to = new URL(server.url);
+    await using other = await authorized(to);
+    const transport = new StreamableHTTPClientTransport(to, {
+      requestInit: { headers: { authorization: `Bearer ${token}` } },
+    });
+    await using _ = await McpClient.connect(transport);
+    const params = { name: "search", arguments: { prefix: "", limit: 1_000 } };
+    const body = JSON.stringify({ jsonrpc: "2.0", id: 9, method: "tools/call", params });
+    const answered = once(
+      request(to, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          accept: "application/json, text/event-stream",
+          authorization: `Bearer ${token}`,
+          "mcp-session-id": transport.sessionId ?? "",
+        },
+      }).end(body),
+      "response",
+    );
+    const [response] = (await answered) as [IncomingMessage];
+    // Nothing of it is read until then.
+    await waitFor(() => logger.entries.some(({ event }) => event === "mcp.reader-stalled"), {
+      timeoutMs: 15_000,
+      what: "the cut",
+    });
+    const rest = (async () => {
+      for await (const part of response) expect(part).toBeDefined();
+    })();
+    await expect(rest).rejects.toThrow("aborted");
+    expect(await other.ask("get", { doc: "large/1", key: "0" })).toMatchObject({ found: true });
+  } finally {
+    await server.close();
+    client.close();
+  }
+});
+
 /** Exit code and log of a command that comes to an end by itself. */
 async function end(...args: readonly string[]): Promise<string> {
-  const ended = spawn(process.execPath, command(socket, ...args), { env: ENVIRONMENT });
+  const ended = spawn(process.execPath, command(socket, ...args), { env: environment });
   let log = "";
   ended.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
   const code = await new Promise((resolve) => ended.once("close", resolve));

@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { waitFor } from "@ctxmesh/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { TestMesh, command, ours } from "./support.ts";
+import { TestMesh, command, environment, ours } from "./support.ts";
 import type { McpClient } from "./support.ts";
 
 const BOUND_MS = 15_000;
@@ -187,7 +187,7 @@ test("only the protocol is on stdout, whatever comes in, and the process ends wi
   const mesh = await TestMesh.found(stack, 1);
   const { socket } = await mesh.start(0);
   const child = spawn(process.execPath, command(socket), {
-    env: { PATH: process.env["PATH"], NODE_DISABLE_COMPILE_CACHE: "1" },
+    env: environment,
     stdio: ["pipe", "pipe", "pipe"],
   });
   stack.defer(() => {

@@ -98,6 +98,30 @@ test("past the limit another one is refused, and there is room again when one en
   expect(watches).toHaveLength(2);
 });
 
+test("two that come at once for one document wait for the same watch, and hear alike that it can't be", async () => {
+  const both = [1, 2].map(async (n) => subscriptions.add(String(n), fact("..", "k")));
+  const refused = {
+    status: "rejected",
+    reason: expect.objectContaining({ code: "INPUT_INVALID" }),
+  };
+  expect(await Promise.allSettled(both)).toEqual([refused, refused]);
+  const here = [1, 2].map(async (n) => subscriptions.add(String(n), fact("a", String(n))));
+  await Promise.all(here);
+  expect(watches).toHaveLength(2);
+  await client.put(
+    "a",
+    [1, 2].map((n) => ({ key: String(n), value: n })),
+  );
+  await hears(2);
+});
+
+test("what comes once all have ended is refused, and watches nothing", async () => {
+  await subscriptions.add("a 1", fact("a", "1"));
+  await subscriptions.close();
+  await expect(subscriptions.add("b 1", fact("b", "1"))).rejects.toMatchObject({ code: "CLOSED" });
+  expect(watches.map(({ doc, signal }) => [doc, signal?.aborted])).toEqual([["a", true]]);
+});
+
 test("a document that can't be is refused, and nothing of it is kept", async () => {
   await expect(subscriptions.add("x", fact("..", "k"))).rejects.toMatchObject({
     code: "INPUT_INVALID",

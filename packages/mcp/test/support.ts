@@ -136,7 +136,11 @@ export class McpClient implements AsyncDisposable {
   }
 }
 
-const environment = { PATH: process.env["PATH"] ?? "", NODE_DISABLE_COMPILE_CACHE: "1" };
+/** What a process gets to know of its surroundings. */
+export const environment: Readonly<Record<string, string>> = {
+  PATH: process.env["PATH"] ?? "",
+  NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? "",
+};
 
 /** A client of a `ctxmesh mcp` process of its own. */
 export const ours = (socket: string, ...args: readonly string[]): Promise<McpClient> =>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Decisions of models as a node records them: what was read, checked and concluded, signed by the device. */
-import type { FactSource, WriteReceipt } from "./facts.ts";
+import type { FactSource, WriteOptions, WriteReceipt } from "./facts.ts";
 import type { JsonValue } from "./json.ts";
 
 /** One check that was made on the way to a decision. */
@@ -35,13 +35,20 @@ export interface DecisionReceipt {
   readonly write: WriteReceipt;
 }
 
+/** How a decision is recorded: with a name of the caller's choice it is recorded once, and answered alike, as of `WriteOptions`. */
+export type DecisionOptions = Pick<WriteOptions, "idempotencyKey">;
+
 /**
  * What an agent offers for decisions. Both resolve once the decision is durable here, and reject with `INPUT_INVALID`,
  * `FORMAT_INVALID` or `LIMIT_EXCEEDED` for what can't be recorded, and as a write does.
  */
 export interface DecisionService {
   /** Signs and keeps a decision. */
-  decide(request: DecisionRequest): Promise<DecisionReceipt>;
+  decide(request: DecisionRequest, options?: DecisionOptions): Promise<DecisionReceipt>;
   /** Signs and keeps what became of a decision (its id), of this device or another. */
-  recordOutcome(of: string, outcome: JsonValue): Promise<DecisionReceipt>;
+  recordOutcome(
+    of: string,
+    outcome: JsonValue,
+    options?: DecisionOptions,
+  ): Promise<DecisionReceipt>;
 }

@@ -23,6 +23,10 @@ export const ERROR_CODES = {
   INPUT_INVALID: "input",
   /** A value breaks the schema of its key; `field` is the JSON pointer of the part that does. */
   SCHEMA_INVALID: "input",
+  /** A module is not WebAssembly as a space may have it; the message has the place in bytes. */
+  MODULE_INVALID: "input",
+  /** A module that decides whether a value is admitted is not there, or was cut off. */
+  MODULE_FAILED: "failed",
   /** A size, depth or count is over its limit; the message names the limit. */
   LIMIT_EXCEEDED: "input",
   /** The configuration file is wrong; the message has the line. */

@@ -65,7 +65,10 @@ export type {
   ReadOrigin,
 } from "./levels.ts";
 export { LIMITS } from "./limits.ts";
+export { isModuleName } from "./schemas.ts";
 export type {
+  ModuleReport,
+  ModuleStatus,
   SchemaCheck,
   SchemaCompatibility,
   SchemaDifference,
@@ -126,44 +129,46 @@ export { formatFrontierToken, parseFrontierToken } from "./frontier-token.ts";
 export type { ChainPosition } from "./frontier-token.ts";
 export type {
   DecisionCheck,
+  DecisionOptions,
   DecisionReceipt,
   DecisionRequest,
   DecisionService,
 } from "./decisions.ts";
+export type { CareService, KeysReport, RewrapReport, ScrubReport } from "./care.ts";
 export type {
-  AckProgress,
-  AckSummary,
-  ActsReceipt,
-  CareService,
-  ChainReport,
-  ChangeEvent,
-  ContextService,
-  EngineReport,
-  EvidenceReport,
-  FilteredActReport,
-  GrantReport,
-  InviteReport,
-  KeysReport,
-  LatencySummary,
   LinkClass,
   LinkQueue,
   LinkRate,
   LinkReport,
-  ListQuery,
+  PeerStatus,
+  RelayStatus,
+  TransportStatus,
+} from "./link-reports.ts";
+export type {
+  ActsReceipt,
+  ChainReport,
+  EvidenceReport,
+  FilteredActReport,
+  GrantReport,
+  InviteReport,
   MemberReport,
   MemberRole,
   MemberState,
   MembershipReport,
   MembershipService,
   MembershipSummary,
-  NodeStatus,
-  PeerStatus,
-  RelayStatus,
   RevocationReport,
-  RewrapReport,
-  ScrubReport,
+} from "./membership-reports.ts";
+export type {
+  AckProgress,
+  AckSummary,
+  ChangeEvent,
+  ContextService,
+  EngineReport,
+  LatencySummary,
+  ListQuery,
+  NodeStatus,
   SealReceipt,
   SealingService,
-  TransportStatus,
   WatchQuery,
 } from "./service.ts";

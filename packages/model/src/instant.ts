@@ -62,11 +62,11 @@ function msOf(text: string): number {
  * Parses a moment as Unix milliseconds: a date and time with zone (RFC 3339, section 5.6, without leap seconds;
  * parts of milliseconds are cut off), or Unix milliseconds themselves. Throws `INPUT_INVALID`, field `at`.
  */
-export function parseInstant(text: string): number {
+export function parseInstant(text: string, field = "at"): number {
   const ms = UNIX_MS.test(text) ? Number(text) : msOf(text);
   if (Number.isSafeInteger(ms)) return ms;
   throw new MeshError("INPUT_INVALID", `${JSON.stringify(text.slice(0, 80))} is not a time`, {
-    field: "at",
+    field,
     remedy:
       "write it as 2026-01-31T14:05:00Z, with Z or an offset such as +01:00, or as Unix milliseconds",
   });

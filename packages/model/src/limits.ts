@@ -52,6 +52,26 @@ export const LIMITS = {
   compiledSchemas: 1_024,
   /** Steps of comparing two schemas before it is given up. */
   schemaComparisons: 20_000,
+  /** A module that decides, as WebAssembly: in base64 it has to go into one act, beside its parents. */
+  moduleBytes: 32_768,
+  /** Memory of a module, in pages of 64 KiB: 1 MiB. */
+  moduleMemoryPages: 16,
+  /** Steps of one call of a module: some 0.1 ms on a server, and about 1 ms on a small machine. */
+  moduleSteps: 250_000,
+  /** Values on the stack of a call, all frames together: an eighth of what the smallest stack of an engine holds. */
+  moduleStackSlots: 8_192,
+  /** What a call is told: candidates of a key that are more, or longer, are not decided by the module. */
+  moduleInputBytes: 524_288,
+  /** The name of a module, and what it says of a value that it does not admit, in UTF-16 code units. */
+  moduleText: 200,
+  /** Modules of a space; of more the first ones count, in the order of their hashes. */
+  modules: 64,
+  /** Modules that a process has compiled, with an instance each; past it the one used longest ago is compiled again when it is asked for. */
+  preparedModules: 64,
+  /** Answers of modules that are remembered for each space, by their input. */
+  moduleAnswers: 4_096,
+  /** Bytes of those inputs and answers together. */
+  moduleAnswerBytes: 4_194_304,
   /** Slots of one document in a stored state. */
   slotsPerDocument: 4_194_304,
   /** State of one document: past it local writes get an error that names this limit (batches of others still apply, or replicas would differ). */
@@ -70,6 +90,8 @@ export const LIMITS = {
   documentHoldBytes: 16_777_216,
   /** Memory of one document's facts in the WebAssembly engine: `documentHoldBytes` of three-byte characters, once as slots, once encoded, and what growing takes. */
   wasmDocumentBytes: 201_326_592,
+  /** Facts of a document up to which the WebAssembly engine leaves it in JavaScript, which takes less for it; so no more than `openDocumentBytes` / `smallDocumentBytes` instances are open. */
+  smallDocumentBytes: 32_768,
   /** Creators of a space, fixed in its genesis. */
   creators: 8,
   /** Membership acts of a space: a thousand devices renewed monthly for a year. */
@@ -297,6 +319,8 @@ export const LIMITS = {
   mcpSubscriptions: 1_024,
   /** A watcher's unread events before its stream is ended with an error. */
   watchQueueEvents: 10_000,
+  /** Streams of changes and events that a node's local API has open at a time. */
+  streamReaders: 1_024,
   /** A request body of the local API. */
   requestBytes: 8_388_608,
   /** A bundle file read by the auditor. */

@@ -77,6 +77,8 @@ export interface Remote {
   readonly direction: "inbound" | "outbound";
   /** `hub` for a channel to or from a hub, else `agent`. */
   readonly role: "agent" | "hub";
+  /** The other end is a leaf: a small device that speaks sync over a link of its own. */
+  readonly leaf?: true;
   /** As negotiated; absent where the transport does not know. */
   readonly security?: ChannelSecurity;
 }

@@ -22,6 +22,8 @@ export interface SchemaEntry {
   readonly compatibility: SchemaCompatibility;
   /** JSON Schema 2020-12, the keywords that docs/SCHEMAS.md lists: an object or a boolean. */
   readonly schema: JsonValue;
+  /** A module of the space that has to admit a value as well: `wasm:` and its SHA-256 in hex. */
+  readonly admit?: string;
   /** Of facts that are written without a `ttlMs`. */
   readonly ttlMs?: number;
   /** Of writes without a priority. */
@@ -30,6 +32,53 @@ export interface SchemaEntry {
   readonly consistency?: Consistency;
   /** With `consistency` `bounded`, and only there. */
   readonly maxStalenessMs?: number;
+}
+
+const MODULE = /^wasm:[\da-f]{64}$/u;
+
+/** Whether a text may name a module: `wasm:` and a SHA-256 in hex. */
+export const isModuleName = (text: string): boolean => MODULE.test(text);
+
+/** A module of a space: whose SHA-256 is known may be named by policies and schemas. */
+export interface ModuleReport {
+  /** `wasm:` and its SHA-256 in hex. */
+  readonly module: string;
+  /** For people. */
+  readonly name: string;
+  readonly bytes: number;
+  /** What it can decide: which statement is shown, and whether a value is admitted. */
+  readonly entries: readonly ("resolve" | "admit")[];
+  /** Why it can't be used; absent when it can. */
+  readonly problem?: string;
+  /** Id of the membership act that added it, hex. */
+  readonly act: string;
+  /** The key that signed that. */
+  readonly by: string;
+  /** Unix milliseconds, by the clock of whoever added it. */
+  readonly addedAt: number;
+}
+
+/** What became of the calls of a module, at one node, since it started. */
+export interface ModuleStatus {
+  /** `wasm:` and its SHA-256 in hex. */
+  readonly module: string;
+  /** Empty for one that a rule names and that is not in the space. */
+  readonly name: string;
+  readonly calls: number;
+  /** How many of them were cut off, or found no module. */
+  readonly failures: number;
+  /** How many took this node longer than a millisecond; says nothing of what they came to. */
+  readonly slow: number;
+  /** The last one that was cut off. */
+  readonly last?: {
+    readonly doc: string;
+    readonly key: string;
+    /** `steps`, `depth`, `trap`, `answer`, `input` or `missing`. */
+    readonly reason: string;
+    readonly problem: string;
+    /** Unix milliseconds. */
+    readonly at: number;
+  };
 }
 
 /** A published version, and where it stands. */

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a running node (agent or hub) offers to local callers; the local API carries exactly this. */
+import type { ScrubReport } from "./care.ts";
 import type { Candidate, FactInput, VisibleFact, WriteOptions, WriteReceipt } from "./facts.ts";
 import type { CallOff } from "./history.ts";
-import type { ChannelSecurity } from "./ports.ts";
+import type { LinkReport, PeerStatus, TransportStatus } from "./link-reports.ts";
+import type { MembershipSummary } from "./membership-reports.ts";
 import type { ReceiveCounters } from "./outcomes.ts";
+import type { ModuleStatus } from "./schemas.ts";
 import type { PartialSummary } from "./partial.ts";
 
 /** Which facts to list. */
@@ -38,228 +41,12 @@ export interface ChangeEvent {
   readonly origin: "local" | "remote";
 }
 
-/** A connected peer. */
-export interface PeerStatus {
-  readonly device: string;
-  readonly address: string;
-  readonly role: "agent" | "hub";
-  readonly connectedSinceMs: number;
-  /** The peer's last known frontier equals ours. */
-  readonly inSync: boolean;
-  /** What protects the connection, as negotiated; absent where the transport does not know. */
-  readonly security?: ChannelSecurity;
-}
-
-/** A relay of an agent's configuration. */
-export interface RelayStatus {
-  readonly device: string;
-  readonly address: string;
-  readonly connected: boolean;
-  /** Whether others can reach this agent through it. */
-  readonly reserved: boolean;
-}
-
-/** A node's connections to agents, and those that did not come about. */
-export interface TransportStatus {
-  /** Refusals since the start, by kind: `membership`, `handshake`, `security`, `version`, `protocol`, `relay`, and `remote` for those of others. */
-  readonly refusals: Readonly<Record<string, number>>;
-  /** An agent's relays. */
-  readonly relays?: readonly RelayStatus[];
-  /** What a hub relays: agents that are reachable through it, and circuits between two of them. */
-  readonly relaying?: { readonly reservations: number; readonly circuits: number };
-}
-
-/** What goes first over a link: what keeps peers in step, and then batches by their priority. */
-export type LinkClass = "control" | "high" | "normal" | "low";
-
-/** What waits in one class. */
-export interface LinkQueue {
-  readonly messages: number;
-  readonly bytes: number;
-}
-
-/** Bytes that passed since the link was opened, and per second of late. */
-export interface LinkRate {
-  readonly bytes: number;
-  readonly perSecond: number;
-}
-
-/** A link to a peer, and how busy it is. */
-export interface LinkReport {
-  readonly device: string;
-  readonly address: string;
-  readonly role: "agent" | "hub";
-  readonly connectedSinceMs: number;
-  readonly security?: ChannelSecurity;
-  readonly inSync: boolean;
-  /** Whether an answer to a pull is waited for. */
-  readonly pulling: boolean;
-  readonly traffic: {
-    /** Bytes per second that may go out; absent without a limit. */
-    readonly budget?: number;
-    readonly in: LinkRate;
-    readonly out: LinkRate;
-    readonly queue: Readonly<Record<LinkClass, LinkQueue>>;
-    /** Pushes that found no room since the link was opened, and about how many bytes of them the peer has yet to pull. */
-    readonly deferred: { readonly pushes: number; readonly bytes: number };
-    /** Bytes of facts that were not sent, since their time was over. */
-    readonly expiredBytes: number;
-    /** How long it takes to send what is known to wait, in milliseconds. */
-    readonly drainMs: number;
-  };
-}
-
 /** Milliseconds between a fact's HLC at its writer and its application here. */
 export interface LatencySummary {
   readonly count: number;
   readonly p50Ms: number;
   readonly p95Ms: number;
   readonly maxMs: number;
-}
-
-/** What a member may do, each including the ones before it. */
-export type MemberRole = "read" | "append" | "write" | "manage";
-
-/**
- * How a member stands: `active`; `expiring` within seven days; `expired`, with nothing to follow; `upcoming`, its
- * first grant has yet to begin; `revoked`, for ever.
- */
-export type MemberState = "active" | "expiring" | "expired" | "upcoming" | "revoked";
-
-/** A grant that was issued and is not filtered. Times are Unix milliseconds, both included. */
-export interface GrantReport {
-  /** Id of the act, hex. */
-  readonly act: string;
-  /** Number of the grant in the space, as its issuer counted. */
-  readonly index: number;
-  readonly service: "agent" | "hub";
-  readonly role: MemberRole;
-  readonly notBefore: number;
-  readonly notAfter: number;
-  /** The key that issued it: of a creator, a manager or an invite. */
-  readonly by: string;
-  /** Whether that was the key of an invite. */
-  readonly invited: boolean;
-}
-
-/** A device that has, or had, a grant. */
-export interface MemberReport {
-  readonly device: string;
-  /** Number of its first grant. */
-  readonly index: number;
-  readonly service: "agent" | "hub";
-  /** The role now; of the nearest grant where none covers this moment. */
-  readonly role: MemberRole;
-  readonly state: MemberState;
-  /** End of the last grant, Unix milliseconds. */
-  readonly until: number;
-  /** By their beginning. */
-  readonly grants: readonly GrantReport[];
-}
-
-/** A device or an invite that was shut out. */
-export interface RevocationReport {
-  /** The key of a device or an invite. */
-  readonly device: string;
-  /** Unix milliseconds, by the clock of whoever revoked it. */
-  readonly time: number;
-  readonly reason: string;
-  readonly by: readonly string[];
-  /** Number of its chains of which something stands. */
-  readonly kept: number;
-}
-
-/** A key that lets whoever has it join. */
-export interface InviteReport {
-  readonly key: string;
-  readonly service: "agent" | "hub";
-  readonly role: MemberRole;
-  /** Unix milliseconds. */
-  readonly notAfter: number;
-  readonly by: string;
-  readonly state: "open" | "expired" | "revoked";
-  /** Devices that joined with it. */
-  readonly joined: readonly string[];
-}
-
-/** An act that is known and has no effect. */
-export interface FilteredActReport {
-  readonly act: string;
-  readonly kind: string;
-  readonly author: string;
-  /** Unix milliseconds, by its author's clock. */
-  readonly time: number;
-  readonly problem: string;
-}
-
-/** One process life of a device, and what of it counts. */
-export interface ChainReport {
-  readonly device: string;
-  readonly incarnation: string;
-  /** Batches that count: those up to this number. */
-  readonly seq: number;
-  /** Hash of that batch's header, hex, and its time, Unix milliseconds; absent when none counts. */
-  readonly hash?: string;
-  readonly lastMs?: number;
-  /** The most that can count: up to a revocation, below a proven fork; absent without a limit. */
-  readonly limit?: number;
-  /** Batches that are stored here and do not count, and why; `content`: one holds what it must not; `waiting`: for one that is not here yet. */
-  readonly void: number;
-  readonly reason?: "revoked" | "equivocation" | "grant" | "content" | "waiting";
-}
-
-/** Who belongs to a space, as one node knows it. */
-export interface MembershipReport {
-  readonly space: string;
-  readonly name: string;
-  readonly creators: readonly string[];
-  /** Over all acts and known forks, hex: equal on nodes that know the same. */
-  readonly digest: string;
-  readonly policyEpoch: number;
-  /** By index. */
-  readonly members: readonly MemberReport[];
-  readonly revocations: readonly RevocationReport[];
-  readonly invites: readonly InviteReport[];
-  readonly filtered: readonly FilteredActReport[];
-  readonly chains: readonly ChainReport[];
-}
-
-/** What became of acts that were handed in. */
-export interface ActsReceipt {
-  /** Number of acts that were not known before. */
-  readonly added: number;
-  readonly refused: readonly { readonly code: string; readonly message: string }[];
-}
-
-/** A proof that a device signed two histories: `proof` is CBOR in base64, and convinces without anything else. */
-export interface EvidenceReport {
-  readonly device: string;
-  readonly incarnation: string;
-  /** The first batch of the chain that no longer counts. */
-  readonly seq: number;
-  readonly proof: string;
-}
-
-/** Membership in a node's status. */
-export interface MembershipSummary {
-  /** As in {@link MembershipReport}. */
-  readonly digest: string;
-  /** Devices that are not revoked. */
-  readonly members: number;
-  /** Devices that are. */
-  readonly revoked: number;
-  /** Forked chains, of which there is proof. */
-  readonly forks: number;
-  /** Whether one of them is of this device: two processes wrote as one. */
-  readonly ownFork: boolean;
-  readonly voidBatches: number;
-  /** This device's own standing; absent when it has no grant at all. */
-  readonly grant?: {
-    readonly state: MemberState;
-    readonly role: MemberRole;
-    /** Unix milliseconds. */
-    readonly until: number;
-  };
 }
 
 /**
@@ -284,59 +71,6 @@ export type DegradedChainReport =
       /** Those of them that should. */
       readonly limit: number;
     };
-
-/** The check of a store for what rots while nobody reads it. Times are Unix milliseconds. */
-export interface ScrubReport {
-  /** When the one under way was begun; absent when none is. */
-  readonly startedAt?: number;
-  /** The last one that was ended since the node was started. */
-  readonly last?: {
-    readonly endedAt: number;
-    /** Files and records that were checked. */
-    readonly tables: number;
-    readonly records: number;
-    /** How many of them are damaged. */
-    readonly damaged: number;
-    /** Why it came to no end, where it did not. */
-    readonly failure?: string;
-  };
-  /** What is damaged, by any check since the store was opened: the file or the record, 100 at most. */
-  readonly findings: readonly string[];
-}
-
-/** How a store is encrypted. Times are Unix milliseconds. */
-export interface KeysReport {
-  /** Without encryption nothing else is here. */
-  readonly encrypted: boolean;
-  readonly keys?: {
-    /** The key that protects the store's key, such as `file:/etc/ctxmesh/store.key`. */
-    readonly provider: string;
-    /** Number of the store's key: 1, and one more for each new one; and when it was made. */
-    readonly storeKey: number;
-    readonly storeKeyMadeMs: number;
-    /** A new store key was begun and does not wrap every data key yet; the next start goes on with it. */
-    readonly rotating: boolean;
-    readonly dataKeys: number;
-    /** Documents, and generations of them, that have data keys. */
-    readonly documents: number;
-    /** The most epochs that one of them has had. */
-    readonly epochs: number;
-    /** Of the data keys that encrypt now: when the oldest and the newest were made; absent without any. */
-    readonly oldestMs?: number;
-    readonly newestMs?: number;
-    /** Whether what was written before encryption was switched on is read as it is. */
-    readonly acceptsPlain: boolean;
-  };
-}
-
-/** What became of the data keys when their store key was replaced. */
-export interface RewrapReport {
-  /** The key that protects the store's key now. */
-  readonly provider: string;
-  /** Data keys that were wrapped anew, and those whose records are damaged and stayed as they are. */
-  readonly rewrapped: number;
-  readonly unreadable: number;
-}
 
 /** How far an agent's own batches have got at one level. */
 export interface AckProgress {
@@ -400,6 +134,8 @@ export interface NodeStatus {
   readonly documents: number;
   readonly facts: number;
   readonly contested: number;
+  /** What keeps the facts of large documents here: WebAssembly, or JavaScript alone. */
+  readonly factEngine: "js" | "wasm";
   /** Facts written here since the start, and facts of others applied since the start. */
   readonly written: number;
   readonly applied: number;
@@ -409,6 +145,8 @@ export interface NodeStatus {
   readonly propagation: LatencySummary;
   /** What is left out here; absent on a node that keeps everything. Content digests of nodes that keep less don't compare. */
   readonly partial?: PartialSummary;
+  /** Modules that were called here since the start; absent when none was. */
+  readonly modules?: readonly ModuleStatus[];
   /** Number of chains, and SHA-256 over all heads: equal on replicas that applied the same batches. */
   readonly chains: number;
   readonly frontier: string;
@@ -475,36 +213,6 @@ export interface ContextService {
   status(options?: { readonly digest?: boolean }): Promise<NodeStatus>;
   /** The links to peers, and how busy they are. */
   links(): readonly LinkReport[];
-}
-
-/** What a node knows of the members of its space, and takes in about them. */
-export interface MembershipService {
-  membership(): MembershipReport;
-  /**
-   * Takes in signed membership acts (CBOR records); in effect and durable once it resolves, and passed on to
-   * the peers. Wrong ones are named in the receipt. Rejects with `STORE_FAILED` or `CLOSED`.
-   */
-  addActs(records: readonly Uint8Array[]): Promise<ActsReceipt>;
-  /** The text of a space file with every act that this node knows. */
-  spaceFile(): string;
-  /** Proofs of forked chains. */
-  evidence(): readonly EvidenceReport[];
-}
-
-/** What a node offers for the care of its store. */
-export interface CareService {
-  /** How the store is encrypted. */
-  keys(): KeysReport;
-  /** Ends the epochs of all data keys; resolves with their number. `INPUT_INVALID` without encryption, `STORE_FAILED`. */
-  rotateKeys(): Promise<number>;
-  /**
-   * Protects the store with another key, whose location is a text such as `file:/etc/ctxmesh/store.key`, and wraps
-   * all data keys with a new store key. Payloads stay as they are. Rejects with `INPUT_INVALID`, with
-   * `KEY_INVALID`, `CONFIG_INVALID`, `FILE_UNAVAILABLE` or `UNREACHABLE` of the key, and with `STORE_FAILED`.
-   */
-  rewrapKeys(to: string): Promise<RewrapReport>;
-  /** Begins a check of the whole store unless one is under way; how it goes is in the report, and in the status. */
-  scrub(): ScrubReport;
 }
 
 /** What a hub offers besides. */

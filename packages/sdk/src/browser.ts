@@ -18,6 +18,7 @@ export type {
   CallControl,
   ClientOptions,
   ContextClient,
+  DecideOptions,
   KeyCandidates,
   PutOptions,
 } from "./client.ts";
@@ -28,5 +29,6 @@ export type { CompareCallOptions, LevelOptions } from "./levels.ts";
 export type { HistoryOptions, ListOptions, ReadOptions } from "./reads.ts";
 export type { SchemaCalls, SchemaInput } from "./schemas.ts";
 export type { PutCall, TypedFact, TypedInput, Untyped, ValueOf } from "./types.ts";
-export type { View, ViewOptions } from "./view.ts";
+export { createView } from "./view.ts";
+export type { View, ViewOptions, ViewSource } from "./view.ts";
 export type { Watch } from "./watch.ts";

@@ -3,6 +3,7 @@
 import type {
   ActsReceipt,
   Candidate,
+  DecisionOptions,
   DecisionReceipt,
   DecisionRequest,
   EvidenceReport,
@@ -66,6 +67,9 @@ export interface CallControl {
 /** How to write. */
 export interface PutOptions extends WriteOptions, CallControl {}
 
+/** How to record a decision: with an `idempotencyKey` once, however often the call is made. */
+export interface DecideOptions extends DecisionOptions, CallControl {}
+
 /** One key with everything known about it. */
 export interface KeyCandidates {
   /** Absent when nothing is visible. */
@@ -118,7 +122,7 @@ export interface ContextClient<Types = Untyped>
     reason: string,
     options?: Omit<PutOptions, "priority">,
   ): Promise<WriteReceipt>;
-  /** Changes from now on; starts at once. */
+  /** Changes from now on; starts at once. Ends with an error when the node is away: {@link view} and {@link events} go on by themselves. */
   watch(query?: WatchQuery, options?: CallControl): Watch;
   /** A value that is made of facts and follows them, through restarts of the node too, until it is disposed of; starts at once. */
   view<Mapped>(options: ViewOptions<Mapped>): View<Mapped>;
@@ -155,9 +159,9 @@ export interface ContextClient<Types = Untyped>
    * Signs what a model read, checked and concluded, and keeps it as a fact; agent only. The agent looks the inputs up and
    * records version, age and hash of each. Resolves once it is on the agent's disk.
    */
-  decide(request: DecisionRequest, options?: CallControl): Promise<DecisionReceipt>;
+  decide(request: DecisionRequest, options?: DecideOptions): Promise<DecisionReceipt>;
   /** Signs and keeps what became of a decision, named by its id; agent only. */
-  recordOutcome(of: string, outcome: JsonValue, options?: CallControl): Promise<DecisionReceipt>;
+  recordOutcome(of: string, outcome: JsonValue, options?: DecideOptions): Promise<DecisionReceipt>;
   /** Seals the space; hub only. `after` is the number of the newest seal that anybody has, for a hub that was restored or healed. */
   seal(options?: CallControl & { readonly after?: number }): Promise<SealReceipt>;
   /** The file bytes of a seal's bundle, the newest without a number, with `batches` the signed batches behind its facts, too; hub only. */
@@ -288,9 +292,9 @@ const createSealing = (
   connection: Connection,
   json: JsonCaller,
 ): Pick<ContextClient, "bundle" | "decide" | "recordOutcome" | "seal"> => ({
-  decide: (request, { signal } = {}) => json("POST", "/v1/decisions", { body: request, signal }),
-  recordOutcome: (of, outcome, { signal } = {}) =>
-    json("POST", "/v1/outcomes", { body: { of, outcome }, signal }),
+  decide: (request, how = {}) => json("POST", "/v1/decisions", { body: request, ...how }),
+  recordOutcome: (of, outcome, how = {}) =>
+    json("POST", "/v1/outcomes", { body: { of, outcome }, ...how }),
   seal: ({ signal, ...how } = {}) =>
     json("POST", "/v1/seals", { body: how, timeoutMs: SEAL_TIMEOUT_MS, signal }),
   bundle: (sequence, { batches = false, signal } = {}) =>

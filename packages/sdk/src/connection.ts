@@ -92,7 +92,7 @@ async function openOnce(
   const response = await transport.send({
     method,
     target: targetOf(path, options),
-    body: options.body === undefined ? undefined : JSON.stringify(options.body),
+    body: options.body === undefined ? undefined : textOf(options.body),
     headers: {
       ...(options.body === undefined ? {} : { "content-type": "application/json" }),
       ...(idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey }),
@@ -102,6 +102,28 @@ async function openOnce(
   });
   if (response.status === 200) return response;
   throw errorOf(response.status, await readAll(response, transport.place, options));
+}
+
+/** A body as JSON. Throws `INPUT_INVALID`, and `LIMIT_EXCEEDED`, for what JSON can't hold: `JSON.stringify` would make null of a number that is none. */
+function textOf(body: unknown): string {
+  try {
+    return JSON.stringify(body, (name, value: unknown) => {
+      if (typeof value !== "number" || Number.isFinite(value)) return value;
+      throw new MeshError("INPUT_INVALID", `${name} is ${String(value)}, which JSON can't hold`, {
+        field: name,
+      });
+    });
+  } catch (error) {
+    if (error instanceof MeshError) throw error;
+    if (error instanceof RangeError) {
+      const message = "what is sent is nested too deeply, or too long, to be JSON";
+      throw new MeshError("LIMIT_EXCEEDED", message, { cause: error });
+    }
+    const [why] = String(error).split("\n", 1);
+    throw new MeshError("INPUT_INVALID", `what is sent can't be JSON: ${why ?? ""}`, {
+      cause: error,
+    });
+  }
 }
 
 function targetOf(path: string, { query = {} }: CallOptions): string {

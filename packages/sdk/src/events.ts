@@ -5,7 +5,7 @@ import type { BeginNote, EventQuery, FactEvent } from "@ctxmesh/model";
 import { problemToError, transportError } from "./connection.ts";
 import type { Connection } from "./connection.ts";
 import { parseEventStream } from "./event-stream.ts";
-import { pause, pauseMs } from "./retry.ts";
+import { isPassing, pause, pauseMs } from "./retry.ts";
 import type { NodeResponse } from "./transport.ts";
 
 /** Three keep-alive comments of the node. */
@@ -65,17 +65,6 @@ export function createEvents(connection: Connection): EventCalls {
     },
   };
 }
-
-/** Errors after which a stream is opened again: the node was away or stopped, the log was judged anew, or we were too slow. */
-const PASSING: ReadonlySet<string> = new Set([
-  "UNREACHABLE",
-  "CLOSED",
-  "ABORTED",
-  "LIMIT_EXCEEDED",
-]);
-
-const isPassing = (error: unknown): boolean =>
-  error instanceof MeshError && PASSING.has(error.code);
 
 /** The events of one stream after the other, each behind the last event of the one before. */
 async function* followed(

@@ -64,13 +64,15 @@ async function send(
   }).catch((error: unknown) => {
     throw failed(error);
   });
+  clearTimeout(timer);
   async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
     const reader = response.body?.getReader();
     try {
       for (;;) {
-        clearTimeout(timer);
         timer = heard();
         const part = await reader?.read();
+        // Whoever takes long with a part is not the node that says nothing.
+        clearTimeout(timer);
         if (part === undefined || part.done) return;
         yield part.value as Uint8Array;
       }

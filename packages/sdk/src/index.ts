@@ -16,13 +16,15 @@ export type {
   CallControl,
   ClientOptions,
   ContextClient,
+  DecideOptions,
   KeyCandidates,
   PutOptions,
 } from "./client.ts";
 export type { PortOptions } from "./fetch-transport.ts";
 export type { NodeRequest, NodeResponse, Transport } from "./transport.ts";
 export type { PutCall, TypedFact, TypedInput, Untyped, ValueOf } from "./types.ts";
-export type { View, ViewOptions } from "./view.ts";
+export { createView } from "./view.ts";
+export type { View, ViewOptions, ViewSource } from "./view.ts";
 export type { SchemaCalls, SchemaInput } from "./schemas.ts";
 export type { EventCalls, EventFeed, EventOptions } from "./events.ts";
 export type { DocumentCalls, EditOptions } from "./documents.ts";

@@ -21,10 +21,25 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
 export const pauseMs = (n: number, random: () => number): number =>
   random() * Math.min(CAP_MS, BASE_MS * 2 ** n);
 
+/** Whether an error came before anything was asked for. */
+export const wasNeverSent = (error: unknown): boolean =>
+  error instanceof MeshError && NEVER_SENT.has(systemCode(error.cause) ?? "");
+
 /** Whether a call may be made again after an error; `isSafe`: the call may be made twice. */
 export const mayRepeat = (error: unknown, isSafe: boolean): boolean =>
-  isAway(error) &&
-  (isSafe || (error instanceof MeshError && NEVER_SENT.has(systemCode(error.cause) ?? "")));
+  isAway(error) && (isSafe || wasNeverSent(error));
+
+/** Errors of a stream that may be opened again: the node was away or stopped, the log was judged anew, or we were too slow. */
+const PASSING: ReadonlySet<string> = new Set([
+  "UNREACHABLE",
+  "CLOSED",
+  "ABORTED",
+  "LIMIT_EXCEEDED",
+]);
+
+/** Whether what ended a stream passes, so that it may be opened again. */
+export const isPassing = (error: unknown): boolean =>
+  error instanceof MeshError && PASSING.has(error.code);
 
 /** Waits; resolves early when the signal aborts. */
 export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {

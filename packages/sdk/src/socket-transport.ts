@@ -2,6 +2,7 @@
 /** HTTP over the Unix socket of a node, with one keep-alive agent. Node.js only. */
 import { Agent, request as httpRequest } from "node:http";
 import type { IncomingMessage } from "node:http";
+import { pause, pauseMs } from "./retry.ts";
 import { systemCode, timedOut, transportError } from "./transport.ts";
 import type { NodeRequest, NodeResponse, Transport } from "./transport.ts";
 
@@ -10,8 +11,7 @@ export function createSocketTransport(socketPath: string): Transport {
   const agent = new Agent({ keepAlive: true });
   return {
     place: socketPath,
-    send: async (request) =>
-      responseOf(await send(agent, socketPath, request, request.method === "GET")),
+    send: async (request) => responseOf(await sendWithRoom(agent, socketPath, request)),
     close: () => agent.destroy(),
   };
 }
@@ -21,6 +21,30 @@ const responseOf = (message: IncomingMessage): NodeResponse => ({
   trailer: (name) => message.trailers[name],
   [Symbol.asyncIterator]: () => (message as AsyncIterable<Uint8Array>)[Symbol.asyncIterator](),
 });
+
+/** After so many doublings pauses stay as they are: up to 200 ms. */
+const MAX_GROWTH = 2;
+
+/**
+ * Sends a request, again and again while the system has no room for one more connection that the node has yet to accept (`EAGAIN`): nothing of it
+ * was sent, and the node is there. In the time that the node has to say something.
+ */
+async function sendWithRoom(
+  agent: Agent,
+  socketPath: string,
+  request: NodeRequest,
+): Promise<IncomingMessage> {
+  const endMs = performance.now() + request.timeoutMs;
+  for (let n = 0; ; n++) {
+    try {
+      return await send(agent, socketPath, request, request.method === "GET");
+    } catch (error) {
+      const code = error instanceof Error ? systemCode(error.cause) : undefined;
+      if (code !== "EAGAIN" || performance.now() >= endMs) throw error;
+    }
+    await pause(pauseMs(Math.min(n, MAX_GROWTH), Math.random), request.signal);
+  }
+}
 
 async function send(
   agent: Agent,

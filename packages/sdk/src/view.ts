@@ -3,7 +3,7 @@
 import { MeshError } from "@ctxmesh/model";
 import type { ChangeEvent, VisibleFact, WatchQuery } from "@ctxmesh/model";
 import type { ListOptions } from "./reads.ts";
-import { pause, pauseMs } from "./retry.ts";
+import { isPassing, pause, pauseMs } from "./retry.ts";
 import { SlotTree } from "./slot-tree.ts";
 import type { Watch } from "./watch.ts";
 
@@ -40,17 +40,6 @@ export interface ViewSource {
   list(query: ListOptions): Promise<readonly VisibleFact[]>;
   watch(query: WatchQuery, options: { readonly signal: AbortSignal }): Watch;
 }
-
-/** Errors after which the view is made anew: the node was away, or we were too slow for it. */
-const PASSING: ReadonlySet<string> = new Set([
-  "UNREACHABLE",
-  "CLOSED",
-  "ABORTED",
-  "LIMIT_EXCEEDED",
-]);
-
-const isPassing = (error: unknown): boolean =>
-  error instanceof MeshError && PASSING.has(error.code);
 
 const nameOf = ({ doc, key }: { readonly doc: string; readonly key: string }): string =>
   `${doc}\n${key}`;

@@ -5,6 +5,7 @@ import type { ChangeEvent, WatchQuery } from "@ctxmesh/model";
 import { problemToError, transportError } from "./connection.ts";
 import type { Connection } from "./connection.ts";
 import { parseEventStream } from "./event-stream.ts";
+import { isPassing } from "./retry.ts";
 import type { NodeResponse } from "./transport.ts";
 
 /** Three keep-alive comments of the node. */
@@ -13,7 +14,8 @@ const SILENCE_MS = 45_000;
 /**
  * Changes in order, until the signal aborts (the iteration then simply ends) or the loop is left.
  * Throws the node's error (`LIMIT_EXCEEDED` for a reader that was too slow, `CLOSED` when the node
- * stops) or `UNREACHABLE`. Iterate once.
+ * stops), `UNREACHABLE` when it is gone, or `ABORTED` when it says nothing: a watch does not go on by itself, since a change has no
+ * position to go on from, and the error says what does. Iterate once.
  */
 export interface Watch extends AsyncIterable<ChangeEvent> {
   /** Resolves when the watch is in place: what is written after that is seen. */
@@ -39,26 +41,32 @@ async function* changes(
   place: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ChangeEvent, void, undefined> {
+  let isOpen = false;
   try {
     // Leaving this loop in any way also ends the response.
     const response = await opening;
+    isOpen = true;
     for await (const item of parseEventStream(response)) {
       if (item === undefined) continue;
       if (item.event === "change") yield JSON.parse(item.data) as ChangeEvent;
-      else if (item.event === "error") throw endOf(item.data);
+      else if (item.event === "error") throw errorOf(item.data);
     }
+    if (signal?.aborted !== true) throw new MeshError("UNREACHABLE", "it said nothing more");
   } catch (error) {
     if (signal?.aborted === true) return;
-    throw transportError(error, place, { signal });
-  }
-  if (signal?.aborted !== true) {
-    throw new MeshError("UNREACHABLE", `the node at ${place} ended the watch`, {
-      remedy: "is the daemon running? watch again once it is",
-    });
+    const failure = transportError(error, place, { signal });
+    throw isOpen && isPassing(failure) ? endOf(failure, place) : failure;
   }
 }
 
-function endOf(data: string): MeshError {
-  const error = problemToError(JSON.parse(data));
-  return error ?? new MeshError("PROTOCOL_VIOLATION", "the node ended the watch without a reason");
-}
+const errorOf = (data: string): MeshError =>
+  problemToError(JSON.parse(data)) ??
+  new MeshError("PROTOCOL_VIOLATION", "the node ended the watch without a reason");
+
+/** The end of a watch that was in place. Its changes have no positions to go on from. */
+const endOf = (failure: MeshError, place: string): MeshError =>
+  new MeshError(failure.code, `the watch of the node at ${place} has ended: ${failure.message}`, {
+    remedy:
+      "watch again, and list the facts once for what changed meanwhile; view() does that by itself, and events() with follow goes on without a gap",
+    cause: failure,
+  });

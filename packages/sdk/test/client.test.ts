@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { rm } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { LIMITS } from "@ctxmesh/model";
@@ -229,6 +230,16 @@ describe("errors", () => {
   });
 });
 
+test("more calls at once than the system holds for a node that has yet to accept them are all made", async () => {
+  const impatient = connect({ socketPath: node.socketPath, retries: 0 });
+  const calls = Array.from({ length: 800 }, async (_, i) =>
+    impatient.put("a", { key: String(i), value: i }),
+  );
+  const receipts = await Promise.all(calls);
+  expect(receipts.every(({ facts }) => facts === 1)).toBe(true);
+  impatient.close();
+});
+
 describe("watch", () => {
   test("once it is ready every matching change comes, in order", async () => {
     const watch = client.watch({ doc: "a", prefix: "k" });
@@ -288,6 +299,24 @@ describe("watch", () => {
     const failed = expect(loop).rejects.toMatchObject({ code: "CLOSED" });
     await node.stop();
     await failed;
+  });
+
+  test("a connection that breaks ends it with UNREACHABLE, and the remedy says what goes on by itself", async () => {
+    const server = createHttpServer((_request, response) => {
+      response.write(": watching\n\n", () => response.destroy());
+    });
+    const socketPath = `${node.socketPath}.2`;
+    await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+    const broken = connect({ socketPath });
+    const loop = (async () => {
+      for await (const event of broken.watch()) expect(event).toBeUndefined();
+    })();
+    await expect(loop).rejects.toMatchObject({
+      code: "UNREACHABLE",
+      remedy: expect.stringContaining("events() with follow") as string,
+    });
+    broken.close();
+    await new Promise((resolve) => server.close(resolve));
   });
 
   test("a reader that is too slow gets LIMIT_EXCEEDED, with a remedy", async () => {

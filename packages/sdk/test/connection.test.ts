@@ -125,3 +125,26 @@ test("a signal ends a call, before it is made and between two attempts", async (
   controller.abort();
   await ended;
 });
+
+test("what JSON can't hold is refused before it is sent, and not made something else", async () => {
+  const transport = scripted(OK);
+  const connection = createConnection(transport, 3);
+  const itself: { self?: unknown } = {};
+  itself.self = itself;
+  for (const value of [Number.NaN, Number.POSITIVE_INFINITY, 1n, itself]) {
+    const body = { facts: [{ key: "k", value }] };
+    await expect(connection.call("POST", "/x", { body, ...LIMITS })).rejects.toMatchObject({
+      name: "MeshError",
+      code: "INPUT_INVALID",
+    });
+  }
+  let deep: unknown = 1;
+  for (let i = 0; i < 100_000; i++) deep = [deep];
+  await expect(connection.call("POST", "/x", { body: { deep }, ...LIMITS })).rejects.toMatchObject({
+    code: "LIMIT_EXCEEDED",
+  });
+  expect(transport.requests).toEqual([]);
+  const body = { a: [-0, 1e300, null, "NaN"], b: undefined };
+  await connection.call("POST", "/x", { body, ...LIMITS });
+  expect(transport.requests[0]?.body).toBe('{"a":[0,1e+300,null,"NaN"]}');
+});

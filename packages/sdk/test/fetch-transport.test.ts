@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The client over a port: what it does there is what it does over the socket. */
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { waitFor } from "@ctxmesh/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { createFetchTransport } from "../src/fetch-transport.ts";
 import { connect } from "../src/index.ts";
 import type { ContextClient } from "../src/index.ts";
 import { startMemoryNode } from "./memory-node.ts";
@@ -103,4 +105,40 @@ test("a call is ended by its signal, and by closing the client", async () => {
   client.close();
   await open;
   resolve(undefined);
+});
+
+const timers = (): number =>
+  process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
+
+test("a reader that takes longer than the node may be silent gets all that it said, and a response that nobody reads keeps no timer", async () => {
+  const PARTS = 40;
+  let written = 0;
+  const server = createHttpServer((_request, response) => {
+    const timer = setInterval(() => {
+      response.write(`${String(written++)}\n`);
+      if (written < PARTS) return;
+      clearInterval(timer);
+      response.end();
+    }, 10);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const transport = createFetchTransport({ url: `http://127.0.0.1:${String(port)}` });
+  const request = { method: "GET", target: "/", headers: {}, body: undefined } as const;
+  const response = await transport.send({ ...request, signal: undefined, timeoutMs: 200 });
+  let text = "";
+  for await (const part of response) {
+    text += new TextDecoder().decode(part);
+    await waitFor(() => written === PARTS, { timeoutMs: 10_000, what: "the end of the response" });
+  }
+  expect(text.trim().split("\n")).toHaveLength(PARTS);
+  written = 0;
+  await transport.send({ ...request, signal: undefined, timeoutMs: 600_000 });
+  await waitFor(() => written === PARTS, { timeoutMs: 10_000, what: "the end of the response" });
+  const before = timers();
+  await transport.send({ ...request, signal: undefined, timeoutMs: 600_000 });
+  expect(timers()).toBe(before);
+  transport.close();
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
 });

@@ -3,35 +3,18 @@
  * Goal: what callers ask for over the socket is what a node does.
  * Method: two real replicas in memory behind real sockets; what one writes is handed to the other.
  */
-import { join } from "node:path";
-import { createControlServer } from "@ctxmesh/api";
 import { encodeSignedRecord } from "@ctxmesh/codec";
-import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
+import { createDeviceVerifier } from "@ctxmesh/crypto";
 import { createSpace, issueGrant, parseSpaceFile, setPolicy } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
-import { parseDeviceKey, toHex } from "@ctxmesh/model";
-import { Replica } from "@ctxmesh/replica";
-import { NodeService } from "@ctxmesh/service";
-import {
-  createMemoryStore,
-  createSeededRandom,
-  createVirtualClock,
-  silentLogger,
-  tempDir,
-  waitFor,
-} from "@ctxmesh/testing";
+import { createSeededRandom, createVirtualClock, waitFor } from "@ctxmesh/testing";
 import type { VirtualClock } from "@ctxmesh/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { connect } from "../src/index.ts";
 import type { ContextClient } from "../src/index.ts";
+import { deviceOf, signerOf, startMemoryNode } from "./real-node.ts";
 
 const START_MS = Date.UTC(2026, 0, 1);
-const [MANAGER, WRITER] = [1, 2].map((n) => createDeviceSigner(new Uint8Array(32).fill(n))) as [
-  ReturnType<typeof createDeviceSigner>,
-  ReturnType<typeof createDeviceSigner>,
-];
-const device = (signer: typeof MANAGER): ReturnType<typeof parseDeviceKey> =>
-  parseDeviceKey(toHex(signer.publicKey));
+const [MANAGER, WRITER] = [signerOf(1), signerOf(2)];
 
 function foundSpace(): Space {
   const random = createSeededRandom(1);
@@ -41,7 +24,7 @@ function foundSpace(): Space {
     [WRITER, "write"],
   ] as const) {
     space = issueGrant(space, MANAGER, {
-      device: device(signer),
+      device: deviceOf(signer),
       service: "agent",
       role,
       notBefore: START_MS,
@@ -55,44 +38,22 @@ let manager: ContextClient;
 let writer: ContextClient;
 let clock: VirtualClock;
 
-async function startNode(
-  name: string,
-  options: { readonly signer: typeof MANAGER; readonly space: Space; readonly clock: VirtualClock },
-): Promise<{ readonly client: ContextClient; readonly replica: Replica }> {
-  const dir = await tempDir();
-  stack.defer(() => dir.remove());
-  const replica = await Replica.open({
-    ...options,
-    store: createMemoryStore(),
-    verifier: createDeviceVerifier(),
-    random: createSeededRandom(name.length),
-    logger: silentLogger,
-  });
-  const service = new NodeService({
-    service: "agent",
-    version: "0.0.0",
-    replica,
-    clock: options.clock,
-    peers: () => [],
-    addresses: () => [],
-  });
-  const server = createControlServer({ service, version: "0.0.0", logger: silentLogger });
-  const socketPath = join(dir.path, "node.sock");
-  await server.listenUnix(socketPath);
-  stack.defer(() => server.close());
-  const client = connect({ socketPath });
-  stack.defer(() => {
-    client.close();
-  });
-  return { client, replica };
-}
-
 beforeEach(async () => {
   stack = new AsyncDisposableStack();
   clock = createVirtualClock(START_MS);
   const space = foundSpace();
-  const here = await startNode("manager", { signer: MANAGER, space, clock });
-  const there = await startNode("the writer", { signer: WRITER, space, clock });
+  const here = await startMemoryNode(stack, {
+    signer: MANAGER,
+    space,
+    clock,
+    random: createSeededRandom(7),
+  });
+  const there = await startMemoryNode(stack, {
+    signer: WRITER,
+    space,
+    clock,
+    random: createSeededRandom(10),
+  });
   there.replica.onApplied(({ origin, bytes }) => {
     if (origin === "local") void here.replica.receive(bytes);
   });
@@ -145,7 +106,7 @@ test("a list can be asked for by pattern, source and tag together", async () => 
 
 test("a retracted statement stays among the candidates and stops counting until its writer speaks again", async () => {
   await state("k", 1);
-  const of = device(WRITER);
+  const of = deviceOf(WRITER);
   await manager.retract("a", "k", of, "the sensor is broken");
   expect(await manager.get("a", "k")).toBeUndefined();
   expect(await manager.candidates("a", "k")).toMatchObject({
@@ -154,7 +115,7 @@ test("a retracted statement stays among the candidates and stops counting until 
         writer: of,
         value: 1,
         standing: "retracted",
-        retraction: { by: device(MANAGER), reason: "the sensor is broken" },
+        retraction: { by: deviceOf(MANAGER), reason: "the sensor is broken" },
       },
     ],
   });
@@ -164,7 +125,7 @@ test("a retracted statement stays among the candidates and stops counting until 
 
 test("a retraction is refused without the role, without a statement, and without a reason", async () => {
   await state("k", 1);
-  const of = device(WRITER);
+  const of = deviceOf(WRITER);
   await expect(writer.retract("a", "k", of, "why not")).rejects.toMatchObject({
     code: "POLICY_REFUSED",
   });
@@ -186,7 +147,7 @@ test("a moment's answer is what was said by then, and the history tells all of i
   await state("k", 2);
   const ruledAt = clock.now() + 500;
   clock.advance(500);
-  await manager.retract("a", "k", device(WRITER), "the sensor is broken");
+  await manager.retract("a", "k", deviceOf(WRITER), "the sensor is broken");
   clock.advance(500);
   await manager.put("a", { key: "k", value: 3 });
   const valueAt = async (at: number): Promise<unknown> =>
@@ -213,10 +174,10 @@ test("a moment's answer is what was said by then, and the history tells all of i
   if (next === undefined) throw new Error("no second page");
   const second = await manager.history("a", "k", { limit: 3, before: next });
   expect([...first.entries, ...second.entries]).toMatchObject([
-    { kind: "statement", value: 3, writer: device(MANAGER), counts: true },
-    { kind: "retraction", writer: device(MANAGER), retracts: { writer: device(WRITER) } },
-    { kind: "statement", value: 2, writer: device(WRITER), batch: { seq: 2 } },
-    { kind: "statement", value: 1, writer: device(WRITER), batch: { seq: 1 } },
+    { kind: "statement", value: 3, writer: deviceOf(MANAGER), counts: true },
+    { kind: "retraction", writer: deviceOf(MANAGER), retracts: { writer: deviceOf(WRITER) } },
+    { kind: "statement", value: 2, writer: deviceOf(WRITER), batch: { seq: 2 } },
+    { kind: "statement", value: 1, writer: deviceOf(WRITER), batch: { seq: 1 } },
   ]);
   expect(second).toMatchObject({ reachesBack: "all" });
   expect(second.next).toBeUndefined();
@@ -233,10 +194,10 @@ test("a moment's answer is what was said by then, and the history tells all of i
 
 test("an act that is handed in holds at once; one that is forged or without authority is named, and changes nothing", async () => {
   const space = parseSpaceFile(await manager.spaceFile(), createDeviceVerifier());
-  const newcomer = createDeviceSigner(new Uint8Array(32).fill(3));
+  const newcomer = signerOf(3);
   const actOf = (signer: typeof MANAGER): Uint8Array => {
     const changed = issueGrant(foreign ?? space, signer, {
-      device: device(newcomer),
+      device: deviceOf(newcomer),
       service: "agent",
       role: "read",
       notBefore: START_MS,
@@ -267,7 +228,7 @@ test("an act that is handed in holds at once; one that is forged or without auth
   expect(await manager.membership()).toEqual(before);
   expect(await manager.addActs([good, good])).toEqual({ added: 1, refused: [] });
   const { members, digest } = await manager.membership();
-  expect(members.map((member) => member.device)).toContain(device(newcomer));
+  expect(members.map((member) => member.device)).toContain(deviceOf(newcomer));
   expect((await manager.status()).membership).toMatchObject({ digest, members: 3, revoked: 0 });
   expect(parseSpaceFile(await manager.spaceFile(), createDeviceVerifier()).acts).toHaveLength(
     space.acts.length + 1,
