@@ -1,6 +1,12 @@
 import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
 import { defaultServerConditions } from "vite";
 import { defineConfig } from "vitest/config";
+
+// Hundreds of processes run the same sources: agents, hubs, commands, and the test files themselves. One compiles for all.
+process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(
+  new URL("node_modules/.cache/compiled", import.meta.url),
+);
 
 export default defineConfig({
   // Workspace packages resolve to src/, so that no test needs a build. Vitest reads the

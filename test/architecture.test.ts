@@ -16,7 +16,7 @@ const SCOPE = "@ctxmesh/";
 /** From the ground up; a package imports only from layers below its own. */
 const LAYERS: readonly (readonly string[])[] = [
   ["model"],
-  ["codec", "crypto", "facts", "rich", "channel", "schema"],
+  ["codec", "crypto", "facts", "rich", "channel", "sandbox", "schema"],
   ["membership"],
   ["replica", "ledger"],
   [
@@ -24,6 +24,7 @@ const LAYERS: readonly (readonly string[])[] = [
     "store-level",
     "vault",
     "transport-libp2p",
+    "transport-tcp",
     "transport-ws",
     "engine-embedded",
     "engine-postgres",
@@ -35,7 +36,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ],
   ["service"],
   ["edge-agent", "hub", "auditor", "sdk"],
-  ["simulator", "mcp", "adapter-langgraph", "adapter-ai-sdk"],
+  ["simulator", "mcp", "adapter-langgraph", "adapter-ai-sdk", "browser"],
   ["cli"],
 ];
 /** L0 to L2. */

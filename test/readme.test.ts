@@ -35,7 +35,7 @@ let client: ContextClient;
 function start(command: string, ...args: readonly string[]): ChildProcessWithoutNullStreams {
   const child = spawn(command, args, {
     cwd: folder,
-    env: { PATH: process.env["PATH"], NODE_DISABLE_COMPILE_CACHE: "1" },
+    env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] },
   });
   const closed = new Promise((done) => child.once("close", done));
   stack.defer(async () => {

@@ -218,6 +218,12 @@ test("hubs that share nothing decide nothing, and say why", async () => {
     code: "POLICY_REFUSED",
     message: expect.stringContaining("several hubs") as string,
   });
+  await expect(client.list({ doc: DOC, ...STRONG })).rejects.toMatchObject({
+    code: "POLICY_REFUSED",
+    message: expect.stringContaining("several hubs") as string,
+  });
+  const bounded = { consistency: "bounded", maxStalenessMs: 60_000 } as const;
+  expect(await client.list({ doc: DOC, ...bounded })).toEqual([]);
 });
 
 test.each([

@@ -9,6 +9,7 @@ import { factsBench } from "./facts.ts";
 import { toJsonLines, toTable } from "./figure.ts";
 import type { Bench } from "./figure.ts";
 import { hubBench } from "./hub.ts";
+import { leafBench } from "./leaf.ts";
 import { mcpBench } from "./mcp.ts";
 import { meshBench } from "./mesh.ts";
 import { receiveBench } from "./receive.ts";
@@ -20,6 +21,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   api: apiBench,
   facts: factsBench,
   hub: hubBench,
+  leaf: leafBench,
   mcp: mcpBench,
   mesh: meshBench,
   receive: receiveBench,
@@ -39,7 +41,7 @@ ${NAMES.map((name) => `  ${name.padEnd(8)} ${BENCHES[name]?.summary ?? ""}`).joi
 
 Options:
   --json        one JSON object per line: {figure, value, unit, baseline, ratio, target, better, holds}
-  --quick       20 seconds each at most (else 90); facts and store 60 seconds (else 5 minutes), mesh 3 minutes (else 10)
+  --quick       20 seconds each at most (else 90); facts and store 60 seconds (else 5 minutes), wasm 2 minutes (else 6), mesh 3 (else 10)
   --rate N,...  writes per second for mesh (default: ${DEFAULT_RATES.join(",")})
   --list        names only
   --help        this text

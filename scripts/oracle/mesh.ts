@@ -4,8 +4,9 @@
  *
  * Real: `Replica` with everything in it, from the check of a write to the log, over memory stores. Stubbed
  * through their ports, since a history is about what facts mean: clocks, randomness, and signatures
- * (a copy of the public key), which would take most of the time.
+ * (a copy of the public key), which would take most of the time. Devices take turns in what keeps their facts: JavaScript and WebAssembly.
  */
+import { factEngine } from "@ctxmesh/facts";
 import { MeshError, parseDocumentName } from "@ctxmesh/model";
 import type { DeviceKey, DeviceSigner, WriteReceipt } from "@ctxmesh/model";
 import { Replica } from "@ctxmesh/replica";
@@ -63,6 +64,9 @@ export interface Work {
   comparisons: number;
 }
 
+/** Keeps every document of every second device; the others have them in JavaScript. */
+const WASM = factEngine("wasm", createSeededRandom(1));
+
 /** Lists and counts are compared every so many times, since they read everything. */
 const LISTS_EVERY = 4;
 
@@ -102,7 +106,7 @@ export class Mesh {
   }
 
   async #open(
-    device: Pick<Device, "signer" | "clock" | "store">,
+    device: Pick<Device, "n" | "signer" | "clock" | "store">,
     announced: Uint8Array[],
   ): Promise<Replica> {
     const replica = await Replica.open({
@@ -113,6 +117,7 @@ export class Mesh {
       clock: device.clock,
       random: this.#random,
       logger: silentLogger,
+      ...(device.n % 2 === 1 ? { factEngine: WASM } : {}),
     });
     replica.onApplied(({ bytes }) => {
       announced.push(bytes);
@@ -131,7 +136,7 @@ export class Mesh {
       clock,
       aheadMs: 0,
       store,
-      replica: await this.#open({ signer, clock, store }, announced),
+      replica: await this.#open({ n, signer, clock, store }, announced),
       applied: new Set(),
       waiting: new Set(),
       seqs: new Map(),

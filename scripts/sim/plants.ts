@@ -4,6 +4,7 @@
  * has to find it. Nothing of the product knows of them.
  */
 import { decodeAct, decodeSignedRecord } from "@ctxmesh/codec";
+import { decodeFrame } from "@ctxmesh/facts";
 import type { Candidate, Store } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import { SEALS_UNCERTAIN } from "@ctxmesh/service";
@@ -18,6 +19,8 @@ export interface Plant {
   readonly bug: string;
   readonly faults: readonly FaultKind[];
   readonly hours: number;
+  /** Default: as without a bug. */
+  readonly hubs?: number;
   /** Steps that these runs have besides. */
   readonly steps?: (plan: Plan) => readonly PlannedEvent[];
   /** The wrong parts, for one run. */
@@ -230,6 +233,22 @@ const drawsRealRandomness = (): Collaborators => ({
   random: () => ({ bytes: (length) => new Uint8Array(randomBytes(length)) }),
 });
 
+/** Whoever asks for a strong write gets it. */
+const decidesBlindly = (): Collaborators => ({
+  replica(node, replica) {
+    if (!isHub(node)) return replica;
+    const { proposals } = replica;
+    const value = replaced(proposals, {
+      async makeFor(proposer, doc, bytes, condition) {
+        const key = decodeFrame(bytes).records[0]?.key ?? "";
+        const expected = replica.get(doc, key)?.version ?? null;
+        return proposals.makeFor(proposer, doc, bytes, { ...condition, expected });
+      },
+    });
+    return Object.defineProperty(replica, "proposals", { value });
+  },
+});
+
 const restoreOfHub = ({ safetyMs }: Plan): readonly PlannedEvent[] => [
   { do: "backup", node: "h1", atMs: Math.round(safetyMs * 0.2) },
   { do: "restore", node: "h1", downMs: 5_000, atMs: Math.round(safetyMs * 0.6) },
@@ -368,6 +387,14 @@ export const PLANTS: readonly Plant[] = [
     faults: [],
     hours: 0.05,
     wrap: drawsRealRandomness,
+  },
+  {
+    invariant: "I15",
+    bug: "a hub makes strong writes whatever version they expect",
+    faults: ["partition", "network"],
+    hours: 0.2,
+    hubs: 1,
+    wrap: decidesBlindly,
   },
 ];
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The keys that have a slot: found by hash, and in code-unit order. Keys never go. */
-import { blockBytes, fits, give, regrow, take } from "./memory";
+import { blockBytes, give, regrow, take, tryTake } from "./memory";
 
 /** A key; its bytes follow. */
 @unmanaged
@@ -233,8 +233,8 @@ export function sortPointers(
 export function sortKeys(): bool {
   if (sorted === count) return true;
   const bytes = (<usize>count) << 2;
-  if (!fits(blockBytes(bytes))) return false;
-  const room = take(bytes);
+  const room = tryTake(bytes);
+  if (room === 0) return false;
   const added = order + ((<usize>sorted) << 2);
   sortPointers(added, count - sorted, room, compareEntries);
   if (sorted > 0) {

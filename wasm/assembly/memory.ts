@@ -8,6 +8,11 @@ const KEPT: usize = 65_536;
 
 /** No buffer is smaller, so that small inputs and answers share one. */
 const SMALL: usize = 4_096;
+/** As `--maximumMemory` in `scripts/build-wasm.ts` has it. */
+const MOST_PAGES: u64 = 4_096;
+const PAGE_BITS: u64 = 16;
+const PAGE_BYTES: u64 = 65_536;
+const LEFT_FREE: u32 = 2;
 
 let used: u64 = 0;
 let limit: u64 = 0;
@@ -37,9 +42,23 @@ export function blockBytes(size: u64): u64 {
   return max<u64>((size + HEADER + 15) & ~15, 16);
 }
 
-/** Whether so much more stays within the limit. */
+/**
+ * Free bytes at the very end of the memory. There the allocator has an empty block that bears `LEFT_FREE` when the one before it is free, and
+ * before it then where that begins (`rt/tlsf.ts` of AssemblyScript).
+ */
+function freeAtEnd(): u64 {
+  const end = ((<usize>memory.size()) << (<usize>PAGE_BITS)) - HEADER;
+  return (load<u32>(end) & LEFT_FREE) === 0 ? 0 : load<u32>(load<usize>(end - sizeof<usize>()));
+}
+
+/**
+ * Whether so much more, in however many blocks, stays within the limit, and the memory can't but have room for it: in one piece, since what lies between
+ * blocks may be of no use. Where the allocator finds none, it traps.
+ */
 export function fits(bytes: u64): bool {
-  return used + bytes <= limit;
+  const room = max(freeAtEnd(), (MOST_PAGES - memory.size()) << PAGE_BITS);
+  // The allocator looks for blocks a sixteenth larger, and grows by whole pages.
+  return used + bytes <= limit && bytes + (bytes >> 4) + 2 * PAGE_BYTES <= room;
 }
 
 /** Bytes in a block that was taken. */
@@ -52,6 +71,11 @@ export function take(size: usize): usize {
   const block = heap.alloc(size);
   used += blockSize(block) + HEADER;
   return block;
+}
+
+/** A block, or 0 if it does not fit. */
+export function tryTake(size: usize): usize {
+  return fits(blockBytes(size)) ? take(size) : 0;
 }
 
 export function give(block: usize): void {
@@ -75,9 +99,8 @@ export function inputOf(bytes: usize): usize {
   input = 0;
   inputCapacity = 0;
   const capacity = max<usize>(bytes, SMALL);
-  if (!fits(blockBytes(capacity))) return 0;
-  input = take(capacity);
-  inputCapacity = capacity;
+  input = tryTake(capacity);
+  if (input !== 0) inputCapacity = capacity;
   return input;
 }
 export function inputAt(): usize {
@@ -109,12 +132,18 @@ export function ensure(bytes: usize): bool {
   const needed = outputAt + bytes;
   if (needed <= outputCapacity) return true;
   let capacity = max<usize>(max<usize>(needed, 2 * outputCapacity), SMALL);
-  if (!fits(blockBytes(capacity))) capacity = needed;
-  if (!fits(blockBytes(capacity))) {
-    outputFull = true;
-    return false;
+  let block = tryTake(capacity);
+  if (block === 0) {
+    capacity = needed;
+    block = tryTake(capacity);
+    if (block === 0) {
+      outputFull = true;
+      return false;
+    }
   }
-  output = regrow(output, outputAt, capacity);
+  memory.copy(block, output, outputAt);
+  give(output);
+  output = block;
   outputCapacity = capacity;
   return true;
 }

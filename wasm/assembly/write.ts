@@ -4,9 +4,7 @@ import { Chain, chainAt, chainCount, chainId, islandFrom, islandTo } from "./cha
 import { compareEntries, keyBytes, sortPointers } from "./keys";
 import {
   beginOutput,
-  blockBytes,
   cutOutput,
-  fits,
   give,
   outputEnd,
   outputFailed,
@@ -16,7 +14,7 @@ import {
   putBytes,
   putVarint,
   startOutputAt,
-  take,
+  tryTake,
 } from "./memory";
 import { failed, open, remaining, skip, varint } from "./reader";
 import { CHAIN_BYTES, RETRACT, WRITER_BYTES } from "./record";
@@ -210,8 +208,8 @@ export function putDiff(from: usize, length: usize): i32 {
     }
     const isTheirs = id !== 0 && memory.compare(id, own, CHAIN_BYTES) === 0;
     const bytes = (<usize>chain.live) << (chain.lateFirst === 0 ? 2 : 3);
-    if (!fits(blockBytes(bytes))) return LIMIT;
-    const list = take(bytes);
+    const list = tryTake(bytes);
+    if (list === 0) return LIMIT;
     putChain(chain, isTheirs ? known : 0, list);
     give(list);
   }

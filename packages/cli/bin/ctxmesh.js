@@ -30,6 +30,23 @@ function keepCompiledCode() {
   }
 }
 
+/** For `agent --small`: little room for new objects and for old ones, and smaller code where there is a choice. */
+const SMALL_FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=128", "--optimize-for-size"];
+/** Threads for file work and the like: a write to the store has its own. */
+const SMALL_THREADS = "2";
+
+/**
+ * Node takes its flags when it starts, so `agent --small` becomes another Node in the same process (`execve`): whoever supervises it sees no other
+ * one. Where that does not exist it goes on as it is.
+ */
+function becomeSmall() {
+  const [, script, command, ...rest] = process.argv;
+  if (command !== "agent" || !rest.includes("--small")) return;
+  if (process.execArgv.includes(SMALL_FLAGS[0]) || process.execve === undefined) return;
+  const args = [process.execPath, ...process.execArgv, ...SMALL_FLAGS, script, command, ...rest];
+  process.execve(process.execPath, args, { UV_THREADPOOL_SIZE: SMALL_THREADS, ...process.env });
+}
+
 /** In a checkout the sources run as they are; an installed package runs what was built. */
 function isCheckout() {
   const path = fileURLToPath(sourceMain);
@@ -43,6 +60,7 @@ if (Number(process.versions.node.split(".")[0]) < NEEDED_MAJOR) {
   );
   process.exitCode = EXIT_UNAVAILABLE;
 } else {
+  becomeSmall();
   keepCompiledCode();
   const checkout = isCheckout();
   if (checkout) {

@@ -103,6 +103,16 @@ function explainMerge(fact: VisibleFact, candidates: readonly Candidate[]): stri
   }
 }
 
+function explainModule(fact: VisibleFact, candidates: readonly Candidate[]): string {
+  const live = candidates.filter(isLive);
+  const shown = live.filter(({ standing }) => standing === "shown");
+  const [winner] = shown;
+  const isPick = shown.length === 1 && JSON.stringify(winner?.value) === JSON.stringify(fact.value);
+  if (!isPick) return `the module makes it of the statements of ${counted(live.length, "writer")}`;
+  const rest = fact.contested ? "; others say something else, so the key is contested" : "";
+  return `the module picks ${shortId(fact.writer)}'s statement${rest}`;
+}
+
 function explainNothing(candidates: readonly Candidate[]): string {
   const winner = candidates.find(({ standing }) => standing === "shown");
   if (winner !== undefined) return `nothing is shown: ${shortId(winner.writer)}'s delete wins`;
@@ -112,6 +122,8 @@ function explainNothing(candidates: readonly Candidate[]): string {
     ),
   );
   const reasons = [...why].filter((reason) => reason !== "").join(" or ");
+  // Only a module may pick none of statements that count.
+  if (reasons === "") return "nothing is shown: the module picks none";
   return `nothing is shown: every statement is ${reasons}`;
 }
 
@@ -119,6 +131,7 @@ function explainNothing(candidates: readonly Candidate[]): string {
 export function explain({ fact, candidates }: KeyCandidates): string {
   if (fact === undefined) return explainNothing(candidates);
   const merges = ["sum", "union", "all"].includes(fact.resolver);
-  const words = (merges ? explainMerge : explainPick)(fact, candidates);
+  const byModule = fact.resolver.startsWith("wasm:");
+  const words = (byModule ? explainModule : merges ? explainMerge : explainPick)(fact, candidates);
   return `${printable(fact.resolver)}: ${words}`;
 }

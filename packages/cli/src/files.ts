@@ -28,13 +28,21 @@ export async function readSmallFile(
   return readBoundedFile(path, what, code, LIMITS.smallFileBytes);
 }
 
-/** The text of a file, a pipe or a device, of `limit` bytes at most. Throws `LIMIT_EXCEEDED`, or `code` when it can't be read. */
-export async function readBoundedFile(
+/** The text of a file, as {@link readBoundedBytes} reads it. */
+export const readBoundedFile = async (
   path: string,
   what: string,
   code: MeshErrorCode,
   limit: number,
-): Promise<string> {
+): Promise<string> => (await readBoundedBytes(path, what, code, limit)).toString("utf8");
+
+/** The bytes of a file, a pipe or a device, `limit` at most. Throws `LIMIT_EXCEEDED`, or `code` when it can't be read. */
+export async function readBoundedBytes(
+  path: string,
+  what: string,
+  code: MeshErrorCode,
+  limit: number,
+): Promise<Buffer> {
   const refuse = (size: string): never => {
     throw new MeshError(
       "LIMIT_EXCEEDED",
@@ -51,7 +59,7 @@ export async function readBoundedFile(
     for (;;) {
       const part = Buffer.alloc(Math.min(limit + 1 - read, PART_BYTES));
       const { bytesRead } = await handle.read(part);
-      if (bytesRead === 0) return Buffer.concat(parts).toString("utf8");
+      if (bytesRead === 0) return Buffer.concat(parts);
       read += bytesRead;
       if (read > limit) refuse(`more than ${String(limit)}`);
       parts.push(part.subarray(0, bytesRead));

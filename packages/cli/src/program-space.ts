@@ -10,6 +10,7 @@ import type { InviteOptions } from "./commands/space-invite.ts";
 import type { JoinOptions } from "./commands/space-join.ts";
 import type { MembersOptions } from "./commands/space-members.ts";
 import type { RevokeOptions } from "./commands/space-revoke.ts";
+import { addModuleCommands } from "./program-modules.ts";
 import { collect, examples, jsonOption, wholeNumber } from "./program-parts.ts";
 
 const WHERE_HELP = `
@@ -272,6 +273,7 @@ export function addPolicyCommands(program: Command): void {
       (await import("./commands/policy.ts")).checkPolicy(file, options),
     );
   addPolicySet(policy);
+  addModuleCommands(policy);
 }
 
 function addPolicySet(policy: Command): void {

@@ -48,8 +48,18 @@ describe("what is good", () => {
       subscribe: [],
       sources: [],
       links: {},
+      factEngine: "wasm",
       log: { level: "info" },
     });
+  });
+
+  test("a hub, which reads everything for each seal, keeps facts in JavaScript unless told otherwise", () => {
+    const text = hubYaml(4_400, "log.example/x");
+    expect(parseConfig("hub", text, "/etc/h.yaml").factEngine).toBe("js");
+    expect(parseConfig("hub", `${text}\nfactEngine: wasm\n`, "/etc/h.yaml").factEngine).toBe(
+      "wasm",
+    );
+    expect(problems(`${text}\nfactEngine: java\n`, "hub")[0]).toMatch(/factEngine must be/u);
   });
 
   test("sources get the defaults and the paths of their type", () => {

@@ -2,6 +2,7 @@
 /** Agent and hub as processes, driven by the command line alone. */
 import { copyFile, cp, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { platform } from "node:process";
 import { createInterface } from "node:readline";
 import { EXIT } from "@ctxmesh/model";
 import { tempDir, waitFor } from "@ctxmesh/testing";
@@ -24,7 +25,7 @@ beforeAll(async () => {
   await run(["init", mesh, "--agents", "1", "--ports", "auto"]);
   hub = new Daemon(mesh, "hub", "hub.yaml");
   await hub.ready();
-  agent = new Daemon(mesh, "agent", "agent-1.yaml");
+  agent = new Daemon(mesh, "agent", "agent-1.yaml", ["--small"]);
   await agent.ready();
 });
 
@@ -43,6 +44,30 @@ test("ready is a log line with the addresses, and stdout has log lines only", as
     expect(Date.parse(String(entry["time"]))).toBeGreaterThan(0);
     expect(entry.event).toMatch(/^[a-z][a-z0-9.-]+$/u);
   }
+});
+
+test.runIf(platform === "linux")(
+  "an agent that is to be small is the same process, with other flags of Node",
+  async () => {
+    const about = `/proc/${String(agent.process.pid)}`;
+    const args = (await readFile(`${about}/cmdline`, "latin1")).split("\0");
+    expect(args).toContain("--max-semi-space-size=1");
+    expect(args.filter((arg) => arg === "--small")).toHaveLength(1);
+    const environment = (await readFile(`${about}/environ`, "latin1")).split("\0");
+    expect(environment).toContain("UV_THREADPOOL_SIZE=2");
+  },
+);
+
+async function engineOf(socket: string): Promise<unknown> {
+  const { stdout } = await ctxmesh("status", "--json", "--socket", socket);
+  return (JSON.parse(stdout) as { factEngine?: unknown }).factEngine;
+}
+
+test("an agent keeps large documents in WebAssembly, and its hub in JavaScript", async () => {
+  expect([await engineOf("agent-1/agent.sock"), await engineOf("hub/hub.sock")]).toEqual([
+    "wasm",
+    "js",
+  ]);
 });
 
 describe("facts", () => {

@@ -244,3 +244,25 @@ describe("in words", () => {
     expect(hlcToMs(retracted.hlc)).toBe(NOW_MS - 3_000);
   });
 });
+
+test("what a module picked, made or left out is said as that", () => {
+  const slots = [slot(0, 1_000, { valueJson: "1" }), slot(1, 2_000, { valueJson: "2" })];
+  const told = (shown: unknown, standings: readonly Candidate["standing"][]): string => {
+    const { fact, candidates } = judged({ prefix: "", resolver: "latest" }, slots);
+    const stood = candidates.map((one, i) => ({ ...one, standing: standings[i] ?? one.standing }));
+    const by = { ...fact, value: shown, resolver: "wasm:5b0c12345678", contested: true };
+    return explain({
+      ...(shown === undefined ? {} : { fact: by as unknown as VisibleFact }),
+      candidates: stood,
+    });
+  };
+  expect(told(1, ["shown", "undominated"])).toMatch(
+    /^wasm:5b0c12345678: the module picks \w+'s statement; others say something else, so the key is contested$/u,
+  );
+  expect(told([1, 2], ["shown", "shown"])).toBe(
+    "wasm:5b0c12345678: the module makes it of the statements of 2 writers",
+  );
+  expect(told(undefined, ["undominated", "undominated"])).toBe(
+    "nothing is shown: the module picks none",
+  );
+});

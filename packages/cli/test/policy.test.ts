@@ -83,7 +83,7 @@ describe("a policy file", () => {
   - text
 `;
     expect(problemsOf(yaml)).toEqual([
-      "p.yaml:3:15: rules[0].resolver is not one of latest, confidence, priority, max, min, sum, union, all, expression",
+      "p.yaml:3:15: rules[0].resolver is not one of latest, confidence, priority, max, min, sum, union, all, expression, module",
       "p.yaml:6:17: rules[1]: halfLifeMs must be a positive whole number of milliseconds",
       "p.yaml:7:5: rules[2].prefix is not text",
       "p.yaml:10:5: rules[3] has the unknown member halflife",

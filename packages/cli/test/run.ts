@@ -6,6 +6,12 @@ import { fileURLToPath } from "node:url";
 
 const BIN = fileURLToPath(new URL("../bin/ctxmesh.js", import.meta.url));
 
+/** With compiled code where the test runner keeps its own: tests leave nothing in the home of whoever runs them. */
+const ENVIRONMENT = {
+  PATH: process.env["PATH"],
+  NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
+};
+
 export interface RunResult {
   readonly code: number | null;
   readonly stdout: string;
@@ -25,8 +31,7 @@ export const start = (
 ): ChildProcessWithoutNullStreams =>
   spawn(process.execPath, [BIN, ...args], {
     cwd: options.cwd,
-    // Tests leave nothing in the home of whoever runs them.
-    env: { PATH: process.env["PATH"], NODE_DISABLE_COMPILE_CACHE: "1", ...options.env },
+    env: { ...ENVIRONMENT, ...options.env },
   });
 
 /** Runs the command to its end. */

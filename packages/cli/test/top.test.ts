@@ -176,7 +176,7 @@ describe("the command", () => {
       const command = `stty rows 24 cols 80; exec "${process.execPath}" "${bin}" top`;
       const child = spawn("script", ["-qec", command, "/dev/null"], {
         cwd: mesh,
-        env: { ...process.env, TERM: "xterm-256color", NODE_DISABLE_COMPILE_CACHE: "1" },
+        env: { ...process.env, TERM: "xterm-256color" },
       });
       let seen = "";
       child.stdout.setEncoding("utf8").on("data", (text: string) => (seen += text));

@@ -5,8 +5,11 @@ import { ByteReader, ByteWriter } from "./bytes.ts";
 import type { ChainFrame } from "./fact-store.ts";
 import { readFrame, writeFrame } from "./frame.ts";
 import type { FactRecord } from "./frame.ts";
+import type { ChainId } from "./slot.ts";
 
 const VERSION = 1;
+const WRITER_BYTES = 32;
+const INCARNATION_BYTES = 16;
 
 /** Chain frames as bytes; a diff, or with an empty summary the whole state. */
 export function encodeFrames(frames: readonly ChainFrame[]): Uint8Array {
@@ -21,6 +24,20 @@ export function encodeFrames(frames: readonly ChainFrame[]): Uint8Array {
   return writer.finish();
 }
 
+/** The chain that was read last, which is mostly the next one, too: names are texts, and dear to make. */
+let latest: { readonly id: Uint8Array; readonly chain: ChainId } | undefined;
+
+function readChain(reader: ByteReader): ChainId {
+  const id = reader.bytes(WRITER_BYTES + INCARNATION_BYTES);
+  if (latest?.id.every((byte, i) => byte === id[i]) === true) return latest.chain;
+  const chain = {
+    writer: parseDeviceKey(toHex(id.subarray(0, WRITER_BYTES))),
+    incarnation: parseIncarnationId(toHex(id.subarray(WRITER_BYTES))),
+  };
+  latest = { id, chain };
+  return chain;
+}
+
 /** Parses what {@link encodeFrames} makes. Throws `FORMAT_INVALID`. */
 export function decodeFrames(bytes: Uint8Array): readonly ChainFrame[] {
   const reader = new ByteReader(bytes);
@@ -29,10 +46,7 @@ export function decodeFrames(bytes: Uint8Array): readonly ChainFrame[] {
   if (count > reader.remaining) reader.fail("has an impossible chain count");
   const frames: ChainFrame[] = [];
   for (let i = 0; i < count; i++) {
-    const chain = {
-      writer: parseDeviceKey(toHex(reader.bytes(32))),
-      incarnation: parseIncarnationId(toHex(reader.bytes(16))),
-    };
+    const chain = readChain(reader);
     frames.push({ chain, frame: readFrame(reader, LIMITS.slotsPerDocument) });
   }
   if (reader.remaining > 0) reader.fail("has trailing bytes");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The contract of an engine that keeps the facts of one document; `SlotStore` is the one in TypeScript, `WasmStore` the one in WebAssembly. */
 import type { FactFrame } from "./frame.ts";
+import type { PackedFrame } from "./packed-frame.ts";
 import type { ChainId, Slot } from "./slot.ts";
 
 /** How far each chain is known: by writer and incarnation (hex, concatenated), the seq up to which nothing is missing. */
@@ -18,6 +19,13 @@ export interface KeySlots {
   readonly statements: readonly Slot[];
   /** Rulings on statements, one per ruling writer and writer ruled on. */
   readonly retractions: readonly Slot[];
+}
+
+/** The keys whose slots a frame changed, each once per change. */
+export interface ChangedKeys {
+  readonly count: number;
+  /** They are made when they are first asked for. */
+  keys(): readonly string[];
 }
 
 /** Which keys to scan, in code-unit order. */
@@ -44,6 +52,8 @@ export interface FactStore {
   readonly gaps: number;
   /** Merges a frame of a chain; returns the keys whose slots changed, each once per change. */
   applyFrame(chain: ChainId, frame: FactFrame): readonly string[];
+  /** Merges a frame of a chain that is there as bytes; what changed is made into texts only for who asks. */
+  applyPacked(chain: ChainId, frame: PackedFrame): ChangedKeys;
   /** Merges frames as {@link encodeDiff} encodes them, all or, with `FORMAT_INVALID`, none; returns what {@link applyFrame} does for each. */
   merge(frames: Uint8Array): readonly string[];
   /** The slots of a key; both lists empty when nobody wrote it. */

@@ -50,7 +50,8 @@ export interface FactFrame {
   readonly records: readonly FactRecord[];
 }
 
-const VERSION = 1;
+/** The first byte of a frame. */
+export const FRAME_VERSION = 1;
 const DELETED = 1;
 const CONFIDENCE = 2;
 const SOURCE = 4;
@@ -65,11 +66,35 @@ const CORRELATION = 1;
 const TRACE = 2;
 const TARGETS = 4;
 const KNOWN_MORE = CORRELATION | TRACE | TARGETS;
+/** The flags of a record, for whoever reads frames as bytes. `known` are all but `retract`, which stands alone. */
+export const FLAG: Readonly<
+  Record<
+    "deleted" | "confidence" | "source" | "ttl" | "tags" | "basis" | "retract" | "more" | "known",
+    number
+  >
+> = {
+  deleted: DELETED,
+  confidence: CONFIDENCE,
+  source: SOURCE,
+  ttl: TTL,
+  tags: TAGS,
+  basis: BASIS,
+  retract: RETRACT,
+  more: MORE,
+  known: KNOWN_FLAGS,
+};
+/** The flags in the byte that `more` announces. */
+export const MORE_FLAG: Readonly<Record<"correlation" | "trace" | "targets" | "known", number>> = {
+  correlation: CORRELATION,
+  trace: TRACE,
+  targets: TARGETS,
+  known: KNOWN_MORE,
+};
 const TRACE_ID_BYTES = 16;
 const PARENT_ID_BYTES = 8;
 const WRITER_BYTES = 32;
 /** The shortest record: flags, two deltas, a key of one byte, and no value. */
-const MIN_RECORD_BYTES = 5;
+export const MIN_RECORD_BYTES = 5;
 
 const moreOf = ({ correlation, traceparent, targets }: FactRecord): number =>
   (correlation === undefined ? 0 : CORRELATION) |
@@ -136,7 +161,7 @@ export function encodeFrame(frame: FactFrame): Uint8Array {
 
 /** Appends the bytes of a frame. */
 export function writeFrame(writer: ByteWriter, frame: FactFrame): void {
-  writer.u8(VERSION);
+  writer.u8(FRAME_VERSION);
   writer.uvarint(frame.from);
   writer.uvarint(frame.to);
   writer.uvarint(frame.records.length);
@@ -265,7 +290,7 @@ export function decodeFrame(bytes: Uint8Array): FactFrame {
 
 /** Reads one frame of at most `most` records; what follows it is left. Throws `FORMAT_INVALID`. */
 export function readFrame(reader: ByteReader, most: number): FactFrame {
-  if (reader.u8() !== VERSION) reader.fail("has an unknown version");
+  if (reader.u8() !== FRAME_VERSION) reader.fail("has an unknown version");
   const from = reader.uvarint();
   const to = reader.uvarint();
   const count = reader.uvarint();

@@ -3,7 +3,7 @@
  * A space's policy: which resolver picks the visible value of which keys. It has to be the same on
  * every replica, since the content digest is taken over the candidates that it leaves undominated.
  */
-import { MeshError } from "@ctxmesh/model";
+import { MeshError, isModuleName } from "@ctxmesh/model";
 import { compileExpression } from "./expression.ts";
 import {
   ALL,
@@ -14,9 +14,11 @@ import {
   UNION,
   confidenceResolver,
   expressionResolver,
+  moduleResolver,
   priorityResolver,
 } from "./resolvers.ts";
-import type { Resolver } from "./resolvers.ts";
+import type { ModulePick, Resolver } from "./resolvers.ts";
+import type { Slot } from "./slot.ts";
 
 /** A resolver as configured. */
 export type ResolverSpec =
@@ -38,7 +40,18 @@ export type ResolverSpec =
       readonly name: string;
       /** CEL; see `expression.ts`. */
       readonly expression: string;
+    }
+  | {
+      readonly resolver: "module";
+      /** `wasm:` and the SHA-256 of a module of the space, hex. */
+      readonly module: string;
     };
+
+/** The modules of a space, as resolvers. */
+export interface ModuleResolvers {
+  /** What a module says of the statements about a key of a document, newest first; undefined when it is not there, or was cut off. */
+  resolve(module: string, doc: string, newestFirst: readonly Slot[]): ModulePick | undefined;
+}
 
 /** The resolver of the keys that start with a prefix. */
 export type PolicyRule = ResolverSpec & { readonly prefix: string };
@@ -57,7 +70,19 @@ function refuse(field: string, problem: string): never {
   throw new MeshError("INPUT_INVALID", `policy: ${field} ${problem}`, { field });
 }
 
-function resolverOf(rule: ResolverSpec): Resolver {
+/** The resolver of a rule, in a document. */
+type InDocument = (doc: string) => Resolver;
+
+/** Of a module as reads show it: what is before its last 52 digits. */
+const SHOWN_NAME = "wasm:".length + 12;
+
+function moduleRule(module: string, modules: ModuleResolvers | undefined): InDocument {
+  if (!isModuleName(module)) refuse("module", "is not wasm: and the SHA-256 of a module in hex");
+  return (doc) =>
+    moduleResolver(module.slice(0, SHOWN_NAME), (slots) => modules?.resolve(module, doc, slots));
+}
+
+function resolverOf(rule: Exclude<ResolverSpec, { resolver: "module" }>): Resolver {
   switch (rule.resolver) {
     case "latest":
       return LATEST;
@@ -86,24 +111,51 @@ function resolverOf(rule: ResolverSpec): Resolver {
   }
 }
 
+/** The resolvers of the keys of a document. */
+export type KeyResolvers = Pick<Resolvers, "for">;
+
+interface KeyRule {
+  readonly prefix: string;
+  readonly resolver: Resolver;
+  /** Of a module alone, which is told the document. */
+  readonly in?: InDocument;
+}
+
+const find = (rules: readonly KeyRule[], key: string): Resolver =>
+  rules.find(({ prefix }) => key.startsWith(prefix))?.resolver ?? LATEST;
+
 /** A policy ready for use. */
 export class Resolvers {
   readonly policy: Policy;
   /** Longest prefix first. */
-  readonly #rules: readonly { readonly prefix: string; readonly resolver: Resolver }[];
+  readonly #rules: readonly KeyRule[];
 
-  /** Throws `INPUT_INVALID` or `LIMIT_EXCEEDED` naming the rule's field. */
-  constructor(policy: Policy) {
+  /** Without modules, `latest` decides where a rule names one. Throws `INPUT_INVALID` or `LIMIT_EXCEEDED` naming the rule's field. */
+  constructor(policy: Policy, modules?: ModuleResolvers) {
     this.policy = policy;
     const prefixes = new Set(policy.rules.map(({ prefix }) => prefix));
     if (prefixes.size !== policy.rules.length) refuse("prefix", "has two rules");
     this.#rules = policy.rules
-      .map((rule) => ({ prefix: rule.prefix, resolver: resolverOf(rule) }))
+      .map((rule): KeyRule => {
+        const { prefix } = rule;
+        if (rule.resolver !== "module") return { prefix, resolver: resolverOf(rule) };
+        const inDocument = moduleRule(rule.module, modules);
+        return { prefix, resolver: inDocument(""), in: inDocument };
+      })
       .toSorted((a, b) => b.prefix.length - a.prefix.length);
   }
 
-  /** The resolver of a key. */
+  /** The resolver of a key; for the answer of a module ask {@link in} its document. */
   for(key: string): Resolver {
-    return this.#rules.find(({ prefix }) => key.startsWith(prefix))?.resolver ?? LATEST;
+    return find(this.#rules, key);
+  }
+
+  /** The resolvers of the keys of a document. */
+  in(doc: string): KeyResolvers {
+    if (this.#rules.every((rule) => rule.in === undefined)) return this;
+    const rules = this.#rules.map((rule) =>
+      rule.in === undefined ? rule : { ...rule, resolver: rule.in(doc) },
+    );
+    return { for: (key) => find(rules, key) };
   }
 }

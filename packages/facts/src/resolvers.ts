@@ -21,6 +21,7 @@
  * | sum        | the sum of every writer's number               | never                                               |
  * | union      | the set of every writer's values               | never                                               |
  * | all        | the list of every writer's values, newest first | never                                              |
+ * | module     | whatever the module says of all statements     | never                                               |
  *
  * A delete is a statement, "nothing", for the first three and expression; for the rest it takes the
  * writer's own contribution away and dominates nothing.
@@ -33,6 +34,8 @@ import type { Slot } from "./slot.ts";
 
 /** What a resolver shows. */
 export interface Shown {
+  /** Who picked it, where that is not the resolver that was asked. */
+  readonly resolver?: string;
   /** JSON text; undefined when the key is deleted. */
   readonly valueJson: string | undefined;
   /** The statement that won, or for merged values the newest one in it. */
@@ -226,6 +229,39 @@ export const ALL: Resolver = merging(
   (values) => [...values],
   (texts) => new Set(texts).size > 1,
 );
+
+/** What a module says of the statements about a key: one of them, none, or a value (canonical JSON) that it made of them. */
+export type ModulePick = { readonly winner: Slot | undefined } | { readonly valueJson: string };
+
+/**
+ * What a module picks of statements that come newest first; `pick` gives undefined where there is no module, or it was cut off. Then `latest` decides
+ * for that key. Both are functions of the module and the statements, so it is the same everywhere.
+ */
+export const moduleResolver = (
+  name: string,
+  pick: (newestFirst: readonly Slot[]) => ModulePick | undefined,
+): Resolver => ({
+  name,
+  dominates: never,
+  show(undominated) {
+    const slots = undominated.toSorted((a, b) => (isNewer(a, b) ? -1 : 1));
+    const [newest] = slots;
+    if (newest === undefined) return undefined;
+    const picked = pick(slots);
+    if (picked === undefined) {
+      const shown = LATEST.show(undominatedOf(LATEST, slots));
+      return shown && { ...shown, resolver: LATEST.name };
+    }
+    if ("valueJson" in picked) {
+      const winner = slots.find(({ valueJson }) => valueJson !== undefined) ?? newest;
+      return { valueJson: picked.valueJson, winner, contested: false, merged: true };
+    }
+    const { winner } = picked;
+    if (winner === undefined) return undefined;
+    const contested = slots.some(({ valueJson }) => valueJson !== winner.valueJson);
+    return { valueJson: winner.valueJson, winner, contested, merged: false };
+  },
+});
 
 /** What a key resolves to. */
 export interface Resolution extends Shown {

@@ -2,10 +2,18 @@
 import type { FactSource } from "@ctxmesh/model";
 import { decodeFrames, encodeDiffFrames } from "./chain-frames.ts";
 import { ChainLog } from "./chain-log.ts";
-import type { ChainFrame, FactStore, KeyRange, KeySlots, Summary } from "./fact-store.ts";
+import type {
+  ChainFrame,
+  ChangedKeys,
+  FactStore,
+  KeyRange,
+  KeySlots,
+  Summary,
+} from "./fact-store.ts";
 import type { FactFrame, FactRecord } from "./frame.ts";
 import { nameOf, sharedChain } from "./chain-names.ts";
 import { KeyIndex } from "./key-index.ts";
+import type { PackedFrame } from "./packed-frame.ts";
 import { expiryMs, isNewer } from "./slot.ts";
 import type { ChainId, Slot } from "./slot.ts";
 
@@ -136,6 +144,11 @@ export class SlotStore implements FactStore {
     else if (chain !== this.#latest) this.#chains.set(chain.id.name, chain);
     this.#latest = chain.live === 0 ? undefined : chain;
     return changed;
+  }
+
+  applyPacked(id: ChainId, frame: PackedFrame): ChangedKeys {
+    const changed = this.applyFrame(id, frame);
+    return { count: changed.length, keys: () => changed };
   }
 
   merge(frames: Uint8Array): readonly string[] {

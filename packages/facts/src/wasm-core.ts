@@ -41,8 +41,8 @@ const LIMIT = -2;
 
 let compiled: object | undefined;
 
-/** The module, compiled at the first call: 15 KB, which every engine takes at once. */
-function moduleOf(): object {
+/** The module, compiled at the first call: 15 KB, which every engine takes at once. Throws where there is no WebAssembly. */
+export function wasmModule(): object {
   compiled ??= new WebAssembly.Module(
     Uint8Array.from(atob(WASM_BASE64), (unit) => unit.charCodeAt(0)),
   );
@@ -57,7 +57,7 @@ export class WasmCore {
 
   /** `seed`: 16 bytes that nobody else knows. */
   constructor(seed: Uint8Array, limitBytes: number) {
-    const { exports } = new WebAssembly.Instance(moduleOf());
+    const { exports } = new WebAssembly.Instance(wasmModule());
     this.#exports = exports as CoreExports;
     const { buffer, byteOffset } = seed;
     const view = new DataView(buffer, byteOffset);

@@ -3,9 +3,17 @@ import { LIMITS, fromHex, parseDeviceKey, parseIncarnationId, toHex } from "@ctx
 import { ByteReader, ByteWriter } from "./bytes.ts";
 import { decodeFrames, encodeFrames, risingFrames } from "./chain-frames.ts";
 import { nameOf } from "./chain-names.ts";
-import type { ChainFrame, FactStore, KeyRange, KeySlots, Summary } from "./fact-store.ts";
+import type {
+  ChainFrame,
+  ChangedKeys,
+  FactStore,
+  KeyRange,
+  KeySlots,
+  Summary,
+} from "./fact-store.ts";
 import { decodeFrame } from "./frame.ts";
 import type { FactFrame } from "./frame.ts";
+import type { PackedFrame } from "./packed-frame.ts";
 import type { ChainId, Slot } from "./slot.ts";
 import { WasmCore } from "./wasm-core.ts";
 
@@ -16,6 +24,7 @@ const SEED_BYTES = 16;
 const PAGE = 256;
 const NONE: readonly Slot[] = [];
 const NO_SLOTS: KeySlots = { statements: NONE, retractions: NONE };
+const NOTHING_CHANGED: ChangedKeys = { count: 0, keys: () => [] };
 const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 /** Figures of the core, by their numbers. */
@@ -78,14 +87,27 @@ export class WasmStore implements FactStore {
    * together. Throws `FORMAT_INVALID`.
    */
   applyBytes(chain: ChainId, frame: Uint8Array): readonly string[] {
+    this.#apply(chain, frame);
+    return linesOf(this.#core.answer());
+  }
+
+  applyPacked(chain: ChainId, frame: PackedFrame): ChangedKeys {
+    const count = this.#apply(chain, frame.bytes);
+    if (count === 0) return NOTHING_CHANGED;
+    const lines = this.#core.answer().slice();
+    let keys: readonly string[] | undefined;
+    return { count, keys: () => (keys ??= linesOf(lines)) };
+  }
+
+  /** Returns how many slots changed. */
+  #apply(chain: ChainId, frame: Uint8Array): number {
     const id = this.#idOf(chain);
     const length = id.length + frame.length;
-    this.#core.call(
+    return this.#core.call(
       (core) => core.apply(length),
       [id, frame],
       () => decodeFrame(frame),
     );
-    return linesOf(this.#core.answer());
   }
 
   merge(frames: Uint8Array): readonly string[] {
@@ -112,7 +134,11 @@ export class WasmStore implements FactStore {
     if (!key.isWellFormed()) return NO_SLOTS;
     const bytes = ENCODER.encode(key);
     if (this.#core.call((core) => core.get(bytes.length), [bytes]) === 0) return NO_SLOTS;
-    const slots = decodeFrames(this.#core.answer()).flatMap(slotsOf);
+    const frames = decodeFrames(this.#core.answer());
+    const slots = frames.flatMap(slotsOf);
+    if (slots.length === 1 && slots[0]?.retract === undefined) {
+      return { statements: slots, retractions: NONE };
+    }
     return {
       statements: slots.filter(({ retract }) => retract === undefined),
       retractions: slots.filter(({ retract }) => retract !== undefined),

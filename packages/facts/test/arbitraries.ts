@@ -161,6 +161,8 @@ export const RESOLVER_SPECS: readonly ResolverSpec[] = [
   { resolver: "expression", name: "fails", expression: "value.score.deeper" },
   { resolver: "expression", name: "constant", expression: "true" },
   { resolver: "expression", name: "source", expression: 'source.model == "good" ? 2 : 1' },
+  // One that is not there.
+  { resolver: "module", module: `wasm:${"0".repeat(64)}` },
 ];
 
 /** The resolver that a policy makes of a spec. */

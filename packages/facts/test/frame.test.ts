@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
-import { WasmStore, decodeFrame as decodeInJs, encodeFrame, isFactKey } from "@ctxmesh/facts";
+import {
+  PackedFrame,
+  WasmStore,
+  decodeFrame as decodeInJs,
+  encodeFrame,
+  isFactKey,
+} from "@ctxmesh/facts";
 import type { FactFrame, FactRecord, Retraction } from "@ctxmesh/facts";
 import { LIMITS, MeshError, fromHex, toHex } from "@ctxmesh/model";
 import type { Hlc } from "@ctxmesh/model";
@@ -20,10 +26,44 @@ function outcomeOf<T>(run: () => T): { readonly value?: T; readonly error?: unkn
   }
 }
 
+const outlineOf = ({ count, firstHlc, lastHlc, hasRulings, texts, lastsMs }: PackedFrame) => ({
+  count,
+  firstHlc,
+  lastHlc,
+  hasRulings,
+  texts,
+  lastsMs,
+});
+
+/** A packed frame says what the decoded one does, without asking for a value; or refuses in the same words. */
+function expectSamePacked(bytes: Uint8Array, decoded: ReturnType<typeof outcomeOf<FactFrame>>) {
+  const asked: string[] = [];
+  const packed = outcomeOf(() =>
+    PackedFrame.check(
+      bytes,
+      () => true,
+      (json) => asked.push(json),
+    ),
+  );
+  expect(asked).toEqual([]);
+  if (packed.value === undefined || decoded.value === undefined) {
+    expect(packed).toEqual(decoded);
+    return;
+  }
+  const { from, to, records } = packed.value;
+  expect({ from, to, records }).toEqual(decoded.value);
+  expect(outlineOf(packed.value)).toEqual(outlineOf(PackedFrame.of(bytes, decoded.value)));
+  expect([packed.value.count, packed.value.hasRulings]).toEqual([
+    records.length,
+    records.some(({ retract }) => retract !== undefined),
+  ]);
+}
+
 /** Decodes a frame, after the core in WebAssembly has taken all of it, or refused it in the same words and changed nothing. */
 function decodeFrame(bytes: Uint8Array): FactFrame {
   const core = new WasmStore(new Uint8Array(WasmStore.seedBytes));
   const decoded = outcomeOf(() => decodeInJs(bytes));
+  expectSamePacked(bytes, decoded);
   const taken = outcomeOf(() => core.applyBytes(chain, bytes));
   // Clocks rise in a frame, so in an empty document every record counts when it comes.
   const keys = decoded.value?.records.map(({ key }) => key);

@@ -40,7 +40,7 @@ function coreOf(limit: number = LIMITS.wasmDocumentBytes): RawExports {
 
 /** Writes an input; its length. */
 function give(core: RawExports, bytes: Iterable<number>): number {
-  const input = Uint8Array.from(bytes);
+  const input = bytes instanceof Uint8Array ? bytes : Uint8Array.from(bytes);
   const at = core.alloc(input.length);
   new Uint8Array(core.memory.buffer).set(input, at);
   return input.length;
@@ -52,7 +52,7 @@ const answerOf = (core: RawExports): Uint8Array =>
 /** Writes a fact by `set`. */
 function set(core: RawExports, { key, seq, hlc, valueJson }: FactRecord): number {
   const [name, value] = [Buffer.from(key), Buffer.from(valueJson ?? "")];
-  give(core, [...chainId, ...name, ...value]);
+  give(core, Buffer.concat([Uint8Array.from(chainId), name, value]));
   return core.set(name.length, valueJson === undefined ? -1 : value.length, seq, hlc);
 }
 
@@ -131,6 +131,25 @@ test("without memory for it, nothing is read or written, and the next smaller th
   expect(core.stat(6)).toBeLessThanOrEqual(16_384);
   expect(core.diff(give(core, [0]))).toBe(LIMIT);
   expect(core.get(give(core, Buffer.from("k1")))).toBe(1);
+});
+
+test("where memory is in pieces, what may find no room is refused, and whatever the limit, nothing traps", () => {
+  const core = coreOf(Number.POSITIVE_INFINITY);
+  let seq = 0;
+  const put = (n: number, length: number): number => {
+    const key = `k${String(n)}`;
+    return set(core, { key, seq: ++seq, hlc: seq as Hlc, valueJson: "1".repeat(length) });
+  };
+  const most = 4_000;
+  for (let n = 0; n < most; n++) expect(put(n, 40_000)).toBe(1);
+  // Each one leaves a hole that the next, as long, does not fit into.
+  let result = 1;
+  for (let n = 0; n < most && result === 1; n += 2) result = put(n, 60_000);
+  expect(result).toBe(LIMIT);
+  expect([core.stat(0), core.stat(1)]).toEqual([most, most]);
+  expect(core.stat(6)).toBeLessThan(0.9 * core.memory.buffer.byteLength);
+  expect(core.get(give(core, Buffer.from("k1")))).toBe(1);
+  for (const length of [2 ** 28, 2 ** 31, 2 ** 32 - 1]) expect(core.alloc(length)).toBe(0);
 });
 
 test("the limits that it tells are those of the project", () => {

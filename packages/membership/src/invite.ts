@@ -17,6 +17,8 @@ import {
   decodeSignedRecord,
   encodeCbor,
   encodeSignedRecord,
+  fromBase64,
+  toBase64,
 } from "@ctxmesh/codec";
 import type { CborValue } from "@ctxmesh/codec";
 import { createDeviceSigner, sha256 } from "@ctxmesh/crypto";
@@ -63,10 +65,18 @@ const checksumOf = (body: Uint8Array): Uint8Array => sha256(body).subarray(0, CH
 const keyOf = (seed: Uint8Array): DeviceKey =>
   parseDeviceKey(toHex(createDeviceSigner(seed).publicKey));
 
+/** Base64url without padding (RFC 4648, section 5). */
+const toBase64url = (bytes: Uint8Array): string =>
+  toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/u, "");
+
 function base64urlBytes(text: string): Uint8Array {
-  const bytes = Buffer.from(text, "base64url");
-  if (bytes.toString("base64url") !== text) refuse("is not base64url");
-  return new Uint8Array(bytes);
+  if (!/^[\w-]*$/u.test(text)) refuse("is not base64url");
+  const padded = text.padEnd(Math.ceil(text.length / 4) * 4, "=");
+  try {
+    return fromBase64(padded.replaceAll("-", "+").replaceAll("_", "/"));
+  } catch {
+    return refuse("is not base64url");
+  }
 }
 
 function contactOf(value: CborValue): Contact {
@@ -105,7 +115,7 @@ export function encodeInvite(
     seed: invite.seed,
     contacts,
   });
-  return PREFIX + Buffer.concat([body, checksumOf(body)]).toString("base64url");
+  return PREFIX + toBase64url(Uint8Array.of(...body, ...checksumOf(body)));
 }
 
 function contactsOf(values: readonly CborValue[]): readonly Contact[] {

@@ -23,6 +23,7 @@ const RULE_MEMBERS: Readonly<Record<PolicyRule["resolver"], Readonly<Record<stri
   union: {},
   all: {},
   expression: { name: "string", expression: "string" },
+  module: { module: "string" },
 };
 
 function refuse(problem: string): never {

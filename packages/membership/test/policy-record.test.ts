@@ -14,6 +14,7 @@ const POLICY: Policy = {
     { prefix: "count/", resolver: "sum" },
     { prefix: "from/", resolver: "priority", sources: ["m1", "m2"] },
     { prefix: "score/", resolver: "expression", name: "score", expression: "value.score" },
+    { prefix: "module/", resolver: "module", module: `wasm:${"5a".repeat(32)}` },
     ...(["latest", "max", "min", "union", "all"] as const).map((resolver) => ({
       prefix: `${resolver}/`,
       resolver,
@@ -58,6 +59,13 @@ describe("a policy is refused, and the error says what is wrong", () => {
     ["with rules that are no list", { epoch: 1, rules: {} }, "rules"],
     ["with a member more", { epoch: 1, rules: [], extra: 1 }, "extra"],
     ["with a rule that is no object", { epoch: 1, rules: [1] }, "rules[0]"],
+    ["with a module that has no name", rule({ resolver: "module" }), "module is not string"],
+    ["with half a name", rule({ resolver: "module", module: "wasm:5a" }), "module is not wasm:"],
+    [
+      "with a name in capitals",
+      rule({ resolver: "module", module: `wasm:${"5A".repeat(32)}` }),
+      "module is not wasm:",
+    ],
     ["with a prefix that is no text", rule({ prefix: 1 }), "rules[0].prefix"],
     ["with an unknown resolver", rule({ resolver: "oldest" }), "rules[0].resolver"],
     ["with a resolver that every object has", rule({ resolver: "toString" }), "rules[0].resolver"],

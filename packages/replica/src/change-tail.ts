@@ -91,7 +91,14 @@ export class ChangeTail {
     );
     if (frames.length === 0) return;
     const batch = { position, header, hash, frames };
-    for (const change of changesOf(batch, new CopiedFacts(documents))) this.#push(change);
+    try {
+      for (const change of changesOf(batch, new CopiedFacts(documents))) this.#push(change);
+    } catch (error) {
+      if (!frames.some(({ doc }) => documents.isLost(doc))) throw error;
+      // What was visible before can't be told for now: those who follow read on in the log.
+      this.#end++;
+      this.#clear(position);
+    }
     this.#wake();
   }
 
@@ -120,7 +127,10 @@ export class ChangeTail {
     return position >= this.#from;
   }
 
-  /** Moves a reader to the first item behind a place. All that is behind its batch has to be here ({@link has}). */
+  /**
+   * Moves a reader that has taken nothing yet to the first item behind a place. All that is behind its batch has to be here ({@link has}). That what counts has
+   * changed since it joined is behind the place as well, where nothing was appended meanwhile.
+   */
   seek(reader: TailReader, place: ChangePlace): void {
     let next = this.#end;
     while (next > this.#first) {
@@ -128,7 +138,8 @@ export class ChangeTail {
       const isBehind =
         item !== undefined &&
         (isRejudged(item)
-          ? item.position > place.position
+          ? item.position > place.position ||
+            (item.position === place.position && next > reader.next)
           : comparePlaces(placeOfChange(item), place) > 0);
       if (!isBehind) break;
       next--;

@@ -221,13 +221,17 @@ export class Changes {
       const { state, log } = core();
       const { pruned: gone } = log;
       const wants = filter.isAllKeys ? undefined : (key: string) => filter.wantsKey(key);
+      // What is read and told is judged alike from the first change to the last.
+      const assertSame = (): void => {
+        if (core().state !== state) throw rejudgedMeanwhile();
+      };
       const { facts, position: from } = await this.#factsBefore(known, filter);
       let position = from;
       let part: FactChange[] = [];
       while (position < known || !how.isAtEnd(position)) {
         assertWanted(how.signal);
-        if (core().state !== state) throw rejudgedMeanwhile();
         const chunk = await this.#chunk(position, gone, filter);
+        assertSame();
         ({ position } = chunk);
         for (const batch of chunk.batches) {
           if (!batch.counts) continue;
@@ -243,9 +247,11 @@ export class Changes {
           }
           if (part.length < PART) continue;
           yield part;
+          assertSame();
           part = [];
         }
         if (part.length > 0) yield part;
+        assertSame();
         part = [];
       }
       return position;

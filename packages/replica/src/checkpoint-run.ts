@@ -34,7 +34,20 @@ export class CheckpointRun {
 
   /** To be called before a document is changed. */
   save(doc: DocumentName): void {
-    if (this.#pending.delete(doc)) this.#saved.set(doc, this.#documents.encode(doc));
+    if (!this.#pending.delete(doc)) return;
+    const state = this.#encode(doc);
+    if (state !== undefined) this.#saved.set(doc, state);
+  }
+
+  /** Undefined when its engine has failed, which ends this checkpoint. */
+  #encode(doc: DocumentName): DocumentState | undefined {
+    try {
+      return this.#documents.encode(doc);
+    } catch (error) {
+      if (!this.#documents.isLost(doc)) throw error;
+      this.aborted = true;
+      return undefined;
+    }
   }
 
   #take(): readonly [DocumentName, DocumentState] | undefined {
@@ -46,7 +59,8 @@ export class CheckpointRun {
     const [doc] = this.#pending;
     if (doc === undefined) return undefined;
     this.#pending.delete(doc);
-    return [doc, this.#documents.encode(doc)];
+    const state = this.#encode(doc);
+    return state === undefined ? undefined : [doc, state];
   }
 
   /** The next documents, some `LIMITS.checkpointChunkBytes` of them; none when all are written. */

@@ -239,6 +239,13 @@ export class Checkpointer {
     return checkpoints.latest === undefined ? [] : checkpoints.dropLatest();
   }
 
+  /** A document has to be read again, and can't be written as it was: a checkpoint that is under way ends. */
+  documentLost(): void {
+    if (this.#run === undefined) return;
+    this.#run.aborted = true;
+    this.#context.core.state.documents.setDirty();
+  }
+
   /** The state is another one. */
   rebuilt(): void {
     this.#rebuilding = false;
@@ -286,7 +293,7 @@ export class Checkpointer {
     if (prefix === undefined) return NOTHING;
     const run = baseRun(prefix, checkpoints);
     await this.#writeDocuments(run, isWanted);
-    if (!isWanted()) return NOTHING;
+    if (run.aborted || !isWanted()) return NOTHING;
     const base = run.finish();
     const changes = checkpoints.setBase(base);
     log.prune(prunedBy(base));

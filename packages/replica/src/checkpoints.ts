@@ -21,6 +21,7 @@ import {
   encodeDocument,
 } from "./checkpoint-format.ts";
 import type { Checkpoint, DocumentState } from "./checkpoint-format.ts";
+import type { DocumentEngines } from "./document-engines.ts";
 import { Documents } from "./documents.ts";
 import type { DocumentRules } from "./documents.ts";
 import {
@@ -83,6 +84,7 @@ const statesOf = (checkpoint: Checkpoint | undefined): readonly StoredDocument[]
 export class Checkpoints {
   readonly #store: Store;
   readonly #vault: Vault | undefined;
+  readonly #engines: DocumentEngines;
   #base: Checkpoint | undefined;
   #latest: Checkpoint | undefined;
   /** States of documents that no checkpoint names. */
@@ -90,8 +92,14 @@ export class Checkpoints {
 
   #isPruning: boolean;
 
-  private constructor(store: Store, vault: Vault | undefined, found: Found) {
+  private constructor(
+    store: Store,
+    vault: Vault | undefined,
+    engines: DocumentEngines,
+    found: Found,
+  ) {
     this.#store = store;
+    this.#engines = engines;
     this.#vault = vault;
     this.#base = found.base;
     this.#latest = found.latest;
@@ -106,6 +114,7 @@ export class Checkpoints {
     store: Store,
     vault: Vault | undefined,
     judged: Uint8Array,
+    engines: DocumentEngines,
   ): Promise<{ readonly checkpoints: Checkpoints; readonly problem: string | undefined }> {
     const base = await read(store, baseKey);
     if (base instanceof Error) return unreadable("of the pruned log can't be read", base);
@@ -120,7 +129,7 @@ export class Checkpoints {
     const usable = latest instanceof Error || problem !== undefined ? undefined : latest;
     const isPruning = (await store.get(pruningKey)) !== undefined;
     const found = { base, latest: usable, isPruning };
-    return { checkpoints: new Checkpoints(store, vault, found), problem };
+    return { checkpoints: new Checkpoints(store, vault, engines, found), problem };
   }
 
   /** The one that stands for the pruned part of the log. */
@@ -135,7 +144,7 @@ export class Checkpoints {
 
   /** The documents of a checkpoint; without one, none. Throws `STORE_CORRUPT` when one of them can't be read, `KEY_INVALID`. */
   async documents(checkpoint: Checkpoint | undefined, rules: DocumentRules): Promise<Documents> {
-    const documents = new Documents(rules);
+    const documents = new Documents(rules, this.#engines);
     let found = 0;
     for await (const [key, sealed] of this.#store.scan(documentRange)) {
       const { doc, position } = readDocumentKey(key);

@@ -322,7 +322,7 @@ export const CARRYING = { role: "write", service: "hub" } as const;
 function roleFor(part: Part): Role | undefined {
   switch (part.kind) {
     case "facts":
-      return part.frame.records.some(({ retract }) => retract !== undefined) ? "manage" : undefined;
+      return part.frame.hasRulings ? "manage" : undefined;
     case "rich":
       return part.update.deletesOthers ? "write" : undefined;
     case "void":

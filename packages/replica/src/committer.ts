@@ -16,6 +16,7 @@ import { ChangeTail } from "./change-tail.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { Comparisons } from "./comparisons.ts";
 import type { Core } from "./core.ts";
+import type { ReplicaParts } from "./document-engines.ts";
 import type { OutcomeCounters } from "./counters.ts";
 import type { ChangedKey } from "./documents.ts";
 import type { ParsedHeader } from "./evidence.ts";
@@ -30,12 +31,13 @@ import type { LocalWrite } from "./local-writer.ts";
 import { headOf } from "./log.ts";
 import { rebuildState } from "./open.ts";
 import type { OpenState } from "./open.ts";
+import { ModuleWatch } from "./module-watch.ts";
 import { OwnChains } from "./own-chains.ts";
 import { RebuildPause } from "./rebuild-pause.ts";
 import { Receives } from "./receives.ts";
 import type { RecordBytes, Records } from "./records.ts";
 import { RecordsQueue } from "./records-queue.ts";
-import type { ReplicaOptions } from "./replica.ts";
+import { reloadLost } from "./reload.ts";
 import { addVoidChain, changesPast, changesWhatCounts, keepVoid, voidCounts } from "./state.ts";
 import type { VoidReason } from "./state.ts";
 import { forksShownBy, takeAll } from "./take-records.ts";
@@ -57,7 +59,7 @@ import { Wants } from "./wants.ts";
  * gathers. Records are taken between two groups; when they change what counts, the state is rebuilt.
  */
 export class Committer {
-  readonly #options: ReplicaOptions;
+  readonly #options: ReplicaParts;
   readonly #device: DeviceKey;
   readonly #core: { -readonly [K in keyof Core]: Core[K] };
   #inEffect: Records;
@@ -83,59 +85,53 @@ export class Committer {
   readonly #own: OwnChains;
   /** Decides writes with a condition, between the groups. */
   readonly comparisons: Comparisons;
+  /** What the modules of the space do here. */
+  readonly modules: ModuleWatch;
   /** A stored batch counts now that did not when the state was built. */
   #stale = false;
   #draining: Promise<void> | undefined;
   #closed = false;
   #failure: MeshError | undefined;
 
-  constructor(options: ReplicaOptions, device: DeviceKey, opened: OpenState, inc: IncarnationId) {
+  constructor(options: ReplicaParts, device: DeviceKey, opened: OpenState, inc: IncarnationId) {
     const { log, checkpoints, records, state, voidHeaders, expected } = opened;
     this.#options = options;
     this.#device = device;
     this.#core = { log, checkpoints, records, state, voidHeaders, expected };
+    state.documents.modules.watch = this.modules = new ModuleWatch(options);
     this.#inEffect = records;
     const { subscription, logger } = options;
     this.batchListeners = new Listeners(logger);
     this.recordListeners = new Listeners(logger);
     this.shelf = new BaseShelf(options.store, options.vault);
+    const parts = { ...options, core: this.#core, self: device };
+    const wake = (): void => {
+      if (this.#hasWork()) this.#drain();
+    };
     this.checkpointer = new Checkpointer({
-      ...options,
-      core: this.#core,
-      self: device,
+      ...parts,
       failed: (error) => {
         this.#fail(error, []);
       },
-      idle: () => {
-        if (this.#hasWork()) this.#drain();
-      },
+      idle: wake,
     });
     this.installs = new BaseInstalls({
-      ...options,
-      core: this.#core,
-      self: device,
+      ...parts,
       shelf: this.shelf,
       checkpointer: this.checkpointer,
-      wake: () => {
-        this.#drain();
-      },
+      wake,
       installed: async (recovered) => this.#rebased(recovered),
     });
     this.fills = new Fills({
-      ...options,
-      core: this.#core,
+      ...parts,
       checkpointer: this.checkpointer,
       rebuild: () => {
         this.#rebuildSoon();
       },
-      queued: () => {
-        this.#drain();
-      },
+      queued: wake,
     });
     this.#pause = new RebuildPause(options.clock);
-    this.#writes = new LocalQueue(options, () => {
-      if (this.#hasWork()) this.#drain();
-    });
+    this.#writes = new LocalQueue(options, wake);
     this.#hlc = new HlcClock(options.clock, state.maxHlc);
     const shared = { ...options, core: this.#core, device, hlc: this.#hlc };
     this.#receives = new Receives({
@@ -145,6 +141,10 @@ export class Committer {
     });
     this.#own = new OwnChains(shared, inc);
     this.comparisons = this.#createComparisons(this.#hlc);
+    options.engines.onLost = () => {
+      this.checkpointer.documentLost();
+      wake();
+    };
   }
 
   #createComparisons(hlc: HlcClock): Comparisons {
@@ -260,7 +260,7 @@ export class Committer {
       this.#isRecordsTurn() ||
       this.#receives.length + this.fills.length + this.comparisons.length > 0 ||
       this.#writes.isTurn() ||
-      this.installs.length > 0 ||
+      this.installs.length + this.#options.engines.lost.size > 0 ||
       this.#isCheckpointWanted()
     );
   }
@@ -291,9 +291,11 @@ export class Committer {
       const tasks = [...records, ...receives, ...writes, ...compares, ...fills, ...bases];
       if (this.#failure !== undefined) {
         for (const task of tasks) task.reject(this.#failure);
+        this.#options.engines.reload();
         continue;
       }
       try {
+        await reloadLost(this.#options, this.#core, this.fills.listeners);
         if (records.length > 0) await this.#takeRecords(records);
         if (receives.length + writes.length > 0) await this.#commitGroup(receives, writes);
         for (const task of compares) await this.comparisons.run(task);
@@ -444,7 +446,9 @@ export class Committer {
     const { state: old } = this.#core;
     const startedMs = clock.now();
     this.#stale = false;
+    this.#options.engines.reload();
     this.#core.state = await rebuildState(this.#core, this.#device);
+    this.#core.state.documents.modules.watch = this.modules;
     this.#inEffect = this.#core.records;
     this.#core.voidHeaders.judgeAnew();
     this.checkpointer.rebuilt();

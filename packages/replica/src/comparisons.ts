@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { HlcClock } from "@ctxmesh/facts";
-import { LIMITS, MeshError } from "@ctxmesh/model";
+import { LIMITS, MeshError, toMeshError } from "@ctxmesh/model";
 import type { Clock, DeviceKey, EngineEntry, Store } from "@ctxmesh/model";
 import { mayTouch } from "./compare.ts";
 import type { Proposal } from "./compare.ts";
@@ -87,7 +87,7 @@ export class Comparisons {
   async run({ proposal, resolve, reject }: CompareTask): Promise<void> {
     const { core, own, clock, store, journal, commit } = this.#options;
     const { write, key } = proposal;
-    const problem = this.#against(proposal, clock.now());
+    const problem = this.#judged(proposal, clock.now());
     if (problem !== undefined) {
       reject(problem);
       return;
@@ -103,8 +103,21 @@ export class Comparisons {
       return;
     }
     await commit(group);
-    const version = core.state.documents.get(write.doc, key, clock.now())?.version ?? "";
+    const { documents } = core.state;
+    const version = documents.isLost(write.doc)
+      ? ""
+      : (documents.get(write.doc, key, clock.now())?.version ?? "");
     resolve({ ...stamp, version });
+  }
+
+  /** As {@link #against}; where the document is being read again, that says so. */
+  #judged(proposal: Proposal, nowMs: number): MeshError | undefined {
+    try {
+      return this.#against(proposal, nowMs);
+    } catch (error) {
+      if (!this.#options.core.state.documents.isLost(proposal.write.doc)) throw error;
+      return toMeshError(error);
+    }
   }
 
   /** Why a proposal is not made. */

@@ -2,7 +2,7 @@
 import { canonicalJson } from "@ctxmesh/codec";
 import { sha256Hex } from "@ctxmesh/crypto";
 import {
-  SlotStore,
+  JS_ENGINE,
   counting,
   decodeState,
   encodeState,
@@ -14,9 +14,14 @@ import {
 } from "@ctxmesh/facts";
 import type {
   ChainId,
+  ChangedKeys,
+  FactEngine,
   FactFrame,
   FactRecord,
+  FactStore,
+  KeyResolvers,
   KeySlots,
+  PackedFrame,
   Resolution,
   Resolvers,
   Slot,
@@ -33,6 +38,7 @@ import type {
 } from "@ctxmesh/model";
 import type { DocumentSchemas } from "@ctxmesh/schema";
 import { Glob } from "./glob.ts";
+import { GuardedStore } from "./guarded-store.ts";
 import type { OwnStatement } from "./own-expiry.ts";
 
 const VERSION_BYTES = 16;
@@ -109,9 +115,9 @@ interface Answer {
 /** The facts of one document under a policy. Answers are remembered until their key changes or something expires. */
 export class DocumentFacts {
   readonly #doc: DocumentName;
-  readonly #resolvers: Resolvers;
+  readonly #resolvers: KeyResolvers;
   readonly #schemas: DocumentSchemas;
-  readonly #store: SlotStore;
+  readonly #store: FactStore;
   readonly #answers = new Map<string, Answer>();
 
   /** Empty, or with what {@link encode} made. Throws `FORMAT_INVALID`. */
@@ -120,11 +126,17 @@ export class DocumentFacts {
     resolvers: Resolvers,
     schemas: DocumentSchemas,
     state?: Uint8Array,
+    engine: FactEngine = JS_ENGINE,
   ) {
     this.#doc = doc;
-    this.#resolvers = resolvers;
+    this.#resolvers = resolvers.in(doc);
     this.#schemas = schemas;
-    this.#store = state === undefined ? new SlotStore() : decodeState(state);
+    this.#store = state === undefined ? engine() : decodeState(state, engine);
+  }
+
+  /** Whether its engine has failed, so that nothing can be told of it. */
+  get isLost(): boolean {
+    return this.#store instanceof GuardedStore && this.#store.isLost;
   }
 
   /** The whole state, for this replica's own storage. */
@@ -135,6 +147,15 @@ export class DocumentFacts {
   /** About the encoded size, and the gaps that hostile chains leave, which would else cost them nothing. */
   get bytes(): number {
     return this.#store.bytes + this.#store.gaps * GAP_BYTES;
+  }
+
+  /** Merges a frame that is there as bytes; tells which keys' slots changed. */
+  applyPacked(chain: ChainId, frame: PackedFrame): ChangedKeys {
+    const changed = this.#store.applyPacked(chain, frame);
+    // Few answers are sooner found again than many keys are made.
+    if (this.#answers.size <= changed.count) this.#answers.clear();
+    else for (const key of changed.keys()) this.#answers.delete(key);
+    return changed;
   }
 
   /** Merges a frame; returns the keys whose slots changed. */
@@ -148,7 +169,7 @@ export class DocumentFacts {
   #counting({ statements, retractions }: KeySlots, nowMs: number): readonly Slot[] {
     const live = counting(statements, retractions, nowMs);
     if (this.#schemas.isEmpty) return live;
-    return live.filter(({ key, valueJson }) => this.#schemas.accepts(key, valueJson));
+    return live.filter((slot) => this.#schemas.accepts(slot.key, slot.valueJson, slot));
   }
 
   #answer(key: string, nowMs: number): Answer {
@@ -170,7 +191,7 @@ export class DocumentFacts {
   }
 
   #factOf(key: string, resolution: Resolution, resolver: string): Answer["fact"] {
-    const { winner, valueJson, contested } = resolution;
+    const { winner, valueJson, contested, resolver: picker = resolver } = resolution;
     if (valueJson === undefined) return undefined;
     const { confidence, source, tags } = winner;
     const isPlain = confidence === undefined && source === undefined && tags === undefined;
@@ -182,7 +203,7 @@ export class DocumentFacts {
       hlc: winner.hlc,
       version: versionOf(resolution),
       contested,
-      resolver,
+      resolver: picker,
       ...(isPlain ? undefined : frozen(present({ confidence, source, tags }))),
     };
   }

@@ -2,7 +2,7 @@
 /** The documents of a space, their facts under the space's policy, and the canonical leaves. */
 import { canonicalJson } from "@ctxmesh/codec";
 import { Resolvers } from "@ctxmesh/facts";
-import type { FactRecord, KeySlots, Slot } from "@ctxmesh/facts";
+import type { ChangedKeys, FactRecord, KeySlots, Slot } from "@ctxmesh/facts";
 import type { Space } from "@ctxmesh/membership";
 import { LIMITS, MeshError, hlcToMs } from "@ctxmesh/model";
 import type {
@@ -18,11 +18,13 @@ import type { CarriedContent, RichContent, RichRoots, RichUpdate } from "@ctxmes
 import { Registry } from "@ctxmesh/schema";
 import type { DocumentState } from "./checkpoint-format.ts";
 import type { CheckedBatch } from "./checks.ts";
+import type { DocumentEngines } from "./document-engines.ts";
 import { DocumentFacts } from "./document-facts.ts";
 import type { MissingOperation } from "./hold.ts";
 import type { OwnStatement } from "./own-expiry.ts";
 import type { OpenRich } from "./parts.ts";
 import { Shelf } from "./shelf.ts";
+import { SpaceModules } from "./space-modules.ts";
 import { Omissions } from "./omissions.ts";
 import { VoidContent } from "./void-content.ts";
 import type { ChainView } from "./void-content.ts";
@@ -49,15 +51,26 @@ export function checkList({ limit }: ListQuery): void {
 /** What of a space decides what its documents show. */
 export type DocumentRules = Pick<Space, "policy" | "schemas">;
 
+const NOTHING = { facts: 0, contested: 0 };
+
+/** What a read says; or something else where the facts of the document are lost, or are found to be. */
+function unlessLost<T>(facts: DocumentFacts, read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!facts.isLost) throw error;
+    return otherwise;
+  }
+}
+
 /** All documents of one space. */
 export class Documents {
   readonly #factsByDoc = new Shelf<DocumentFacts>(
     {
-      decode: (doc, state) =>
-        new DocumentFacts(doc, this.#resolvers, this.schemas.forDocument(doc), state),
+      decode: (doc, state) => this.newFacts(doc, state),
       encode: (facts) => facts.encode(),
       sizeOf: ({ bytes }) => bytes,
-      isWhole: () => true,
+      isWhole: ({ isLost }) => !isLost,
     },
     LIMITS.openDocumentBytes,
   );
@@ -81,9 +94,16 @@ export class Documents {
   /** Which values may be shown. */
   readonly schemas: Registry;
 
-  constructor({ policy, schemas }: DocumentRules) {
-    this.#resolvers = new Resolvers(policy);
-    this.schemas = new Registry(schemas);
+  /** What policy and schemas may leave to modules. */
+  readonly modules: SpaceModules;
+
+  readonly #engines: DocumentEngines;
+
+  constructor({ policy, schemas }: DocumentRules, engines: DocumentEngines) {
+    this.#engines = engines;
+    this.modules = new SpaceModules({ schemas });
+    this.#resolvers = new Resolvers(policy, this.modules);
+    this.schemas = new Registry(schemas, this.modules);
   }
 
   /** Number of documents. */
@@ -135,10 +155,23 @@ export class Documents {
   }
 
   #facts(doc: DocumentName): DocumentFacts {
-    return this.#factsByDoc.getOrMake(
-      doc,
-      () => new DocumentFacts(doc, this.#resolvers, this.schemas.forDocument(doc)),
-    );
+    return this.#factsByDoc.getOrMake(doc, () => this.newFacts(doc));
+  }
+
+  /** Facts of a document that are not its own yet: none, or those of a state. Throws `FORMAT_INVALID`. */
+  newFacts(doc: DocumentName, state?: Uint8Array): DocumentFacts {
+    const schemas = this.schemas.forDocument(doc);
+    return new DocumentFacts(doc, this.#resolvers, schemas, state, this.#engines.of(doc));
+  }
+
+  /** Whether the engine of a document's facts has failed, so that they have to be read again. */
+  isLost(doc: DocumentName): boolean {
+    return this.#factsByDoc.get(doc)?.isLost === true;
+  }
+
+  /** Takes the facts of a document in the place of those that were lost. */
+  setFacts(doc: DocumentName, facts: DocumentFacts): void {
+    this.#factsByDoc.set(doc, facts);
   }
 
   #rich(doc: DocumentName): RichDocument {
@@ -209,10 +242,10 @@ export class Documents {
     }
   }
 
-  /** Merges a batch that was staged; returns the fact keys whose slots changed. */
-  apply({ header, parts }: Pick<CheckedBatch, "header" | "parts">): readonly ChangedKey[] {
+  /** Merges a batch that was staged; returns what tells the fact keys whose slots changed. */
+  apply({ header, parts }: Pick<CheckedBatch, "header" | "parts">): () => readonly ChangedKey[] {
     const chain = { writer: header.replica, incarnation: header.incarnation };
-    const changed: ChangedKey[] = [];
+    const changes: (readonly [DocumentName, ChangedKeys])[] = [];
     for (const part of parts) {
       const { doc } = part;
       if (part.kind === "void" || part.kind === "omitted" || part.kind === "closed") continue;
@@ -221,9 +254,11 @@ export class Documents {
         this.#rich(doc).apply(part.update);
         continue;
       }
-      for (const key of this.#facts(doc).apply(chain, part.frame)) changed.push({ doc, key });
+      changes.push([doc, this.#facts(doc).applyPacked(chain, part.frame)]);
     }
-    return changed;
+    let changed: readonly ChangedKey[] | undefined;
+    return () =>
+      (changed ??= changes.flatMap(([doc, keys]) => keys.keys().map((key) => ({ doc, key }))));
   }
 
   /** The plain content of a document's rich roots, by kind and name. */
@@ -266,9 +301,10 @@ export class Documents {
     return this.#factsByDoc.get(doc)?.statement(key, writer)?.hlc;
   }
 
-  /** Whether a writer's statement or ruling in a record, or a newer one, is here. */
+  /** Whether a writer's statement or ruling in a record, or a newer one, is known to be here. */
   hasStated(doc: DocumentName, writer: DeviceKey, record: FactRecord): boolean {
-    return this.#factsByDoc.get(doc)?.hasStated(writer, record) ?? false;
+    const facts = this.#factsByDoc.get(doc);
+    return facts !== undefined && unlessLost(facts, () => facts.hasStated(writer, record), false);
   }
 
   /** A writer's own number under a key: 0 when its newest statement is none, is deleted, or does not count. */
@@ -276,9 +312,10 @@ export class Documents {
     return this.#factsByDoc.get(doc)?.ownNumber(key, writer, nowMs) ?? 0;
   }
 
-  /** A writer's newest statement about a key, counting or not. */
+  /** A writer's newest statement about a key, counting or not; undefined also where it can't be told for now. */
   ownStatement(doc: DocumentName, key: string, writer: DeviceKey): OwnStatement | undefined {
-    return this.#factsByDoc.get(doc)?.ownStatement(key, writer);
+    const facts = this.#factsByDoc.get(doc);
+    return facts && unlessLost(facts, () => facts.ownStatement(key, writer), undefined);
   }
 
   /** Visible facts in document and key order. */
@@ -297,14 +334,20 @@ export class Documents {
     return found;
   }
 
-  /** The version of each key's answer now, by document and key. */
+  /** The version of each key's answer now, and who picked it, by document and key. */
   versions(nowMs: number): Map<string, ChangedKey & { readonly version: string }> {
     const versions = new Map<string, ChangedKey & { readonly version: string }>();
     for (const [doc, facts] of this.#factsByDoc.entries()) {
-      for (const key of facts.keys({})) {
-        const version = facts.visible(key, nowMs)?.version;
-        if (version !== undefined) versions.set(`${doc}\n${key}`, { doc, key, version });
-      }
+      const add = (): void => {
+        for (const key of facts.keys({})) {
+          const fact = facts.visible(key, nowMs);
+          if (fact === undefined) continue;
+          // Another resolver may make another answer of the same candidates.
+          const version = `${fact.version} ${fact.resolver}`;
+          versions.set(`${doc}\n${key}`, { doc, key, version });
+        }
+      };
+      unlessLost(facts, add, undefined);
     }
     return versions;
   }
@@ -326,7 +369,7 @@ export class Documents {
     let facts = 0;
     let contested = 0;
     for (const [, document] of this.#factsByDoc.entries()) {
-      const count = document.count(nowMs);
+      const count = unlessLost(document, () => document.count(nowMs), NOTHING);
       facts += count.facts;
       contested += count.contested;
     }

@@ -144,7 +144,7 @@ function apply(
     else parts.push(...facts);
   }
   source?.charge({ bytes: 0, items: itemsOf(parts) });
-  return { changed: rebuild ? [] : documents.apply({ header, parts }), rebuild };
+  return { changed: rebuild ? [] : documents.apply({ header, parts })(), rebuild };
 }
 
 /** Takes bodies in; what was filled is durable then. */

@@ -187,7 +187,7 @@ export class History {
   ): Promise<FactsAt> {
     const [base, frames] = await this.#base(doc, atMs);
     const { records: judging, state } = this.#context.core();
-    const resolvers = new Resolvers(judging.space.policy);
+    const resolvers = new Resolvers(judging.space.policy, state.documents.modules);
     const facts = new DocumentFacts(doc, resolvers, state.documents.schemas.forDocument(doc));
     const upTo = (hlcFromMs(atMs + 1) - 1) as Hlc;
     const apply = ({ chain, frame }: ChainFrame): void => {

@@ -10,7 +10,7 @@ import {
 } from "@ctxmesh/codec";
 import type { Header, Section } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
-import { encodeFrame, isFactKey } from "@ctxmesh/facts";
+import { PackedFrame, encodeFrame, isFactKey } from "@ctxmesh/facts";
 import type { FactRecord, HlcClock, Retraction } from "@ctxmesh/facts";
 import { LIMITS, MeshError, fromHex, isTraceparent, parseHeaderHash, toHex } from "@ctxmesh/model";
 import type {
@@ -408,11 +408,11 @@ export function buildBatch(
   }
   const facts = [...recordsByDoc].map(([doc, records]): LocalPart => {
     const frame = { from: from.get(doc) ?? 0, to: seqs.get(doc) ?? 0, records };
-    return { kind: "facts", doc, frame };
+    return { kind: "facts", doc, frame: PackedFrame.of(encodeFrame(frame), frame) };
   });
   const parts: LocalPart[] = [...facts, ...rich];
   const bodies = parts.map((part) =>
-    encodeBody(part.kind === "facts" ? encodeFrame(part.frame) : part.update.bytes),
+    encodeBody(part.kind === "facts" ? part.frame.bytes : part.update.bytes),
   );
   const sections = parts.map((part, i) =>
     sectionOf(part, bodies[i] ?? new Uint8Array(), untilOf(writes, part)),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Lane } from "@ctxmesh/codec";
 import type { HlcClock } from "@ctxmesh/facts";
-import { MeshError, parseIncarnationId, toHex } from "@ctxmesh/model";
+import { MeshError, parseIncarnationId, toHex, toMeshError } from "@ctxmesh/model";
 import type {
   Clock,
   DeviceKey,
@@ -168,8 +168,8 @@ export class LocalWriter {
 
   /** Runs an edit, or takes what is carried, which stages it; a write of facts is ready as it is. */
   #prepare(write: LocalWrite): readonly PreparedWrite[] | Error {
-    if ("drafts" in write) return [write];
     const { core, device, incarnation } = this.#options;
+    if ("drafts" in write) return this.#readable(write);
     const client = clientOf(device, incarnation);
     if (core.state.documents.omissions.isClosed(write.doc)) return closedError(write.doc);
     const { documents } = core.state;
@@ -183,6 +183,20 @@ export class LocalWriter {
       return updates.map((update) => prepareUpdate(write.doc, update));
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
+    }
+  }
+
+  /** A write of facts; the error where a number to which it adds can't be read, which must stop no other write. */
+  #readable(write: PreparedWrite): readonly PreparedWrite[] | Error {
+    if (!hasIncrement(write)) return [write];
+    const { core, device, clock } = this.#options;
+    try {
+      for (const { key } of write.drafts) {
+        core.state.documents.ownNumber(write.doc, key, device, clock.now());
+      }
+      return [write];
+    } catch (error) {
+      return toMeshError(error);
     }
   }
 

@@ -226,9 +226,9 @@ export class BatchLog {
     }
   }
 
-  /** All stored batches in order. */
-  batches(): AsyncGenerator<Placed> {
-    return this.#walk(0);
+  /** The stored batches behind a position in order; all of them, unless told otherwise. */
+  batches(after = 0): AsyncGenerator<Placed> {
+    return this.#walk(after);
   }
 
   /**

@@ -12,6 +12,7 @@ import type {
 import type { Checkpoint } from "./checkpoint-format.ts";
 import { Checkpoints, judgedBy } from "./checkpoints.ts";
 import type { Core } from "./core.ts";
+import type { DocumentEngines } from "./document-engines.ts";
 import { expectedRange, readExpected } from "./layout.ts";
 import type { Head } from "./layout.ts";
 import { BatchLog, prunedBy } from "./log.ts";
@@ -46,6 +47,7 @@ export interface OpenContext {
   readonly self: DeviceKey;
   readonly verifier: SignatureVerifier;
   readonly logger: Logger;
+  readonly engines: DocumentEngines;
 }
 
 /** Where the state begins: at the newest checkpoint, or else at the base. */
@@ -82,10 +84,11 @@ const storedHeads = (checkpoint: Checkpoint | undefined): readonly Head[] => [
  * and `STORE_FORMAT` for a store of another space.
  */
 export async function openState(context: OpenContext): Promise<OpenState> {
-  const { store, vault, space, self, verifier, logger } = context;
+  const { store, vault, space, self, verifier, logger, engines } = context;
   const { records, changes } = await Records.load(store, space, verifier);
   const voidHeaders = await VoidHeaders.load(store);
-  const { checkpoints, problem } = await Checkpoints.load(store, vault, judgedBy(records, self));
+  const judged = judgedBy(records, self);
+  const { checkpoints, problem } = await Checkpoints.load(store, vault, judged, engines);
   if (problem !== undefined) logger.warn("replica.checkpoint-unusable", { reason: problem });
   const start = await startOf(checkpoints, records, logger);
   const builder = new StateBuilder(records, self, voidHeaders, start);

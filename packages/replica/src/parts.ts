@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the bodies of a batch hold, opened and checked; nothing here changes state. */
-import { decodeBody, parseCanonicalJson } from "@ctxmesh/codec";
+import { decodeBody, isSurelyCanonical, parseCanonicalJson } from "@ctxmesh/codec";
 import type { Header, Section } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
-import { decodeFrame } from "@ctxmesh/facts";
-import type { FactFrame } from "@ctxmesh/facts";
-import { LIMITS, fromHex, hlcToMs, toHex, toMeshError } from "@ctxmesh/model";
+import { PackedFrame } from "@ctxmesh/facts";
+import { LIMITS, fromHex, toHex, toMeshError } from "@ctxmesh/model";
 import type { DeviceKey, DocumentName, Hlc, IncarnationId, Refusal } from "@ctxmesh/model";
 import { clientIdFrom } from "@ctxmesh/rich";
 import type { RichInterval, RichUpdate, RichVerdict } from "@ctxmesh/rich";
@@ -14,7 +13,7 @@ import type { VoidPart } from "./void-content.ts";
 
 /** One section's content. */
 export type Part =
-  | { readonly kind: "facts"; readonly doc: DocumentName; readonly frame: FactFrame }
+  | { readonly kind: "facts"; readonly doc: DocumentName; readonly frame: PackedFrame }
   | { readonly kind: "rich"; readonly doc: DocumentName; readonly update: RichUpdate }
   /** A rich update that builds on what is void, and so is void itself from that clock on. */
   | {
@@ -58,29 +57,26 @@ const refused = (reason: Refusal, detail: string): OpenResult & { kind: "refused
 export const clientOf = (replica: DeviceKey, incarnation: IncarnationId): number =>
   clientIdFrom(sha256(fromHex(replica), fromHex(incarnation)));
 
-function checkFrame(frame: FactFrame, section: Section, after: Hlc, upTo: Hlc): string | undefined {
+function checkFrame(
+  frame: PackedFrame,
+  section: Section,
+  after: Hlc,
+  upTo: Hlc,
+): string | undefined {
   if (frame.from !== section.from || frame.to !== section.to) {
     return "the frame's interval is not the section's";
   }
-  const first = frame.records[0];
-  const last = frame.records.at(-1);
-  if (first === undefined || last === undefined || first.hlc <= after || last.hlc > upTo) {
+  if (frame.firstHlc <= after || frame.lastHlc > upTo) {
     return "a fact's clock is not between the previous header's and this one's";
   }
-  const { until } = section;
-  for (const record of frame.records) {
-    if (record.valueJson !== undefined) parseCanonicalJson(record.valueJson, record.key);
-    const { hlc, ttlMs = Number.POSITIVE_INFINITY } = record;
-    if (until !== undefined && hlcToMs(hlc) + ttlMs > until) {
-      return "a fact outlasts what its section says";
-    }
-  }
-  return undefined;
+  return frame.lastsMs > (section.until ?? Number.POSITIVE_INFINITY)
+    ? "a fact outlasts what its section says"
+    : undefined;
 }
 
 function openFacts(payload: Uint8Array, section: Section, after: Hlc, upTo: Hlc): OpenResult {
   try {
-    const frame = decodeFrame(payload);
+    const frame = PackedFrame.check(payload, isSurelyCanonical, parseCanonicalJson);
     const problem = checkFrame(frame, section, after, upTo);
     return problem === undefined
       ? { kind: "parts", parts: [{ kind: "facts", doc: section.doc, frame }] }
@@ -159,11 +155,7 @@ export function itemsOf(parts: readonly Part[]): number {
   for (const part of parts) {
     if (part.kind === "rich") items += part.update.bytes.length / RICH_BYTES_PER_ITEM;
     if (part.kind !== "facts") continue;
-    items += part.frame.records.length;
-    for (const { tags, basis, targets } of part.frame.records) {
-      const texts = (tags?.length ?? 0) + (basis?.length ?? 0) + (targets?.length ?? 0);
-      items += texts / TEXTS_PER_ITEM;
-    }
+    items += part.frame.count + part.frame.texts / TEXTS_PER_ITEM;
   }
   return items;
 }

@@ -117,6 +117,7 @@ class OpenProjections implements ReplicaProjections {
   }
 
   #follow(batch: AppliedBatch): void {
+    if (this.#documents.size === 0) return;
     const docs = new Set([...batch.rich, ...batch.changed].map(({ doc }) => doc));
     for (const doc of docs) this.#documents.get(doc)?.follow(batch);
   }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Role } from "@ctxmesh/codec";
+import type { FactEngineName } from "@ctxmesh/facts";
 import type { Space } from "@ctxmesh/membership";
 import { MeshError, hlcToMs, parseDeviceKey, parseIncarnationId, toHex } from "@ctxmesh/model";
 import type {
   CallOff,
   Candidate,
-  Clock,
   DeviceKey,
-  DeviceSigner,
   DocumentName,
   FactInput,
   HeaderHash,
@@ -16,14 +15,10 @@ import type {
   IncarnationId,
   KeyHistory,
   ListQuery,
-  Logger,
-  RandomSource,
+  ModuleStatus,
   ReceiveCounters,
   ReceiveOutcome,
-  SignatureVerifier,
-  Store,
   Subscription,
-  Vault,
   VisibleFact,
   WriteOptions,
   WriteReceipt,
@@ -41,11 +36,12 @@ import { chainStatuses, degradedChains } from "./chain-status.ts";
 import type { ChainStatus, DegradedChain } from "./chain-status.ts";
 import { Committer } from "./committer.ts";
 import { DEFAULT_LIST_LIMIT, checkList } from "./documents.ts";
+import { DocumentEngines } from "./document-engines.ts";
+import type { ReplicaParts } from "./document-engines.ts";
 import type { Fork } from "./evidence.ts";
 import type { GatherWindows } from "./gather.ts";
 import { headersFor } from "./header-answer.ts";
 import { History } from "./history.ts";
-import type { Journal } from "./journal.ts";
 import { incarnationChange } from "./layout.ts";
 import { clientOf } from "./parts.ts";
 import type { Head } from "./layout.ts";
@@ -56,36 +52,16 @@ import type { LocalWrite, WithWrite } from "./local-writer.ts";
 import type { ChainSpan, StoredBatch } from "./log.ts";
 import { OmittedContent } from "./omitted-content.ts";
 import { openState } from "./open.ts";
+import type { ReplicaOptions } from "./replica-options.ts";
 import { Proposals } from "./proposals.ts";
 import type { PruneOptions, PruneReport } from "./prune.ts";
 import type { RecordBytes, RecordIds } from "./records.ts";
+import { currentRoster } from "./roster.ts";
+import type { Roster } from "./roster.ts";
 import { prepareUnder } from "./schema-writes.ts";
 import type { PutOptions } from "./schema-writes.ts";
 import { takeHeaders } from "./take-headers.ts";
 import type { AppliedBatch, RecordsChange, RecordsOutcome } from "./tasks.ts";
-
-/** What a replica is made of. */
-export interface ReplicaOptions {
-  /** Used by this replica alone; the replica does not close it. */
-  readonly store: Store;
-  /** Seals the bodies of batches in the store; without one they are stored as they came. */
-  readonly vault?: Vault;
-  /** Has first whatever becomes durable here; the replica does not close it. */
-  readonly journal?: Journal;
-  /** From the space file; the store may know more of its acts. */
-  readonly space: Space;
-  readonly signer: DeviceSigner;
-  readonly verifier: SignatureVerifier;
-  readonly clock: Clock;
-  readonly random: RandomSource;
-  readonly logger: Logger;
-  /** What of others' batches is kept; everything without it. As `parseSubscription` gives it. */
-  readonly subscription?: Subscription;
-  /** Resolves once the event loop has gone round. With it, a flood of batches leaves other work its turns. */
-  readonly rest?: () => Promise<void>;
-  /** Resolves after some milliseconds. With it, local writes that come in quick succession share a batch. */
-  readonly wait?: (ms: number) => Promise<void>;
-}
 
 /** How a local write is made, and what goes with it. */
 export interface WriteContext extends Pick<WriteOptions, "priority">, WithWrite {}
@@ -115,13 +91,16 @@ export class Replica {
   readonly proposals: Proposals;
   /** What was said, change by change, in the order of the log. */
   readonly changes: Changes;
+  /** What keeps the facts of large documents. */
+  readonly factEngine: FactEngineName;
   private constructor(
-    options: ReplicaOptions,
+    options: ReplicaParts,
     device: DeviceKey,
     committer: Committer,
     logName: string,
   ) {
     this.#options = options;
+    this.factEngine = options.engines.name;
     this.device = device;
     this.#committer = committer;
     this.#history = new History({ ...options, core: () => committer.core });
@@ -148,13 +127,14 @@ export class Replica {
     const { store, random, clock } = options;
     const device = parseDeviceKey(toHex(options.signer.publicKey));
     const nowMs = clock.now();
-    const opened = await openState({ ...options, self: device });
+    const engines = DocumentEngines.of(options);
+    const opened = await openState({ ...options, self: device, engines });
     const incarnation = parseIncarnationId(toHex(random.bytes(16)));
     const { logName, naming } = await nameLog(store, incarnation);
     await store.write([...opened.changes, incarnationChange(incarnation, nowMs), ...naming]);
-    const committer = new Committer(options, device, opened, incarnation);
+    const committer = new Committer({ ...options, engines }, device, opened, incarnation);
     committer.resume();
-    return new Replica(options, device, committer, logName);
+    return new Replica({ ...options, engines }, device, committer, logName);
   }
 
   /** The space as its acts have it now. */
@@ -165,6 +145,11 @@ export class Replica {
   /** The schemas of the space, by which the state is judged. */
   get schemas(): Registry {
     return this.#committer.core.state.documents.schemas;
+  }
+
+  /** What the modules of the space did here since the start, those that were called. */
+  modules(): readonly ModuleStatus[] {
+    return this.#committer.modules.status();
   }
 
   /** What of others' batches is kept; undefined for everything. */
@@ -346,6 +331,11 @@ export class Replica {
   /** The highest seq of a chain that can count: Infinity, or less after a proof or a revocation. */
   limitOf(replica: DeviceKey, incarnation: IncarnationId): number {
     return this.#committer.inEffect.limitOf(replica, incarnation);
+  }
+
+  /** Who is a member and from where on chains do not count, for devices that do not evaluate records. */
+  roster(): Roster {
+    return currentRoster(this.#committer.core);
   }
 
   /** The header at a chain position, whether it counts or not; undefined when it is not here. */

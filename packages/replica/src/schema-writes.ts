@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Local writes under the schemas of their document: checked, and completed with what the entries say beside. */
-import type { DeviceKey, DocumentName, FactInput, Priority, WriteOptions } from "@ctxmesh/model";
+import { canonicalJson } from "@ctxmesh/codec";
+import type {
+  DeviceKey,
+  DocumentName,
+  FactInput,
+  JsonValue,
+  Priority,
+  WriteOptions,
+} from "@ctxmesh/model";
 import { mostUrgent } from "@ctxmesh/schema";
-import type { Defaults, DocumentSchemas } from "@ctxmesh/schema";
+import type { Defaults, DocumentSchemas, Statement } from "@ctxmesh/schema";
 import type { Documents } from "./documents.ts";
 import { preparePut } from "./local-batch.ts";
 import type { PreparedWrite } from "./local-batch.ts";
@@ -38,10 +46,25 @@ function complete(
   return { facts: completed, priority: priority ?? mostUrgent([...usual]) };
 }
 
+/** A fact as others will see it said. */
+function statementOf(
+  { confidence, source, tags }: FactInput,
+  value: JsonValue,
+  writer: DeviceKey,
+): Statement {
+  return {
+    writer,
+    valueJson: canonicalJson(value),
+    ...(confidence === undefined ? {} : { confidence }),
+    ...(source === undefined ? {} : { source }),
+    ...(tags === undefined ? {} : { tags }),
+  };
+}
+
 /**
  * Validates a put. A fact without a `ttlMs` gets that of its key's entry, a put without a priority the most urgent one. An increment is judged by the number
  * that it comes to now: of several under way at the same time the last may still come to another one, which is then kept, and not shown. Throws `INPUT_INVALID`,
- * `SCHEMA_INVALID`, `LIMIT_EXCEEDED`.
+ * `SCHEMA_INVALID`, `MODULE_FAILED`, `LIMIT_EXCEEDED`.
  */
 export function prepareUnder(
   documents: Pick<Documents, "ownNumber" | "schemas">,
@@ -54,10 +77,13 @@ export function prepareUnder(
   const completed = schemas.hasDefaults ? complete(schemas, facts, priority) : { facts, priority };
   // First, since it sees to it that the values are JSON.
   const write = preparePut(doc, completed.facts, completed.priority);
-  for (const { key, value, increment } of completed.facts) {
+  for (const fact of completed.facts) {
+    const { key, value, increment } = fact;
     const isSum = increment === true && typeof value === "number";
     const before = isSum ? documents.ownNumber(doc, key, device, nowMs) : 0;
-    schemas.assert(key, isSum ? before + value : value);
+    const said = isSum ? before + value : value;
+    if (schemas.hasAdmission) schemas.assert(key, said, statementOf(fact, said, device));
+    else schemas.assert(key, said);
   }
   return write;
 }

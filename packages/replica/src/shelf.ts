@@ -39,6 +39,13 @@ export class Shelf<T> {
     this.#encoded.set(doc, state);
   }
 
+  /** Takes something in the place of what is there for a document. */
+  set(doc: DocumentName, value: T): void {
+    this.#encoded.delete(doc);
+    this.#open.delete(doc);
+    this.#add(doc, value);
+  }
+
   /** What is there for a document; good until another document is asked for. */
   get(doc: DocumentName): T | undefined {
     const state = this.#encoded.get(doc);
@@ -80,8 +87,16 @@ export class Shelf<T> {
     for (const [doc, value] of this.#open) {
       if (bytes <= this.#capBytes) return;
       if (doc === but || !isWhole(value)) continue;
+      let state: Uint8Array;
+      try {
+        state = encode(value);
+      } catch (error) {
+        // It is not whole any more, and whoever asked for another document has no part in it.
+        if (isWhole(value)) throw error;
+        continue;
+      }
       bytes -= sizeOf(value);
-      this.#encoded.set(doc, encode(value));
+      this.#encoded.set(doc, state);
       this.#open.delete(doc);
     }
   }

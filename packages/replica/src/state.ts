@@ -108,6 +108,10 @@ export const stateView = (
 const isVoidUnder = (records: Records, head: Head): boolean =>
   records.standing(head, head.hash).kind === "void";
 
+/** The acts of schemas and modules: an id is the hash of what it says. */
+const actsOf = ({ schemas }: Pick<Records["space"], "schemas">): string =>
+  schemas.map(({ id }) => id).join("");
+
 /** Whether other batches of the log count under the records and void headers that were taken than did before, or another policy decides. */
 export function changesWhatCounts(
   before: Records,
@@ -122,7 +126,7 @@ export function changesWhatCounts(
   if (state.waiting.size > 0 && (before !== after || taken.length > 0)) return true;
   if (before === after) return false;
   if (JSON.stringify(before.space.policy) !== JSON.stringify(after.space.policy)) return true;
-  if (JSON.stringify(before.space.schemas) !== JSON.stringify(after.space.schemas)) return true;
+  if (actsOf(before.space) !== actsOf(after.space)) return true;
   const heads = state.frontier.heads();
   // What is pruned counts for good, void or not.
   if (heads.some((head) => isVoidUnder(after, head) && !isVoidUnder(before, head))) return true;

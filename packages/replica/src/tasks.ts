@@ -38,21 +38,22 @@ export interface AppliedUpdate {
   readonly update: RichUpdate;
 }
 
-/** What is told of a batch with its head, and with the keys that it changed. */
+/** What is told of a batch with its head, and with the keys that it changed, which are made when somebody asks for them. */
 export function appliedOf(
   { bytes, received, bodies, source, parts }: CheckedBatch,
   head: Head,
   origin: AppliedBatch["origin"],
-  changed: readonly ChangedKey[],
+  changed: () => readonly ChangedKey[],
 ): AppliedBatch {
-  const records = parts.flatMap((part) => (part.kind === "facts" ? part.frame.records : []));
-  const firstHlc = records[0]?.hlc ?? head.hlc;
+  const frames = parts.flatMap((part) => (part.kind === "facts" ? [part.frame] : []));
+  const firstHlc = frames[0]?.firstHlc ?? head.hlc;
   // What was taken out here was there when it came, unless it came with less than was taken out.
   const came = received === undefined ? bodies : decodeBatch(received).bodies;
   const whole = came.every((body) => body !== null);
-  const facts = records.length;
+  const facts = frames.reduce((sum, { count }) => sum + count, 0);
   const rich = parts.filter((part) => part.kind === "rich");
-  return { bytes: received ?? bytes, whole, source, head, origin, facts, firstHlc, changed, rich };
+  const applied = { bytes: received ?? bytes, whole, source, head, origin, facts, firstHlc, rich };
+  return Object.defineProperty({ ...applied, changed: [] }, "changed", { get: changed });
 }
 
 /** Records took effect; `changed` are the keys whose answer is another one now, because what counts has changed. */

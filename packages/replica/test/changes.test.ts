@@ -267,15 +267,20 @@ test("to follow and to end are not asked for at once", async () => {
   await expect(follow(await open(), { until: START_MS }).ready).rejects.toThrow(invalid);
 });
 
+/** Shows a second history behind the second batch of `forgeChain(4)`. */
+async function fork(replica: Replica): Promise<void> {
+  const prev = forgeChain(4)[1]?.hash ?? null;
+  const records = [{ key: "other", seq: 3, hlc: hlcAt(3), valueJson: "3" }];
+  await replica.receive(forge({ seq: 3, prev, records }).bytes);
+  await replica.addRecords({});
+}
+
 test("who follows hears that what counts has changed; who reads then gets what counts", async () => {
   const replica = await open({ clock: createVirtualClock(START_MS + 60_000) });
   const follower = follow(replica);
   await follower.ready;
-  const trunk = forgeChain(4);
-  for (const { bytes } of trunk) await replica.receive(bytes);
-  const records = [{ key: "other", seq: 3, hlc: hlcAt(3), valueJson: "3" }];
-  await replica.receive(forge({ seq: 3, prev: trunk[1]?.hash ?? null, records }).bytes);
-  await replica.addRecords({});
+  for (const { bytes } of forgeChain(4)) await replica.receive(bytes);
+  await fork(replica);
   await follower.has(5);
   expect(follower.items.map((item) => (isRejudged(item) ? "rejudged" : item.record.seq))).toEqual([
     1,
@@ -286,6 +291,33 @@ test("who follows hears that what counts has changed; who reads then gets what c
   ]);
   expect((await read(replica)).map(({ record }) => record.seq)).toEqual([1, 2]);
   follower.stop();
+});
+
+test("who follows hears that what counts has changed since it began, though nothing else has come", async () => {
+  const replica = await open({ clock: createVirtualClock(START_MS + 60_000) });
+  for (const { bytes } of forgeChain(4)) await replica.receive(bytes);
+  const stream = replica.changes.read({}, { follow: true });
+  await stream.next();
+  await fork(replica);
+  await replica.put(DOC, [{ key: "after", value: 1 }]);
+  const items = (await stream.next()).value ?? [];
+  expect(items.map((item) => (isChange(item) ? item.record.key : item))).toEqual([
+    { kind: "rejudged", position: 4, isGap: false },
+    "after",
+  ]);
+  await stream.return();
+});
+
+test("who reads while what counts changes gets nothing more that was judged before", async () => {
+  const replica = await open({ clock: createVirtualClock(START_MS + 60_000) });
+  const facts = Array.from({ length: 300 }, (_, i) => ({ key: `k${String(i)}`, value: i }));
+  await replica.put(DOC, facts);
+  for (const { bytes } of forgeChain(4)) await replica.receive(bytes);
+  const stream = replica.changes.read({});
+  await stream.next();
+  expect((await stream.next()).value).toHaveLength(300);
+  await fork(replica);
+  await expect(stream.next()).rejects.toMatchObject({ code: "ABORTED" });
 });
 
 test("a base that is taken over ends who follows, and a position from before it is refused; what comes behind it is told, and replaces what the base has", async () => {

@@ -3,12 +3,14 @@
  * Goal: reading the past costs the rest of the node little, ends when nobody wants it, and knows where it begins.
  * Method: the reader over a real log whose scans are held back, and over logs that are pruned, also while it reads.
  */
+import { JS_ENGINE } from "@ctxmesh/facts";
 import { LIMITS, MeshError, parseDocumentName } from "@ctxmesh/model";
 import type { Store } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
 import { createMemoryStore, createVirtualClock, silentLogger } from "@ctxmesh/testing";
 import type { MemoryStore, VirtualClock } from "@ctxmesh/testing";
 import { describe, expect, test } from "vitest";
+import { DocumentEngines } from "../src/document-engines.ts";
 import { History } from "../src/history.ts";
 import { documentRange, logKey } from "../src/layout.ts";
 import { openState } from "../src/open.ts";
@@ -25,7 +27,9 @@ async function slowHistory(): Promise<{
   const replica = await open({ store });
   for (const value of [1, 2, 3]) await replica.put(DOC, [{ key: "k", value }]);
   await replica.close();
-  const core = await openState({ store, space, self: us.key, verifier, logger: silentLogger });
+  const engines = new DocumentEngines(JS_ENGINE, silentLogger);
+  const logger = silentLogger;
+  const core = await openState({ store, space, self: us.key, verifier, logger, engines });
   const { promise, resolve } = Promise.withResolvers<void>();
   let running = 0;
   let peak = 0;

@@ -9,8 +9,8 @@ import {
 } from "@ctxmesh/codec";
 import type { Header, Lane, Role, Section } from "@ctxmesh/codec";
 import { createDeviceSigner, createDeviceVerifier, sha256 } from "@ctxmesh/crypto";
-import { encodeFrame } from "@ctxmesh/facts";
-import type { FactFrame, FactRecord } from "@ctxmesh/facts";
+import { JS_ENGINE, encodeFrame, factEngine } from "@ctxmesh/facts";
+import type { FactEngine, FactFrame, FactRecord } from "@ctxmesh/facts";
 import {
   hlcFromMs,
   parseDeviceKey,
@@ -118,11 +118,14 @@ export interface OpenOptions {
   readonly vault?: Vault;
   readonly journal?: Journal;
   readonly subscription?: Subscription;
+  readonly factEngine?: FactEngine;
 }
 
 let opened = 0;
+let replicas = 0;
+const WASM = factEngine("wasm", createSeededRandom(1));
 
-/** Opens a replica, by default ours on a fresh store with a clock of its own. */
+/** Opens a replica, by default ours on a fresh store with a clock of its own. Documents are kept in JavaScript by one, and in WebAssembly by the next. */
 export const open = (options: OpenOptions = {}): Promise<Replica> =>
   Replica.open({
     store: options.store ?? createMemoryStore(),
@@ -132,6 +135,7 @@ export const open = (options: OpenOptions = {}): Promise<Replica> =>
     clock: options.clock ?? createVirtualClock(START_MS),
     random: options.random ?? createSeededRandom(++opened),
     logger: options.logger ?? silentLogger,
+    factEngine: options.factEngine ?? (++replicas % 2 === 0 ? JS_ENGINE : WASM),
     ...(options.vault === undefined ? {} : { vault: options.vault }),
     ...(options.journal === undefined ? {} : { journal: options.journal }),
     ...(options.subscription === undefined ? {} : { subscription: options.subscription }),

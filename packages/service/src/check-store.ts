@@ -14,7 +14,7 @@ import { openLevelStore } from "@ctxmesh/store-level";
 import { createPlainVault, openVault } from "@ctxmesh/vault";
 import type { KeyProvider } from "@ctxmesh/vault";
 import { reportChains, reportMembership } from "./membership-report.ts";
-import type { NodeDeps } from "./node.ts";
+import type { NodeDeps } from "./start-sync.ts";
 import type { StoreOptions } from "./open-replica.ts";
 
 /** What a store without damage holds. */

@@ -40,6 +40,14 @@ interface Moment {
   readonly elapsedMs: number;
 }
 
+/** What is being asked. */
+interface UnderWay {
+  readonly asked: Moment;
+  /** When it is given up at the latest, by the clock that never goes back. */
+  readonly dueMs: number;
+  readonly asking: Promise<number>;
+}
+
 interface Waiter {
   readonly owed: Map<string, ChainSeq>;
   readonly since: Moment;
@@ -57,7 +65,7 @@ export class Freshness {
   /** When what was asked last, of what was shown. */
   #shown: Moment | undefined;
   /** The last time that was asked, if the answer is not here yet. */
-  #underWay: { readonly asked: Moment; readonly asking: Promise<number> } | undefined;
+  #underWay: UnderWay | undefined;
 
   constructor(options: FreshnessOptions) {
     this.#options = options;
@@ -98,20 +106,45 @@ export class Freshness {
   async within(maxMs: number, withinMs: number): Promise<number> {
     const shown = this.#shown;
     if (shown !== undefined && this.#since(shown) <= maxMs) return shown.wallMs;
+    const dueMs = this.#options.elapsed() + withinMs;
     const under = this.#underWay;
-    if (under !== undefined && this.#since(under.asked) <= maxMs) return under.asking;
+    // One that may take longer than this read may is not waited for.
+    if (under !== undefined && this.#since(under.asked) <= maxMs && under.dueMs <= dueMs) {
+      return this.#share(under, maxMs, dueMs);
+    }
     const asked = this.#now();
-    const asking = this.#ask(asked, withinMs);
-    const mine = { asked, asking };
+    const asking = this.#ask(asked, withinMs, false);
+    const mine = { asked, dueMs, asking };
     this.#underWay = mine;
     return asking.finally(() => {
       if (this.#underWay === mine) this.#underWay = undefined;
     });
   }
 
-  async #ask(asked: Moment, withinMs: number): Promise<number> {
+  /** What was asked for another read; when that ran out of time and this one has some left, it asks again. */
+  async #share(under: UnderWay, maxMs: number, dueMs: number): Promise<number> {
+    try {
+      return await under.asking;
+    } catch (error) {
+      const leftMs = dueMs - this.#options.elapsed();
+      if (this.#options.elapsed() < under.dueMs || leftMs < 1) throw error;
+      return this.within(maxMs, leftMs);
+    }
+  }
+
+  /**
+   * Resolves once everything is here that was in the log of record when this was called, which may take `withinMs`. Rejects with why a hub does not decide, or with
+   * `STALE`.
+   */
+  async current(withinMs: number): Promise<void> {
+    await this.#ask(this.#now(), withinMs, true);
+  }
+
+  async #ask(asked: Moment, withinMs: number, decides: boolean): Promise<number> {
     const groups = this.#whom();
-    const shown = await Promise.all(groups.map(async (some) => this.#askAny(some, withinMs)));
+    const shown = await Promise.all(
+      groups.map(async (some) => this.#askAny(some, withinMs, decides)),
+    );
     if (!shown.every(Boolean)) throw this.stale("what others have did not come in time");
     if (asked.elapsedMs >= (this.#shown?.elapsedMs ?? 0)) this.#shown = asked;
     return asked.wallMs;
@@ -154,26 +187,32 @@ export class Freshness {
     });
   }
 
-  async #askAny(remotes: readonly Askable[], withinMs: number): Promise<boolean> {
+  async #askAny(remotes: readonly Askable[], withinMs: number, decides: boolean): Promise<boolean> {
     const { clock } = this.#options;
     const dueMs = clock.now() + withinMs;
+    let refusal: MeshError | undefined;
     for (const remote of remotes) {
       const leftMs = dueMs - clock.now();
-      if (leftMs <= 0) return false;
-      if (await this.#askOne(remote, leftMs)) return true;
+      if (leftMs <= 0) break;
+      const said = await this.#askOne(remote, leftMs, decides);
+      if (said === true) return true;
+      if (said !== false) refusal = said;
     }
+    if (decides && refusal !== undefined) throw refusal;
     return false;
   }
 
-  async #askOne(remote: Askable, withinMs: number): Promise<boolean> {
+  /** Whether all that a remote has is here; or why it says nothing of it. */
+  async #askOne(remote: Askable, withinMs: number, decides: boolean): Promise<boolean | MeshError> {
     const { asker, clock } = this.#options;
     const asked = this.#asked.get(remote) ?? { number: 0, owed: new Map<string, ChainSeq>() };
     this.#asked.set(remote, asked);
     const dueMs = clock.now() + withinMs;
-    const question = encodeQuestion({ kind: "frontier", since: asked.number });
+    const question = encodeQuestion({ kind: "frontier", since: asked.number, decides });
     const outcome = await asker.ask(remote, question, { withinMs });
     if (outcome.kind !== "answer") return false;
     const answer = decodeAnswer(outcome.answer);
+    if (answer.kind === "refused") return answer.error;
     if (answer.kind !== "frontier") return false;
     // Answers may come in another order than they were made in.
     asked.number = Math.max(asked.number, answer.number);

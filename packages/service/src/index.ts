@@ -8,6 +8,8 @@ export { CatchUp } from "./catch-up.ts";
 export type { CatchUpContext } from "./catch-up.ts";
 export { checkStore } from "./check-store.ts";
 export type { StoreReport } from "./check-store.ts";
+export { joinThrough } from "./join-space.ts";
+export type { JoinIdentity, JoinOptions, JoinStep, JoinWays } from "./join-space.ts";
 export { keepConfirmations } from "./kept-confirmations.ts";
 export { LatencyWindow } from "./latency-window.ts";
 export { RATE, budgetsOf, parseRate } from "./link-budgets.ts";
@@ -33,11 +35,19 @@ export { NodeWrites } from "./node-writes.ts";
 export type { NodeWritesOptions, WriteContent } from "./node-writes.ts";
 export { Once } from "./once.ts";
 export type { OnceContext } from "./once.ts";
+export {
+  addModule,
+  assertModule,
+  assertPolicyModules,
+  reportModules,
+} from "./module-publication.ts";
 export { NodeSchemas } from "./node-schemas.ts";
 export type { NodeSchemasOptions } from "./node-schemas.ts";
 export { checkEntry, publishEntry, reportSchemas } from "./schema-publication.ts";
-export { serve, startSync } from "./node.ts";
-export type { NodeDeps, NodeOptions } from "./node.ts";
+export { serve } from "./node.ts";
+export type { NodeOptions } from "./node.ts";
+export { startSync } from "./start-sync.ts";
+export type { NodeDeps } from "./start-sync.ts";
 export { openReplica } from "./open-replica.ts";
 export type { OpenReplica, StoreOptions } from "./open-replica.ts";
 export { restoreBackup } from "./restore.ts";

@@ -11,17 +11,20 @@ import {
   signDecision,
 } from "@ctxmesh/ledger";
 import type { DecisionInput, DecisionRecord } from "@ctxmesh/ledger";
-import { parseDocumentName } from "@ctxmesh/model";
+import { MeshError, parseDocumentName } from "@ctxmesh/model";
 import type {
   Clock,
-  ContextService,
+  DecisionOptions,
   DecisionReceipt,
   DecisionRequest,
   DecisionService,
   DeviceSigner,
+  FactInput,
   JsonValue,
+  WriteReceipt,
 } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
+import type { NodeWrites, WriteContent } from "./node-writes.ts";
 
 /** What decisions are made of. */
 export interface NodeDecisionsOptions {
@@ -29,8 +32,8 @@ export interface NodeDecisionsOptions {
     Replica,
     "candidates" | "device" | "get" | "incarnation" | "list" | "space"
   >;
-  /** Where they are written. */
-  readonly service: Pick<ContextService, "put">;
+  /** By which they are written. */
+  readonly writes: Pick<NodeWrites, "run">;
   readonly device: DeviceSigner;
   readonly clock: Clock;
 }
@@ -49,6 +52,9 @@ type Content =
     >
   | Pick<Extract<DecisionRecord, { kind: "outcome" }>, "kind" | "of" | "outcome">;
 
+/** A decision, and where it is. */
+type Recorded = Omit<DecisionReceipt, "write">;
+
 /** More decisions than fit into one document. */
 const LIST_LIMIT = 1_000;
 
@@ -63,14 +69,27 @@ export class NodeDecisions implements DecisionService {
     this.#options = options;
   }
 
-  async decide({ model, inputs, checks, output }: DecisionRequest): Promise<DecisionReceipt> {
+  async decide(
+    { model, inputs, checks, output }: DecisionRequest,
+    options: DecisionOptions = {},
+  ): Promise<DecisionReceipt> {
     // Looked up now, and not when its turn comes: this is what is known as the caller decides.
     const read = inputs.map(({ doc, key }) => this.#look(doc, key));
-    return this.#record({ kind: "decision", model, inputs: read, checks, output });
+    return this.#record({ kind: "decision", model, inputs: read, checks, output }, options, [
+      "decide",
+      model,
+      inputs,
+      checks,
+      output,
+    ]);
   }
 
-  async recordOutcome(of: string, outcome: JsonValue): Promise<DecisionReceipt> {
-    return this.#record({ kind: "outcome", of, outcome });
+  async recordOutcome(
+    of: string,
+    outcome: JsonValue,
+    options: DecisionOptions = {},
+  ): Promise<DecisionReceipt> {
+    return this.#record({ kind: "outcome", of, outcome }, options, ["outcome", of, outcome]);
   }
 
   /** What is known of a key now. */
@@ -89,15 +108,30 @@ export class NodeDecisions implements DecisionService {
     };
   }
 
-  /** One after the other, since each names the one before it. */
-  async #record(content: Content): Promise<DecisionReceipt> {
-    const recorded = this.#queue.then(async () => this.#write(content));
+  /** One after the other, since each names the one before it. `asked` is what makes it another one, for who repeats it. */
+  async #record(
+    content: Content,
+    options: DecisionOptions,
+    asked: WriteContent,
+  ): Promise<DecisionReceipt> {
+    const recorded = this.#queue.then(async () => {
+      let made: Recorded | undefined;
+      const write = await this.#options.writes.run(options, asked, async (replica, context) => {
+        const { doc, fact, ...recording } = this.#sign(content);
+        const receipt = await replica.put(parseDocumentName(doc), [fact], context);
+        this.#last = recording;
+        made = { ...recording, doc, key: fact.key };
+        return receipt;
+      });
+      return { ...(made ?? this.#find(write)), write };
+    });
     this.#queue = recorded.catch(() => undefined);
     return recorded;
   }
 
-  async #write(content: Content): Promise<DecisionReceipt> {
-    const { replica, service, device, clock } = this.#options;
+  /** The next one, as the fact that it is kept as. */
+  #sign(content: Content): Omit<Recorded, "key"> & { readonly fact: FactInput } {
+    const { replica, device, clock } = this.#options;
     const before = this.#last ?? this.#newest();
     const counter = before.counter + 1;
     const base = {
@@ -108,14 +142,45 @@ export class NodeDecisions implements DecisionService {
       previous: before.id ?? null,
       decidedAt: clock.now(),
     };
-    const { id, envelope } = signDecision({ ...base, ...content }, device);
-    const [text, key] = [utf8Decode(envelope), `${DECISION_PREFIX}${id}`];
-    const doc = decisionDocument(replica.device, counter);
-    const value = parseCanonicalJson(text, "decision");
+    const { id, envelope: bytes } = signDecision({ ...base, ...content }, device);
+    const envelope = utf8Decode(bytes);
+    const value = parseCanonicalJson(envelope, "decision");
     const source = content.kind === "decision" ? { source: content.model } : {};
-    const write = await service.put(doc, [{ key, value, tags: [content.kind], ...source }]);
-    this.#last = { counter, id };
-    return { id, counter, doc, key, envelope: text, write };
+    const fact = { key: `${DECISION_PREFIX}${id}`, value, tags: [content.kind], ...source };
+    return { id, counter, envelope, doc: decisionDocument(replica.device, counter), fact };
+  }
+
+  /** The one that a write made before. Throws `NOT_FOUND` when it is shown no more. */
+  #find({ hlc }: WriteReceipt): Recorded {
+    const { replica } = this.#options;
+    const newest = this.#last ?? this.#newest();
+    for (let at = newest.counter; at > 0; at -= DECISIONS_PER_DOCUMENT) {
+      const doc = decisionDocument(replica.device, at);
+      const facts = replica
+        .list({ doc, prefix: DECISION_PREFIX, limit: LIST_LIMIT })
+        .filter(({ writer }) => writer === replica.device);
+      const fact = facts.find((one) => one.hlc === hlc);
+      const link = fact && linkOf(fact.value);
+      if (link?.id !== undefined) {
+        const envelope = canonicalJson(fact?.value ?? null);
+        return {
+          id: link.id,
+          counter: link.counter,
+          doc,
+          key: `${DECISION_PREFIX}${link.id}`,
+          envelope,
+        };
+      }
+      // Those before it are older still.
+      if (facts.length > 0 && facts.every((one) => one.hlc < hlc)) break;
+    }
+    throw new MeshError(
+      "NOT_FOUND",
+      "what was recorded under this idempotency key is shown no more",
+      {
+        field: "Idempotency-Key",
+      },
+    );
   }
 
   /** The newest decision in the store: the documents are filled one after the other. */

@@ -128,10 +128,13 @@ export class NodeLevels implements LevelService {
     }
     if (staleMs !== undefined) {
       if (remotes === undefined) throw noHub("it");
-      if (level.consistency === "strong" && remotes.freshness.hubs().length === 0) {
-        throw noHub("a strong read");
-      }
-      await ended(remotes.freshness.within(staleMs, timeoutMs), level);
+      const { freshness } = remotes;
+      const isStrong = level.consistency === "strong";
+      if (isStrong && freshness.hubs().length === 0) throw noHub("a strong read");
+      const inStep: Promise<unknown> = isStrong
+        ? freshness.current(timeoutMs)
+        : freshness.within(staleMs, timeoutMs);
+      await ended(inStep, level);
     }
     return { ...this.#origin(), facts: replica.list(query) };
   }
@@ -235,8 +238,7 @@ export class NodeLevels implements LevelService {
           outcome?.kind === "gone" ? "the hub has gone" : "the hub did not answer in time";
         throw unknown(request, outcome === undefined ? "the call was called off" : gone);
       }
-      const answer = decodeAnswer(outcome.answer);
-      if (answer.kind !== "set") throw refusalOf(answer, request);
+      const answer = decisionOf(outcome.answer, request);
       const { version, kind: _kind, ...stamp } = answer;
       const at = { replica: hub.device, ...stamp };
       // So that the writer sees it in its next read here; if it takes longer, it has the token.
@@ -253,9 +255,19 @@ const errorOf = (answer: Answer): MeshError =>
     ? answer.error
     : new MeshError("PROTOCOL_VIOLATION", "the hub answered another question");
 
-function refusalOf(answer: Answer, request: string): MeshError {
-  const error = errorOf(answer);
-  return error.code === "OUTCOME_UNKNOWN" ? unknown(request, error.message) : error;
+/** What a hub says became of a write. Throws why it was not made, or `OUTCOME_UNKNOWN` for what says neither. */
+function decisionOf(bytes: Uint8Array, request: string): Answer & { readonly kind: "set" } {
+  let answer: Answer;
+  try {
+    answer = decodeAnswer(bytes);
+  } catch {
+    throw unknown(request, "the hub's answer can't be read");
+  }
+  if (answer.kind === "set") return answer;
+  const { code, message } = errorOf(answer);
+  // That is what a code is taken for that this version does not know, too.
+  const isUnknown = code === "OUTCOME_UNKNOWN" || code === "PROTOCOL_VIOLATION";
+  throw isUnknown ? unknown(request, message) : errorOf(answer);
 }
 
 /** A promise, or the reason of a signal if that comes first. */

@@ -118,7 +118,8 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
       this.#applied += applied.facts;
       this.#propagation.add(replica.ageMs(applied.firstHlc));
     }
-    this.#tell(applied.changed, applied.origin);
+    // Its keys are not even made into texts while nobody watches.
+    if (this.#watchers.size > 0) this.#tell(applied.changed, applied.origin);
   }
 
   #tell(changed: readonly ChangedKey[], origin: "local" | "remote"): void {
@@ -244,6 +245,7 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
     const acknowledged = await this.#acks?.summary();
     const degraded = replica.degraded();
     const partial = partialSummary(replica);
+    const modules = replica.modules();
     const { prunedBatches, prunedBeforeMs } = replica.retention();
     return {
       service,
@@ -266,12 +268,14 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
       peers: peers(),
       ...(transport === undefined ? {} : { transport: transport() }),
       ...replica.count(),
+      factEngine: replica.factEngine,
       written: this.#written,
       applied: this.#applied,
       ...(acknowledged === undefined ? {} : { acknowledged }),
       batches: replica.counters(),
       propagation: this.#propagation.summary(),
       ...(partial === undefined ? {} : { partial }),
+      ...(modules.length === 0 ? {} : { modules }),
       chains: replica.heads().length,
       frontier: toHex(replica.frontierDigest()),
       ...(options.digest === true ? { digest: toHex(contentRoot(replica.snapshot().leaves)) } : {}),

@@ -2,13 +2,11 @@
 /** The parts that an agent and a hub share, in the order in which both start them. */
 import { createControlServer } from "@ctxmesh/api";
 import type { AcceptSocket, LoopbackOptions } from "@ctxmesh/api";
-import type { Clock, Logger, RandomSource, ScrubReport, SealingService } from "@ctxmesh/model";
+import type { ScrubReport, SealingService } from "@ctxmesh/model";
 import type { Replica } from "@ctxmesh/replica";
-import { Decider, SyncNode } from "@ctxmesh/sync";
-import type { Broadcast, LogOfRecord } from "@ctxmesh/sync";
+import type { LogOfRecord, SyncNode } from "@ctxmesh/sync";
 import { backUp } from "./backup.ts";
 import { Freshness } from "./freshness.ts";
-import { budgetsOf } from "./link-budgets.ts";
 import type { LinkBudgets } from "./link-budgets.ts";
 import { NodeCare } from "./node-care.ts";
 import { withBatches } from "./enclose-batches.ts";
@@ -24,13 +22,7 @@ import { NodeWrites } from "./node-writes.ts";
 import { Once } from "./once.ts";
 import type { OpenReplica, StoreOptions } from "./open-replica.ts";
 import { Scrubber } from "./scrubber.ts";
-
-/** How often peers hear what is new, in milliseconds. */
-const TICK_MS = 50;
-/** How often batches held for a clock or a grant are looked at again, in milliseconds. */
-const RETRY_MS = 1_000;
-/** How long a stop waits for peers to take what is still to be sent, in milliseconds; one that hangs must not hold it up. */
-const FLUSH_MS = 2_000;
+import type { NodeDeps } from "./start-sync.ts";
 
 /** The settings that every node has. */
 export interface NodeOptions extends StoreOptions {
@@ -41,57 +33,6 @@ export interface NodeOptions extends StoreOptions {
   readonly api?: LoopbackOptions;
   /** How much may go to whom; without limit by default. */
   readonly links?: LinkBudgets;
-}
-
-/** What a node takes from outside. */
-export interface NodeDeps {
-  readonly clock: Clock;
-  readonly random: RandomSource;
-  readonly logger: Logger;
-}
-
-/**
- * Starts the sync node of a replica and the timers that drive both. `admits` says whom it talks to, and is asked
- * again and again. Stopping it flushes to the peers for `FLUSH_MS` at most, so transports must be stopped after it.
- */
-export function startSync(
-  replica: Replica,
-  deps: NodeDeps,
-  options: {
-    readonly relay: "push" | "tell";
-    readonly broadcast?: Broadcast;
-    readonly admits: (device: string) => boolean;
-    readonly links?: LinkBudgets;
-    /** Hubs only. */
-    readonly log?: LogOfRecord;
-  },
-): { readonly sync: SyncNode; readonly stop: () => Promise<void> } {
-  const { links = {}, log, ...rest } = options;
-  const { answer: answers } = new Decider({
-    replica,
-    clock: deps.clock,
-    ...(log === undefined ? {} : { log }),
-  });
-  const budgetOf = budgetsOf(links);
-  const sync = new SyncNode({ ...deps, replica, ...rest, budgetOf, answers });
-  const ticks = setInterval(() => {
-    sync.tick();
-    replica.gather(sync.gathering());
-  }, TICK_MS);
-  const retries = setInterval(() => {
-    replica.retryTimed();
-  }, RETRY_MS);
-  return {
-    sync,
-    stop: async () => {
-      clearInterval(ticks);
-      clearInterval(retries);
-      const { promise: overdue, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, FLUSH_MS);
-      await Promise.race([sync.stop(), overdue]);
-      clearTimeout(timer);
-    },
-  };
 }
 
 /** What reads and writes with a level are made of at an agent, or at a hub. */
@@ -158,7 +99,7 @@ export async function serve(
     levels: levelsOf(replica, deps, stack, node),
     schemas: new NodeSchemas({ replica, device, clock: deps.clock }),
     ...(node.service === "agent"
-      ? { decisions: new NodeDecisions({ replica, service, device, clock: deps.clock }) }
+      ? { decisions: new NodeDecisions({ replica, writes, device, clock: deps.clock }) }
       : {}),
     ...(node.sync === undefined
       ? {}

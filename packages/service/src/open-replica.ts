@@ -33,7 +33,7 @@ import { openDamaged, openLevelStore } from "@ctxmesh/store-level";
 import type { DamagedStore, LevelStore } from "@ctxmesh/store-level";
 import { createPlainVault, openVault } from "@ctxmesh/vault";
 import type { KeyProvider, StoreVault } from "@ctxmesh/vault";
-import type { NodeDeps } from "./node.ts";
+import type { NodeDeps } from "./start-sync.ts";
 import { countRecovered } from "./recovered.ts";
 import { SEALS_UNCERTAIN } from "./seals-uncertain.ts";
 
@@ -51,6 +51,8 @@ export interface StoreOptions {
   readonly journal?: Journal;
   /** What of others' batches is kept; everything without it. */
   readonly subscription?: Subscription;
+  /** What keeps the facts of large documents; `js` by default, and where there is no WebAssembly. */
+  readonly factEngine?: "js" | "wasm";
   /** Gives up what a damaged store had and no peer has. */
   readonly acceptLoss?: boolean;
   /** Encrypts from now on a store that was written without encryption; what is in it stays as it is. */
@@ -95,8 +97,9 @@ async function attempt(
   const keys =
     provider === undefined ? undefined : await openVault({ ...deps, store, provider, acceptPlain });
   const vault = keys ?? createPlainVault();
-  const { journal, subscription } = options;
+  const { journal, subscription, factEngine = "js" } = options;
   const shared = {
+    factEngine,
     ...(journal === undefined ? {} : { journal }),
     ...(subscription === undefined ? {} : { subscription }),
   };

@@ -6,6 +6,7 @@ import type { Space } from "@ctxmesh/membership";
 import { MeshError } from "@ctxmesh/model";
 import type { DeviceSigner, JsonValue, SchemaCheck, SchemaReport } from "@ctxmesh/model";
 import { Registry, assertCompatible, parseEntry } from "@ctxmesh/schema";
+import { assertModule } from "./module-publication.ts";
 import type { ParsedEntry } from "@ctxmesh/schema";
 
 /** The registry of a space, by prefix and document pattern, newest version first. */
@@ -46,6 +47,7 @@ export function publishEntry(
 ): { readonly space: Space; readonly report: SchemaReport } {
   const { entry, check } = checkEntry(space, value);
   assertCompatible(check);
+  if (entry.admit !== undefined) assertModule(space, entry.admit, "admit");
   const changed = publishSchema(space, signer, canonicalJson(entry as unknown as JsonValue), now);
   const known = new Set<string>(space.schemas.map(({ id }) => id));
   const report = reportSchemas(changed).find(({ act }) => !known.has(act));

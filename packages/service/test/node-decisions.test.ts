@@ -7,7 +7,7 @@ import type { SignedDecision } from "@ctxmesh/ledger";
 import { createSpace, issueGrant } from "@ctxmesh/membership";
 import { MeshError, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
 import { Replica } from "@ctxmesh/replica";
-import { NodeDecisions, NodeService } from "@ctxmesh/service";
+import { NodeDecisions, NodeService, NodeWrites, Once } from "@ctxmesh/service";
 import {
   createMemoryStore,
   createSeededRandom,
@@ -55,11 +55,13 @@ async function live(store: MemoryStore) {
     peers: () => [],
     addresses: () => [],
   });
+  const once = await Once.open({ store, replica, clock });
+  const writes = new NodeWrites({ service: "agent", replica, once });
   return {
     replica,
     service,
     clock,
-    decisions: new NodeDecisions({ replica, service, device: signer, clock }),
+    decisions: new NodeDecisions({ replica, writes, device: signer, clock }),
   };
 }
 
@@ -127,6 +129,31 @@ test("after 64 of them comes the next document, and the chain is found there", a
   expect([counter, doc]).toEqual([66, `decisions/${device.slice(0, 16)}/1`]);
   const full = second.service.list({ doc: `decisions/${device.slice(0, 16)}/0`, limit: 1_000 });
   expect(full).toHaveLength(64);
+});
+
+test("under one idempotency key it is recorded once, answered alike, at the same time and in the next process life", async () => {
+  const store = createMemoryStore();
+  const first = await live(store);
+  const once = { idempotencyKey: "order-7" };
+  const made = await Promise.all([
+    first.decisions.decide(request, once),
+    first.decisions.decide(request, once),
+  ]);
+  expect(made[1]).toEqual(made[0]);
+  const of = made[0].id;
+  const outcome = await first.decisions.recordOutcome(of, "good", { idempotencyKey: "order-8" });
+  // So many that the first is in another document than the newest.
+  for (let i = 0; i < 130; i++) await first.decisions.decide(request);
+  const second = await live(await store.reopen());
+  expect(await second.decisions.decide(request, once)).toEqual(made[0]);
+  expect(await second.decisions.recordOutcome(of, "good", { idempotencyKey: "order-8" })).toEqual(
+    outcome,
+  );
+  expect(await code(second.decisions.decide({ ...request, output: "go" }, once))).toBe(
+    "IDEMPOTENCY_CONFLICT",
+  );
+  expect(await code(second.decisions.recordOutcome(of, "bad", once))).toBe("IDEMPOTENCY_CONFLICT");
+  expect((await second.decisions.decide(request)).counter).toBe(133);
 });
 
 const code = async (action: Promise<unknown>): Promise<string> =>

@@ -104,6 +104,14 @@ export type MemberStep =
       readonly keep: boolean;
     }
   | { readonly do: "policy"; readonly node: string; readonly rules: readonly PolicyRule[] }
+  /** The creator publishes a version of the schema of a prefix of keys: values are whole numbers up to `most`. */
+  | {
+      readonly do: "schema";
+      readonly node: string;
+      readonly prefix: string;
+      readonly version: string;
+      readonly most: number;
+    }
   /** The creator makes an invite of a name. */
   | {
       readonly do: "invite";
@@ -229,6 +237,7 @@ const MEMBERS: ReadonlySet<Step["do"]> = new Set<MemberStep["do"]>([
   "renew",
   "revoke",
   "policy",
+  "schema",
   "invite",
   "join",
 ]);

@@ -18,6 +18,16 @@ const WORK_EVERY_MS = 90_000;
 const SEAL_EVERY_MS = 600_000;
 const FAULT_EVERY_MS = 150_000;
 const MEMBER_EVERY_MS = 900_000;
+const SCHEMA_EVERY_MS = 900_000;
+/** Clients that ask for a level do so this often, all together. */
+const LEVEL_EVERY_MS = 15_000;
+/** Keys that no rule of a policy and no schema is about: the newest statement shows, and none is ever deleted. */
+const LEVEL_KEYS = ["x1", "x2"];
+const STALENESS_MS = [1, 200, 2_000, 10_000];
+/** Prefixes of keys that get schemas; in the document of probes there are none of those. */
+const SCHEMA_PREFIXES = ["t", "c", "u", "m"];
+/** Versions with one major number: each accepts more than the one before. The next major one begins again. */
+const SCHEMA_MOST = [400_000, 700_000, 900_000];
 
 /** How much of what a plan is to have; everything has a default. */
 export interface PlanOptions {
@@ -58,7 +68,9 @@ export function randomPlan(options: PlanOptions): Plan {
   const scene = { nodes, links, hostile, safetyMs };
   const steps = [
     ...drawWork(dice.fork("work"), scene, calm),
+    ...drawLevels(dice.fork("levels"), scene, calm),
     ...drawMembers(dice.fork("members"), scene, calm),
+    ...drawSchemas(dice.fork("schemas"), scene, calm),
     ...along(dice.fork("faults"), safetyMs, FAULT_EVERY_MS * calm, (own) =>
       faults.length === 0 ? [] : drawFault(own, own.pick(faults), scene),
     ),
@@ -200,6 +212,40 @@ function drawWrite(dice: Dice, node: string, agents: readonly string[]): Step {
   if (key.startsWith("s")) return { ...put, value: dice.int(1, 9), increment: true };
   if (dice.chance(0.1)) return { ...put, ttlMs: dice.int(10_000, 1_200_000) };
   return dice.chance(0.3) ? { ...put, confidence: dice.int(0, 10) / 10 } : put;
+}
+
+/** Reads and writes at levels, where one hub decides: several that share no engine promise nothing for each other. */
+function drawLevels(dice: Dice, { nodes, safetyMs }: Scene, calm: number): PlannedEvent[] {
+  const agents = nodes.filter(({ service }) => service === "agent").map(({ id }) => id);
+  if (nodes.length !== agents.length + 1) return [];
+  let value = 0;
+  return along(dice, safetyMs, LEVEL_EVERY_MS * calm, (own) => {
+    const at = { node: own.pick(agents), doc: own.pick(DOCS), key: own.pick(LEVEL_KEYS) };
+    value += 1;
+    const kind = own.float();
+    if (kind < 0.35) return [{ do: "set", ...at, value }];
+    if (kind < 0.55) return [{ do: "ask", ...at, consistency: "strong" }];
+    if (kind < 0.85) {
+      const maxStalenessMs = own.pick(STALENESS_MS);
+      return [{ do: "ask", ...at, consistency: "bounded", maxStalenessMs }];
+    }
+    return [{ do: "put", ...at, value, ack: "hub" }];
+  });
+}
+
+/** Versions of schemas, in order; who has not heard of the last one may publish the next one all the same. */
+function drawSchemas(dice: Dice, { nodes, safetyMs }: Scene, calm: number): PlannedEvent[] {
+  const published = new Map<string, number>();
+  return along(dice, safetyMs, SCHEMA_EVERY_MS * calm, (own) => {
+    const prefix = own.pick(SCHEMA_PREFIXES);
+    const number = published.get(prefix) ?? 0;
+    published.set(prefix, number + 1);
+    const minor = number % SCHEMA_MOST.length;
+    const major = 1 + (number - minor) / SCHEMA_MOST.length;
+    const version = `${String(major)}.${String(minor)}.0`;
+    const most = SCHEMA_MOST[minor] ?? 0;
+    return [{ do: "schema", node: own.pick(nodes).id, prefix, version, most }];
+  });
 }
 
 function drawMembers(

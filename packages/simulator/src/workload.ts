@@ -5,6 +5,7 @@ import { issueGrant, issueInvite, revokeDevice, setPolicy } from "@ctxmesh/membe
 import type { Space } from "@ctxmesh/membership";
 import { parseDocumentName, toMeshError } from "@ctxmesh/model";
 import type { FactInput, WriteReceipt } from "@ctxmesh/model";
+import { publishEntry } from "@ctxmesh/service";
 import type { Cluster } from "./cluster.ts";
 import type { SimNode } from "./node.ts";
 import type { MemberStep, WorkStep } from "./plan.ts";
@@ -198,6 +199,11 @@ function changed(cluster: Cluster, node: SimNode, step: MemberStep, space: Space
         { epoch: space.knownEpoch + 1, rules: step.rules },
         now,
       );
+    case "schema": {
+      const { prefix, version, most } = step;
+      const schema = { type: "integer", minimum: 0, maximum: most };
+      return publishEntry(space, creator.signer, { prefix, version, schema }, now).space;
+    }
     case "invite":
       return issueInvite(space, creator.signer, {
         key: cluster.deviceOf(step.invite),

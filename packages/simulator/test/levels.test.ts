@@ -169,7 +169,9 @@ test("without hubs a bounded read is answered while every active member is there
   expect(countsOf(await withoutHubs(["absent"], [early]))).toEqual({ STALE: 1 });
 });
 
-const world = (nowMs: number): World => ({ nowMs }) as unknown as World;
+const asked: Plan = planOf([ask("bounded")]);
+const world = (nowMs: number, lost?: number): World =>
+  ({ nowMs, plan: asked, nodes: [{ kind: "hub", lostMediaMs: lost }] }) as unknown as World;
 const set = (value: number, expected: string | null, outcome: object): SimEvent => ({
   type: "decided",
   node: "a1",

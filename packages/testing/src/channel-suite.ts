@@ -22,9 +22,14 @@ const STILL_POLLS = 60;
 
 /**
  * Registers the acceptance tests of the `Channel` port with Vitest, under `name`. `makePair` is
- * called before each test and returns two ends of one fresh channel.
+ * called before each test and returns two ends of one fresh channel. `shortest` is the length of the shortest message that it carries:
+ * 1 where an empty one means something of its own.
  */
-export function runChannelTests(name: string, makePair: () => Promise<ChannelPairUnderTest>): void {
+export function runChannelTests(
+  name: string,
+  makePair: () => Promise<ChannelPairUnderTest>,
+  shortest: 0 | 1 = 0,
+): void {
   describe(`channel port: ${name}`, () => {
     let pair: ChannelPairUnderTest;
     beforeEach(async () => {
@@ -33,7 +38,7 @@ export function runChannelTests(name: string, makePair: () => Promise<ChannelPai
     afterEach(() => pair.dispose());
 
     describe("messages", () => {
-      messageTests(() => pair);
+      messageTests(() => pair, shortest);
     });
     describe("backpressure", () => {
       backpressureTests(() => pair);
@@ -44,11 +49,15 @@ export function runChannelTests(name: string, makePair: () => Promise<ChannelPai
   });
 }
 
-function messageTests(pair: () => ChannelPairUnderTest): void {
+function messageTests(pair: () => ChannelPairUnderTest, shortest: number): void {
   test("messages arrive whole, in order, in both directions at once", async () => {
     const { a, b } = pair();
-    const fromA = Array.from({ length: 300 }, (_, i) => patterned(i, (i * 37) % 5_000));
-    const fromB = Array.from({ length: 300 }, (_, i) => patterned(i + 7, (i * 101) % 3_000));
+    const fromA = Array.from({ length: 300 }, (_, i) =>
+      patterned(i, shortest + ((i * 37) % 5_000)),
+    );
+    const fromB = Array.from({ length: 300 }, (_, i) =>
+      patterned(i + 7, shortest + ((i * 101) % 3_000)),
+    );
     const [atB, atA] = await Promise.all([
       take(b, fromA.length),
       take(a, fromB.length),
@@ -61,18 +70,18 @@ function messageTests(pair: () => ChannelPairUnderTest): void {
 
   test("sends that do not wait for each other keep their call order", async () => {
     const { a, b } = pair();
-    const messages = Array.from({ length: 200 }, (_, i) => patterned(i, i));
+    const messages = Array.from({ length: 200 }, (_, i) => patterned(i, shortest + i));
     const sent = Promise.all(messages.map((message) => a.send(message)));
     expect(digests(await take(b, messages.length))).toEqual(digests(messages));
     await sent;
   });
 
-  test("an empty message and one of the largest size arrive as they are", async () => {
+  test("the shortest message and one of the largest size arrive as they are", async () => {
     const { a, b } = pair();
     const messages = [
-      new Uint8Array(0),
+      patterned(2, shortest),
       patterned(3, LIMITS.syncMessageBytes),
-      new Uint8Array(0),
+      patterned(2, shortest),
       patterned(4, 1),
     ];
     const sent = sendAll(a, messages);
@@ -146,7 +155,7 @@ function backpressureTests(pair: () => ChannelPairUnderTest): void {
 function closeTests(pair: () => ChannelPairUnderTest): void {
   test("what was sent before close still arrives, then receive() ends", async () => {
     const { a, b } = pair();
-    const messages = [patterned(1, 1_000), patterned(2, 0), patterned(3, 50_000)];
+    const messages = [patterned(1, 1_000), patterned(2, 1), patterned(3, 50_000)];
     const received = takeAll(b);
     await sendAll(a, messages);
     await a.close("done");

@@ -37,9 +37,13 @@ const SLOW_MS = 60_000;
 
 /**
  * Registers the acceptance tests of the `Store` port with Vitest, under `name`. `open` is called
- * before each test (and for each run of the model property) and returns an empty store.
+ * before each test (and for each run of the model property, of which there are `modelRuns`) and returns an empty store.
  */
-export function runStoreTests(name: string, open: () => Promise<StoreUnderTest>): void {
+export function runStoreTests(
+  name: string,
+  open: () => Promise<StoreUnderTest>,
+  modelRuns: number = MODEL_RUNS,
+): void {
   describe(`store port: ${name}`, () => {
     let opened: StoreUnderTest;
     beforeEach(async () => {
@@ -75,7 +79,7 @@ export function runStoreTests(name: string, open: () => Promise<StoreUnderTest>)
             await fresh.destroy();
           }
         });
-        await fc.assert(property, { numRuns: MODEL_RUNS });
+        await fc.assert(property, { numRuns: modelRuns });
         expect.hasAssertions();
       },
     );

@@ -8,8 +8,8 @@ import { systemClock, systemRandom } from "@ctxmesh/service";
 import { silentLogger } from "@ctxmesh/testing";
 import { join } from "node:path";
 import { serveCalls } from "./calls.ts";
-import { Inbox, docOf, flood, writeAll } from "./load.ts";
-import type { Entry, Flood, Load, Reading, Span } from "./load.ts";
+import { Inbox, docOf, flood, keyOf, pour, writeAll } from "./load.ts";
+import type { Entry, Flood, Load, Pour, Reading, Span } from "./load.ts";
 
 /** How an agent is started. */
 export interface AgentStart {
@@ -25,6 +25,10 @@ export interface AgentStart {
   readonly budget?: string;
   /** URLs of its hubs; none by default. */
   readonly hubs?: readonly string[];
+  /** What keeps the facts of large documents. */
+  readonly factEngine?: "js" | "wasm";
+  /** Nobody watches, so that what arrives is not read. */
+  readonly quiet?: boolean;
 }
 
 const inbox = new Inbox();
@@ -45,7 +49,7 @@ const service = (): Agent["service"] => {
 };
 
 async function start(options: AgentStart): Promise<readonly string[]> {
-  const { space, seed, folder, peers, announce, budget, hubs = [] } = options;
+  const { space, seed, folder, peers, announce, budget, hubs = [], factEngine } = options;
   const { listen = ["/ip4/127.0.0.1/tcp/0"] } = options;
   agent = await createAgent(
     {
@@ -57,10 +61,12 @@ async function start(options: AgentStart): Promise<readonly string[]> {
       mesh: { listen, peers, ...(announce === undefined ? {} : { announce }) },
       ...(budget === undefined ? {} : { links: { default: budget } }),
       hubs,
+      ...(factEngine === undefined ? {} : { factEngine }),
       sources: [],
     },
     { clock: systemClock, random: systemRandom, logger: silentLogger },
   );
+  if (options.quiet === true) return agent.addresses();
   service().watch({}, ({ origin, fact }) => {
     if (origin === "remote" && fact !== undefined) inbox.arrived(fact.value as unknown as Reading);
   });
@@ -87,6 +93,11 @@ serveCalls(
           docs.map(async (doc) => service().put(doc, [{ key: "text", value: "x".repeat(bytes) }])),
         );
       }
+    },
+    pour: async (load: Pour) => pour(load, async (entries) => putAll(entries)),
+    has: (seq: number) => {
+      const value = service().get(docOf(seq), keyOf(seq))?.value as Reading | undefined;
+      return value?.seq === seq;
     },
     flood: async (load: Flood) => flood(load, async (entries) => putAll(entries)),
     expect: ({ load, own }: { readonly load: Span; readonly own?: Span }) => {

@@ -97,6 +97,29 @@ const readingOf = (seq: number, dueMs: number): Reading => ({
   status: "running",
 });
 
+/** Writes of `size` facts each, `rate` facts per second in all. */
+export interface Pour extends Span {
+  readonly rate: number;
+  readonly size: number;
+}
+
+/** Open loop, as {@link writeAll}; rejects when a write fails. */
+export async function pour(
+  { from, count, rate, size }: Pour,
+  write: (entries: readonly Entry[]) => Promise<unknown>,
+): Promise<void> {
+  const startMs = monotonicMs() + LEAD_MS;
+  const writes: Promise<unknown>[] = [];
+  for (let i = 0; i < count; i += size) {
+    const dueMs = startMs + (i * 1000) / rate;
+    const waitMs = dueMs - monotonicMs();
+    if (waitMs > 0) await sleep(waitMs);
+    const seqs = Array.from({ length: Math.min(size, count - i) }, (_, j) => from + i + j);
+    writes.push(write(seqs.map((seq) => ({ key: keyOf(seq), value: readingOf(seq, dueMs) }))));
+  }
+  await Promise.all(writes);
+}
+
 /** One write of a batch. */
 export interface Entry {
   readonly key: string;

@@ -12,6 +12,7 @@ import { retainedMs } from "../config/retain.ts";
 import { readKey, readSpace } from "../files.ts";
 import { keyProviderOf } from "../key-provider.ts";
 import { hubTlsOf } from "../hub-security.ts";
+import { leavesOf, pagesOf } from "../leaf-links.ts";
 import { localApiOf } from "../local-api.ts";
 import { createLogger } from "../logging.ts";
 import { readNetworkKey } from "../network-key.ts";
@@ -23,7 +24,7 @@ export async function runAgent(configFile: string, accept: Acceptance): Promise<
   const logger = createLogger(config.log.level, "agent");
   const deps = { clock: systemClock, random: systemRandom, logger };
   await runDaemon(async () => {
-    const { mesh, hubs, store: storePath, socket: socketPath } = config;
+    const { mesh, hubs, store: storePath, socket: socketPath, factEngine } = config;
     const version = readVersion();
     const [space, { seed: deviceSeed }, protection, sources, networkKey] = await Promise.all([
       readSpace(config.space),
@@ -39,7 +40,14 @@ export async function runAgent(configFile: string, accept: Acceptance): Promise<
     // What is wrong with them is said before anything is opened.
     budgetsOf(links);
     const keeping = { space, deviceSeed, storePath, ...accepted, ...protection, links };
-    const settings = { version, ...keeping, ...kept, ...retainedMs(config.retain), socketPath };
+    const settings = {
+      version,
+      factEngine,
+      ...keeping,
+      ...kept,
+      ...retainedMs(config.retain),
+      socketPath,
+    };
     const agent = await createAgent(
       {
         ...settings,
@@ -47,11 +55,17 @@ export async function runAgent(configFile: string, accept: Acceptance): Promise<
         hubs,
         ...(await hubTlsOf(config.hubTls, deviceSeed)),
         ...(await localApiOf(config)),
+        ...(await leavesOf(config)),
+        ...pagesOf(config),
         sources,
       },
       deps,
     );
-    logger.info("agent.ready", { version, addresses: agent.addresses(), socket: socketPath });
+    const addresses = agent.addresses();
+    const forLeaves = config.leaves === undefined ? {} : { leaves: agent.leafAddresses() };
+    const forPages = config.pages === undefined ? {} : { pages: agent.pageAddresses() };
+    const listening = { addresses, ...forLeaves, ...forPages };
+    logger.info("agent.ready", { version, ...listening, socket: socketPath });
     return agent;
   }, logger);
 }

@@ -69,7 +69,7 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
   const logger = createLogger(config.log.level, "hub");
   const deps = { clock: systemClock, random: systemRandom, logger };
   await runDaemon(async () => {
-    const { listen, store: storePath, socket: socketPath } = config;
+    const { listen, store: storePath, socket: socketPath, factEngine } = config;
     const { origin, ed25519Key, mldsa44Key } = config.seal.log;
     const version = readVersion();
     const [space, { seed: deviceSeed }, protection, snapshot, ed25519, mldsa44] = await Promise.all(
@@ -108,6 +108,7 @@ export async function runHub(configFile: string, accept: Acceptance): Promise<vo
       space,
       deviceSeed,
       storePath,
+      factEngine,
       ...accepted,
       ...protection,
       ...shared,

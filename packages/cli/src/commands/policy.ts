@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `ctxmesh policy`: which of the statements about a key is shown, as whoever manages a space signs it. */
 import { setPolicy } from "@ctxmesh/membership";
+import { assertPolicyModules } from "@ctxmesh/service";
 import { loadPolicy, renderPolicy } from "../config/policy-file.ts";
 import { createOutput, shortId } from "../output.ts";
 import { readSigner, whereItGoes, withSpace } from "../space-source.ts";
@@ -53,6 +54,7 @@ export async function runPolicySet(file: string, options: PolicySetOptions): Pro
   const { socket } = options;
   await withSpace(socket === undefined ? { space: options.space } : { socket }, async (open) => {
     const policy = await loadPolicy(file, open.space.knownEpoch);
+    assertPolicyModules(open.space, policy);
     const signer = await readSigner(options.key);
     const changed = setPolicy(open.space, signer, policy, Date.now());
     await open.submit(changed);

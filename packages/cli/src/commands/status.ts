@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { AckProgress, ChannelSecurity, EngineReport, NodeStatus } from "@ctxmesh/model";
-import { counted, createOutput, formatAge, formatTable, formatTime, shortId } from "../output.ts";
+import {
+  counted,
+  createOutput,
+  formatAge,
+  formatTable,
+  formatTime,
+  printable,
+  shortId,
+} from "../output.ts";
 import type { Output } from "../output.ts";
 import { formatBytes } from "../progress.ts";
 import { withClient } from "../socket.ts";
@@ -48,7 +56,7 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
     ["listening", status.addresses.join(" ") || "nowhere"],
     [
       "facts",
-      `${String(status.facts)} in ${String(status.documents)} documents, ${String(status.contested)} contested`,
+      `${String(status.facts)} in ${String(status.documents)} documents, ${String(status.contested)} contested; engine ${status.factEngine}`,
     ],
     ["since start", `${String(status.written)} written here, ${String(status.applied)} received`],
     ...acknowledgedOf(status, output),
@@ -75,7 +83,10 @@ function rowsOf(status: NodeStatus, output: Output): string[][] {
   for (const peer of status.peers) {
     const state = peer.inSync ? output.style("green", "in sync") : output.style("yellow", "behind");
     const security = peer.security === undefined ? "" : `, ${securityOf(peer.security)}`;
-    rows.push(["peer", `${peer.role} ${shortId(peer.device)} ${state} ${peer.address}${security}`]);
+    rows.push([
+      "peer",
+      `${peer.leaf === true ? "leaf" : peer.role} ${shortId(peer.device)} ${state} ${peer.address}${security}`,
+    ]);
   }
   return rows;
 }
@@ -168,6 +179,9 @@ function membershipOf({ membership }: NodeStatus): string {
   return `${parts.join(", ")}; acts and forks ${digest.slice(0, 16)}`;
 }
 
+/** Slow calls of a module that are worth a word. */
+const MANY_SLOW = 10;
+
 /** What somebody should do something about. */
 function warningsOf({
   device,
@@ -175,6 +189,7 @@ function warningsOf({
   degraded,
   recovered,
   scrub,
+  modules = [],
 }: NodeStatus): readonly string[] {
   const { grant, forks, ownFork } = membership;
   const warnings: string[] = [];
@@ -193,6 +208,16 @@ function warningsOf({
   }
   for (const finding of scrub.findings) {
     warnings.push(`damage in the store: ${finding}; restart the daemon, which heals it`);
+  }
+  for (const { module, name, calls, failures, slow, last } of modules) {
+    const which = `the module ${name === "" ? "" : `${printable(name)}, `}${module.slice(0, 17)},`;
+    if (last !== undefined) {
+      warnings.push(
+        `${which} was cut off ${counted(failures, "time")} of ${String(calls)}, last at ${printable(last.doc)} ${printable(last.key)}: ${printable(last.problem)}`,
+      );
+    }
+    // The first call compiles, and others may meet a busy machine.
+    if (slow >= MANY_SLOW) warnings.push(`${which} took over 1 ms ${counted(slow, "time")}`);
   }
   if (recovered > 0) {
     warnings.push(

@@ -7,6 +7,7 @@
 import { RATE } from "@ctxmesh/service";
 import { RETAIN } from "./retain.ts";
 import { api } from "./schema-api.ts";
+import { leaves, pages } from "./schema-leaves.ts";
 import { object, path } from "./schema-parts.ts";
 import type { Schema } from "./schema-parts.ts";
 import { auth, doorTls, hubTls, yjs } from "./schema-security.ts";
@@ -201,6 +202,13 @@ const links: Schema = {
   default: {},
 };
 
+const factEngine = (engine: "wasm" | "js"): Schema => ({
+  enum: ["wasm", "js"],
+  description:
+    "What keeps the facts of large documents: wasm, where Node has WebAssembly, takes a quarter of the memory of js and merges sooner; js reads single facts sooner.",
+  default: engine,
+});
+
 const node: Readonly<Record<string, Schema>> = {
   space: path("The space file, with the grants of its members."),
   key: path("This device's key, an Ed25519 JWK with mode 0600."),
@@ -280,6 +288,7 @@ const agent: Schema = {
   title: "a mapping",
   ...object("Configuration of ctxmesh agent.", NODE_REQUIRED, {
     ...node,
+    factEngine: factEngine("wasm"),
     mesh: object(
       "Connections between agents.",
       [],
@@ -310,6 +319,8 @@ const agent: Schema = {
     subscribe,
     hubs: hubUrls,
     hubTls,
+    leaves,
+    pages,
     sources,
   }),
 };
@@ -319,6 +330,7 @@ const hub: Schema = {
   title: "a mapping",
   ...object("Configuration of ctxmesh hub.", [...NODE_REQUIRED, "listen", "seal"], {
     ...node,
+    factEngine: factEngine("js"),
     hubs: hubUrls,
     hubTls,
     tls: doorTls,

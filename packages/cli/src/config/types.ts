@@ -57,6 +57,8 @@ export interface NodeConfig {
   };
   /** Rates such as `256kbit` by device, address, or `default`. */
   readonly links: LinkBudgets;
+  /** What keeps the facts of large documents. */
+  readonly factEngine: "wasm" | "js";
   readonly log: { readonly level: LogLevel };
 }
 
@@ -111,6 +113,18 @@ export interface AgentConfig extends NodeConfig {
   /** WebSocket URLs of hubs to keep a connection to. */
   readonly hubs: readonly string[];
   readonly hubTls?: HubTlsConfig;
+  /** Where leaves connect. */
+  readonly leaves?: {
+    /** A host and a port, such as `0.0.0.0:7420`. */
+    readonly listen: string;
+    /** Path of the secret's file. */
+    readonly secretFile: string;
+  };
+  /** Where replicas in pages connect. */
+  readonly pages?: {
+    /** A host and a port, such as `127.0.0.1:7430`. */
+    readonly listen: string;
+  };
   /** `all`, or `sealed+` and a number of days (`d`) or hours (`h`): see {@link retainedMs}. */
   readonly retain: string;
   /** What of others' writes is kept, as `parseSubscriptionRules` reads it; everything without a rule. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The checkers of the invariants I1 to I13; I14 is a comparison of two runs. */
+/** The checkers of the invariants; I14 has none, since it is a comparison of two runs. */
 import type { Checker } from "../world.ts";
 import { createAccountingChecker } from "./accounting.ts";
 import { createBoundsChecker } from "./bounds.ts";
@@ -9,6 +9,7 @@ import { createConvergenceChecker } from "./convergence.ts";
 import { createDurabilityChecker } from "./durability.ts";
 import { createEquivocationChecker } from "./equivocation.ts";
 import { createForgettingChecker } from "./forgetting.ts";
+import { createLevelChecker } from "./levels.ts";
 import { createLivenessChecker } from "./liveness.ts";
 import { createLogChecker } from "./log-growth.ts";
 import { createRevocationChecker } from "./revocation.ts";
@@ -32,12 +33,13 @@ export const INVARIANTS = {
   I12: "a minute after healing all are equal, and writes are acknowledged after ten seconds",
   I13: "every batch that was received has one outcome",
   I14: "the same seed gives the same trace",
+  I15: "what is read strong or bounded is as new as it has to be, and of strong writes on one version one is made",
 } as const;
 
 /** Name of an invariant. */
 export type Invariant = keyof typeof INVARIANTS;
 
-/** Fresh checkers of I1 to I13, or of some of them, for one run. I14 has none: it is a comparison of two runs. */
+/** Fresh checkers of all invariants but I14, or of some of them, for one run. */
 export function createCheckers(only?: readonly Invariant[]): readonly Checker[] {
   const chronicle = new Chronicle();
   const all: readonly Checker[] = [
@@ -54,6 +56,7 @@ export function createCheckers(only?: readonly Invariant[]): readonly Checker[] 
     createBoundsChecker(chronicle),
     createLivenessChecker(chronicle),
     createAccountingChecker(chronicle),
+    createLevelChecker(),
   ];
   const wanted = all.filter(({ name }) => only === undefined || only.some((one) => one === name));
   const keeper: Checker = {

@@ -68,6 +68,13 @@ function covers(seal: ReadSeal, write: Acknowledged): boolean {
   });
 }
 
+/** Whether a schema that is published in this run may be against a value: while it is, no seal has it. */
+const mayBeInvalid = ({ plan }: World, { key, value }: Acknowledged): boolean =>
+  typeof value === "number" &&
+  plan.steps.some(
+    (step) => step.do === "schema" && key?.startsWith(step.prefix) === true && value > step.most,
+  );
+
 /** What a node acknowledged is there when it has been started again. */
 function checkOpened(node: NodeView | undefined, newest: Newest): void {
   const replica = node?.process?.replica;
@@ -105,9 +112,8 @@ export function createDurabilityChecker(): Checker {
     const lossy = all.some(({ lostMediaMs }) => lostMediaMs !== undefined);
     if (having.length === 0 && !lossy) throw new Error(`${nameOf(write)} is at no hub`);
     hubs.set(write, having);
-    if (receipt.acknowledged === "sealed" && !seals.some((seal) => covers(seal, write))) {
-      unsealed.push(write);
-    }
+    if (receipt.acknowledged !== "sealed" || mayBeInvalid(world, write)) return;
+    if (!seals.some((seal) => covers(seal, write))) unsealed.push(write);
   };
   const mustBeThere = (write: Acknowledged, world: World): boolean =>
     world.node(write.node)?.lostMediaMs === undefined ||
