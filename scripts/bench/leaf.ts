@@ -184,7 +184,7 @@ function rawRate(path: string, seconds: number): number {
 }
 
 /** Batches of a burst each, of another device. */
-function batches(count: number): readonly Uint8Array[] {
+function batchesOf(count: number): readonly Uint8Array[] {
   const signer = createDeviceSigner(new Uint8Array(32).fill(2));
   const chain = {
     space: SPACE,
@@ -222,8 +222,13 @@ function batches(count: number): readonly Uint8Array[] {
   });
 }
 
-/** A parent that pushes; facts per second from the first push until the leaf says that it has the last one. */
-async function pushed(leaf: Leaf, count: number): Promise<number> {
+const NOTHING = new Uint8Array(16);
+const ASKS = encodeMessage({ type: "digest", digest: NOTHING, records: NOTHING, asks: true });
+
+/** A parent on its listener: the leaf's settings, and the channel once it is there. */
+async function listen(
+  leaf: Leaf,
+): Promise<{ readonly met: Promise<Channel>; readonly stop: () => Promise<void> }> {
   const secret = systemRandom.bytes(32);
   const device = createDeviceSigner(new Uint8Array(32).fill(3));
   const { promise: met, resolve: meet } = Promise.withResolvers<Channel>();
@@ -239,160 +244,141 @@ async function pushed(leaf: Leaf, count: number): Promise<number> {
     isMember: () => true,
   });
   await server.start(meet);
-  const all = batches(count);
-  const member = toHex(createDeviceSigner(new Uint8Array(32).fill(2)).publicKey);
-  writeFileSync(
-    join(leaf.dir, "leaf.conf"),
-    `space ${SPACE}\ndevice ${toHex(device.publicKey)}\naddress ${new URL(server.addresses()[0] ?? "").host}\npsk ${toHex(leafPsk(secret, fromHex(leaf.device)))}\n`,
-  );
-  await leaf.start();
-  const channel = await met;
-  const nothing = new Uint8Array(16);
-  const { promise: done, resolve: finish } = Promise.withResolvers<number>();
+  const settings = [
+    `space ${SPACE}`,
+    `device ${toHex(device.publicKey)}`,
+    `address ${new URL(server.addresses()[0] ?? "").host}`,
+    `psk ${toHex(leafPsk(secret, fromHex(leaf.device)))}`,
+  ];
+  writeFileSync(join(leaf.dir, "leaf.conf"), `${settings.join("\n")}\n`);
+  return { met, stop: async () => server.stop() };
+}
+
+/** Greets, answers with a roster of one member, pushes all batches, and asks for heads until the last one is on the disk; milliseconds of the two last. */
+async function feed(channel: Channel, all: readonly Uint8Array[]): Promise<number> {
+  const member = parseDeviceKey(toHex(createDeviceSigner(new Uint8Array(32).fill(2)).publicKey));
+  const grants = [{ role: "write" as const, notBefore: 0, notAfter: 2 ** 48 }];
+  const devices = [{ device: member, revoked: false, grants }];
   let from = 0;
   const push = async (): Promise<void> => {
-    from = performance.now();
     for (const batch of all) await channel.send(encodeMessage({ type: "push", batch }));
-    await channel.send(
-      encodeMessage({ type: "digest", digest: nothing, records: nothing, asks: true }),
-    );
+    await channel.send(ASKS);
   };
-  const listen = async (): Promise<void> => {
-    await channel.send(
-      encodeMessage({ type: "hello", space: SPACE, digest: nothing, records: nothing }),
-    );
-    for await (const bytes of channel.receive()) {
-      const message = decodeMessage(bytes);
-      if (message.type === "ask") {
-        const grants = [{ role: "write" as const, notBefore: 0, notAfter: 2 ** 48 }];
-        const devices = [{ device: parseDeviceKey(member), revoked: false, grants }];
-        const answer = encodeAnswer({ kind: "roster", records: nothing, devices, limits: [] });
-        await channel.send(encodeMessage({ type: "answer", id: message.id, answer }));
-        void push();
-      }
-      const last =
-        message.type === "ranges"
-          ? message.ranges.flatMap((range) => ("heads" in range ? range.heads : []))
-          : [];
-      if (last.some(({ replica, seq }) => replica === member && seq === count))
-        finish(performance.now() - from);
-      // Heads are those on the disk: asked again until the last batch is.
-      else if (message.type === "ranges" && from > 0)
-        await channel.send(
-          encodeMessage({ type: "digest", digest: nothing, records: nothing, asks: true }),
-        );
+  await channel.send(
+    encodeMessage({ type: "hello", space: SPACE, digest: NOTHING, records: NOTHING }),
+  );
+  for await (const bytes of channel.receive()) {
+    const message = decodeMessage(bytes);
+    if (message.type === "ask") {
+      const answer = encodeAnswer({ kind: "roster", records: NOTHING, devices, limits: [] });
+      await channel.send(encodeMessage({ type: "answer", id: message.id, answer }));
+      from = performance.now();
+      void push();
     }
-  };
-  void listen();
-  const ms = await done;
+    if (message.type !== "ranges" || from === 0) continue;
+    const heads = message.ranges.flatMap((range) => ("heads" in range ? range.heads : []));
+    const isThere = heads.some(({ replica, seq }) => replica === member && seq === all.length);
+    if (isThere) return performance.now() - from;
+    await channel.send(ASKS);
+  }
+  throw new Error("the leaf has gone");
+}
+
+/** A parent that pushes; facts per second from the first push until the leaf has the last one on its disk. */
+async function pushed(leaf: Leaf, count: number): Promise<number> {
+  const { met, stop } = await listen(leaf);
+  const all = batchesOf(count);
+  await leaf.start();
+  const channel = await met;
+  const ms = await feed(channel, all);
   await channel.close();
-  await server.stop();
+  await stop();
   return (count * BURST) / (ms / 1_000);
 }
 
-async function run({ quick, signal, progress }: BenchOptions): Promise<Report> {
-  progress("building the leaf");
-  await using folder = await benchFolder("leaf");
-  const built = spawnSync("scripts/build-leaf", ["--out", join(folder.path, "build")], {
-    encoding: "utf8",
-  });
-  if (built.status !== 0) return { figures: [], notes: [`not measured: ${built.stderr.trim()}`] };
-  const binary = join(folder.path, "build", "ctxmesh-leaf");
-  await using leaf = new Leaf(binary, join(folder.path, "sender"));
-  const figures: Figure[] = [];
-  const seconds = quick ? 10 : 60;
-  progress("signing and syncing alone");
-  const raw = rawRate(join(folder.path, "raw"), 2);
+const rate = (figure: string, value: number, raw: number, target: number): Figure =>
+  aimed(`leaf ${figure}`, { value, baseline: raw }, "facts/s", "higher", target);
+const memory = (when: string, leaf: Leaf): Figure =>
+  aimed(
+    `leaf peak RSS with 20,000 facts, ${when}`,
+    { value: leaf.peakRssMb(), baseline: null },
+    "MB",
+    "lower",
+    RSS_TARGET_MB,
+  );
+
+/** Over the local socket. */
+async function measureSocket(
+  leaf: Leaf,
+  raw: number,
+  { quick, signal, progress }: BenchOptions,
+): Promise<Figure[]> {
   await leaf.start();
   using client = new Client(join(leaf.dir, "leaf.sock"));
+  const seconds = quick ? 10 : 60;
   progress(`${String(PACE)} facts/s for ${String(seconds)} s`);
   const pace = await steadily(client, seconds, signal);
-  figures.push(
-    aimed(
-      "leaf facts at a steady 10,000/s, signed and durable",
-      { value: pace, baseline: raw },
-      "facts/s",
-      "higher",
-      PACE_TARGET,
-    ),
-  );
-  figures.push(
-    aimed(
-      "leaf peak RSS with 20,000 facts, at a steady 10,000/s",
-      { value: leaf.peakRssMb(), baseline: null },
-      "MB",
-      "lower",
-      RSS_TARGET_MB,
-    ),
-  );
+  const atPace = memory("at a steady 10,000/s", leaf);
   progress("bursts");
   const bursts = await inBursts(client, quick ? 3 : 10, signal);
-  figures.push(
-    aimed(
-      "leaf facts in bursts of 100, signed and durable",
-      { value: bursts, baseline: raw },
-      "facts/s",
-      "higher",
-      BURSTS_TARGET,
-    ),
-  );
-  figures.push(
-    aimed(
-      "leaf peak RSS with 20,000 facts, after bursts",
-      { value: leaf.peakRssMb(), baseline: null },
-      "MB",
-      "lower",
-      RSS_TARGET_MB,
-    ),
-  );
+  const afterBursts = memory("after bursts", leaf);
   await leaf.stop();
-  await using receiver = new Leaf(binary, join(folder.path, "receiver"));
-  progress("over the link");
-  const received = await pushed(receiver, quick ? 500 : 2_000);
-  figures.push(
-    aimed(
-      "leaf facts over the link in batches of 100, verified and durable",
-      { value: received, baseline: raw },
-      "facts/s",
-      "higher",
-      PACE,
-    ),
-  );
-  figures.push(
-    aimed(
-      "leaf peak RSS with 20,000 facts, over the link",
-      { value: receiver.peakRssMb(), baseline: null },
-      "MB",
-      "lower",
-      RSS_TARGET_MB,
-    ),
-  );
-  await receiver.stop();
-  await using small = new Leaf(binary, join(folder.path, "small"));
-  await small.start();
-  using filler = new Client(join(small.dir, "leaf.sock"));
+  return [
+    rate("facts at a steady 10,000/s, signed and durable", pace, raw, PACE_TARGET),
+    atPace,
+    rate("facts in bursts of 100, signed and durable", bursts, raw, BURSTS_TARGET),
+    afterBursts,
+  ];
+}
+
+/** The median of five starts with 20,000 facts in the log. */
+async function measureStart(leaf: Leaf): Promise<Figure> {
+  await leaf.start();
+  using client = new Client(join(leaf.dir, "leaf.sock"));
   for (let sent = BURST; sent <= KEYS; sent += BURST) {
-    filler.burst();
-    await filler.answered(sent);
+    client.burst();
+    await client.answered(sent);
   }
-  await small.stop();
+  await leaf.stop();
   const loads: number[] = [];
   for (let i = 0; i < 5; i++) {
-    loads.push(await small.start());
-    await small.stop();
+    loads.push(await leaf.start());
+    await leaf.stop();
   }
-  const load = loads.toSorted((a, b) => a - b)[2] ?? 0;
-  figures.push(
-    aimed(
-      "leaf start with 20,000 facts in its log",
-      { value: load, baseline: null },
-      "ms",
-      "lower",
-      LOAD_TARGET_MS,
-    ),
+  const value = loads.toSorted((a, b) => a - b)[2] ?? 0;
+  return aimed(
+    "leaf start with 20,000 facts in its log",
+    { value, baseline: null },
+    "ms",
+    "lower",
+    LOAD_TARGET_MS,
   );
+}
+
+async function run(options: BenchOptions): Promise<Report> {
+  const { quick, progress } = options;
+  progress("building the leaf");
+  await using folder = await benchFolder();
+  const at = (name: string): string => join(folder.path, name);
+  const built = spawnSync("scripts/build-leaf", ["--out", at("build")], { encoding: "utf8" });
+  if (built.status !== 0) return { figures: [], notes: [`not measured: ${built.stderr.trim()}`] };
+  const binary = join(at("build"), "ctxmesh-leaf");
+  progress("signing and syncing alone");
+  const raw = rawRate(at("raw"), 2);
+  await using sender = new Leaf(binary, at("sender"));
+  const overSocket = await measureSocket(sender, raw, options);
+  progress("over the link");
+  await using receiver = new Leaf(binary, at("receiver"));
+  const received = await pushed(receiver, quick ? 500 : 2_000);
+  const overLink = [
+    rate("facts over the link in batches of 100, verified and durable", received, raw, PACE),
+    memory("over the link", receiver),
+  ];
+  await receiver.stop();
+  progress("starting");
+  await using small = new Leaf(binary, at("small"));
   return {
-    figures,
+    figures: [...overSocket, ...overLink, await measureStart(small)],
     notes: [
       "baseline: one Ed25519 signature and one fdatasync of 1,200 bytes for each 100 facts, one after another, in Node.",
     ],
