@@ -17,6 +17,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bundleBrowser } from "../scripts/bundle-browser.ts";
 import { HAS_BROWSER, serveFiles, startBrowser } from "./browser/chromium.ts";
 import type { Browser, Page } from "./browser/chromium.ts";
+import { siteOf } from "./browser/site.ts";
 import {
   Plant,
   WRITER_SEED,
@@ -24,6 +25,7 @@ import {
   fileFor,
   hubDevice,
   inviteOf,
+  otherSpaceFile,
   space,
   spaceFor,
 } from "./browser/plant.ts";
@@ -52,24 +54,7 @@ beforeAll(async () => {
 });
 afterAll(async () => cleanup.disposeAsync());
 
-const withPolicy = (policy: string): string =>
-  `<!doctype html><meta http-equiv="content-security-policy" content="default-src 'none'; ${policy}">
-  <script type="module" src="/page.js"></script>`;
-
-/** A site of one empty page with the bundle, which is an origin of its own. */
-const serveBundle = async (): ReturnType<typeof serveFiles> =>
-  serveFiles({
-    "/index.html": `<!doctype html><title>test</title><script type="module">
-      import * as ctxmesh from "/ctxmesh.js";
-      globalThis.ctxmesh = ctxmesh;
-    </script>`,
-    "/policy.html": withPolicy("script-src 'self' 'unsafe-eval'; connect-src data: ws:"),
-    "/no-code.html": withPolicy("script-src 'self'; connect-src data:"),
-    "/wasm-alone.html": withPolicy("script-src 'self' 'wasm-unsafe-eval'; connect-src data:"),
-    "/no-data.html": withPolicy("script-src 'self' 'unsafe-eval'; connect-src ws:"),
-    "/page.js": `import * as ctxmesh from "/ctxmesh.js"; globalThis.ctxmesh = ctxmesh;`,
-    "/ctxmesh.js": bundleText,
-  });
+const serveBundle = async (): ReturnType<typeof serveFiles> => serveFiles(siteOf(bundleText));
 
 /** Opens a replica in a page as `mesh`; returns its device, or the code of the error. */
 const open = async (page: Page, options: object): Promise<string> =>
@@ -185,6 +170,31 @@ describe.skipIf(!HAS_BROWSER)("a replica in a page", () => {
     await two.evaluate("mesh.close()");
     expect(await two.evaluate(deleting)).toBe("deleted");
     expect(await two.evaluate(`ctxmesh.deviceKey("granted")`)).not.toBe(device);
+  });
+
+  test("runs in a worker, too", async () => {
+    const page = await browser.open(`${origin}/`);
+    const device = await page.evaluate<string>(`ctxmesh.deviceKey("working")`);
+    const options = { name: "working", space: fileFor(device) };
+    const told = await page.evaluate(`new Promise((resolve, reject) => {
+      const worker = new Worker("/worker.js", { type: "module" });
+      worker.addEventListener("error", ({ message }) => reject(new Error(message)));
+      worker.addEventListener("message", ({ data }) => resolve(data));
+      worker.postMessage(${JSON.stringify(options)});
+    })`);
+    expect(told).toEqual({ device, value: 1, problems: [] });
+  });
+
+  test("is not opened with the file of another space, and goes on with its own", async () => {
+    const page = await browser.open(`${origin}/`);
+    const device = await page.evaluate<string>(`ctxmesh.deviceKey("own")`);
+    expect(await open(page, { name: "own", space: fileFor(device) })).toBe(device);
+    expect(await put(page, "k", 1)).toBe("local");
+    await page.evaluate("mesh.close()");
+    expect(await open(page, { name: "own", space: otherSpaceFile() })).toBe("STORE_FORMAT");
+    expect(await open(page, { name: "own" })).toBe(device);
+    expect(await valueAt(page, "k")).toBe(1);
+    await page.evaluate("mesh.close()");
   });
 
   test("has the calls of the client, with their errors", async () => {

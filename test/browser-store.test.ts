@@ -162,6 +162,19 @@ describe.skipIf(!HAS_BROWSER)("in a page of Chromium", () => {
     await opened.destroy();
   });
 
+  test("of a write that the browser refuses to take in the middle nothing is written", async () => {
+    const opened = await open();
+    await call(page, "refuseShort");
+    const write = opened.store.write([
+      { key: Uint8Array.of(1), value: Uint8Array.of(1, 2) },
+      { key: Uint8Array.of(2), value: Uint8Array.of(3) },
+    ]);
+    await expect(write).rejects.toMatchObject({ code: "STORE_FAILED" });
+    const again = await opened.reopen();
+    expect(await again.get(Uint8Array.of(1))).toBeUndefined();
+    await opened.destroy();
+  });
+
   // Each call goes to another process and back.
   runStoreTests("a store over IndexedDB", open, MODEL_RUNS);
 });

@@ -3,13 +3,17 @@
  * Goal: whatever a parent sends, the leaf in C takes nothing that is not signed, whole and in its place, and nothing ends it.
  * Method: a listener of the real link that speaks for itself, and batches of a member that are changed in every way.
  */
+import { rmSync, statSync, truncateSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { decodeBatch, encodeBatch, encodeCbor } from "@ctxmesh/codec";
-import { parseSpaceId } from "@ctxmesh/model";
-import type { Channel } from "@ctxmesh/model";
+import type { Batch } from "@ctxmesh/codec";
+import { parseDeviceKey, parseIncarnationId, parseSpaceId, toHex } from "@ctxmesh/model";
+import type { Channel, DeviceKey } from "@ctxmesh/model";
+import { systemRandom } from "@ctxmesh/service";
 import { waitFor } from "@ctxmesh/testing";
 import { decodeMessage, encodeAnswer, encodeMessage } from "@ctxmesh/sync";
-import type { SyncMessage } from "@ctxmesh/sync";
+import type { ChainHead, SyncMessage } from "@ctxmesh/sync";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Leaf, buildLeaf } from "./leaf/program.ts";
@@ -38,28 +42,38 @@ afterEach(async () => {
 /** A writer that the roster lists, and batches of it. */
 const writer = (seed = 9): Writer => new Writer(seed);
 
+/** Who is in the roster. */
+interface Member {
+  readonly device: DeviceKey;
+  readonly revoked?: boolean;
+}
+
 /** One session as the parent's side: what it says by itself, and how it answers what the leaf asks. */
 class Session {
   readonly channel: Channel;
   readonly heard: SyncMessage[] = [];
   isOver = false;
+  /** What it says to whatever is no question for the roster. */
+  onMessage: ((message: SyncMessage) => Promise<void>) | undefined;
 
-  constructor(channel: Channel, members: readonly Writer[]) {
+  constructor(channel: Channel, members: readonly Member[]) {
     this.channel = channel;
     void this.#run(members).finally(() => (this.isOver = true));
   }
 
-  async #run(members: readonly Writer[]): Promise<void> {
+  async #run(members: readonly Member[]): Promise<void> {
     for await (const bytes of this.channel.receive()) {
       const message = decodeMessage(bytes);
       this.heard.push(message);
-      if (message.type !== "ask") continue;
+      if (message.type !== "ask") {
+        await this.onMessage?.(message);
+        continue;
+      }
       const devices = members
-        .map(({ device }) => device)
-        .toSorted()
-        .map((device) => ({
+        .toSorted((a, b) => (a.device < b.device ? -1 : 1))
+        .map(({ device, revoked = false }) => ({
           device,
-          revoked: false,
+          revoked,
           grants: [{ role: "write" as const, notBefore: 0, notAfter: 2 ** 48 }],
         }));
       const answer = encodeAnswer({ kind: "roster", records: ZEROS, devices, limits: [] });
@@ -82,7 +96,7 @@ class Session {
 }
 
 /** The leaf's next session, greeted and with a roster. */
-async function meet(...members: readonly Writer[]): Promise<Session> {
+async function meet(...members: readonly Member[]): Promise<Session> {
   const before = parent.channels.length;
   await waitFor(() => parent.channels.length > before || before > 0, {
     timeoutMs: 20_000,
@@ -254,4 +268,142 @@ test.skipIf(isMissing)("random changes of honest messages never end the leaf", a
     { numRuns: 200 },
   );
   expect((await leaf.ask("put a k 7", "get a k"))[1]).toContain('"value":7');
+});
+
+const until = async (what: string, condition: () => boolean | Promise<boolean>): Promise<void> =>
+  waitFor(condition, { timeoutMs: 20_000, what });
+const ownDevice = (): DeviceKey => parseDeviceKey(leaf.device);
+/** The leaf's batches that were pushed, or came of pulls. */
+const batchesOf = ({ heard }: Session): readonly Batch[] =>
+  heard
+    .flatMap((message) =>
+      message.type === "push" ? [message.batch] : message.type === "batches" ? message.batches : [],
+    )
+    .map((bytes) => decodeBatch(bytes));
+
+test.skipIf(isMissing)("chains that others name leave room for the leaf's own", async () => {
+  await leaf.start();
+  const honest = writer();
+  const session = await meet(honest);
+  const heads = Array.from({ length: 8_192 }, () => ({
+    replica: honest.device,
+    incarnation: parseIncarnationId(toHex(systemRandom.bytes(16))),
+    seq: 3,
+    hash: "ab".repeat(16),
+  }));
+  await session.say({ type: "have", heads });
+  await until("the leaf to ask", () => session.heard.some(({ type }) => type === "pull"));
+  expect(await leaf.ask("put a k 1", "get a k")).toEqual([
+    "ok 1",
+    expect.stringContaining('"value":1'),
+  ]);
+});
+
+test.skipIf(isMissing)("many short questions with long answers take no memory", async () => {
+  await leaf.start();
+  const session = await meet();
+  const client = await leaf.client();
+  for (let i = 0; i < 12; i++) {
+    await client.ask(`put a k${String(i)} "${toHex(systemRandom.bytes(30_000))}"`);
+  }
+  const peak = async (): Promise<number> =>
+    (JSON.parse((await client.ask("status"))[0] ?? "") as { readonly peakRssKiB: number })
+      .peakRssKiB;
+  const before = await peak();
+  const [{ header }] = batchesOf(session) as [Batch];
+  const { replica, incarnation } = header;
+  const spans = [{ replica, incarnation, from: 1, to: 12 }];
+  await Promise.all(Array.from({ length: 400 }, async () => session.say({ type: "pull", spans })));
+  const answers = (): number => session.heard.filter(({ type }) => type === "batches").length;
+  await until("some answers", () => answers() > 20);
+  // Sanitizers keep what was freed.
+  if (process.env["CTXMESH_LEAF_SANITIZE"] !== "1") {
+    expect((await peak()) - before).toBeLessThan(8_192);
+  }
+});
+
+test.skipIf(isMissing)("what comes in many parts comes whole, and without waiting", async () => {
+  await leaf.start();
+  const writers = Array.from({ length: 5 }, (_, i) => writer(20 + i));
+  const session = await meet(...writers);
+  const chains = writers.map(({ device, incarnation }) => ({ replica: device, incarnation }));
+  const batches = writers.map((one, i) => [1, 2].map((n) => one.put(`k${String(i)}`, String(n))));
+  session.onMessage = async (message): Promise<void> => {
+    if (message.type !== "pull") return;
+    // One batch at a time; the third chain has one that is none.
+    const [span] = message.spans;
+    const i = chains.findIndex(({ incarnation }) => incarnation === span?.incarnation);
+    const good = batches[i]?.[(span?.from ?? 0) - 1] ?? new Uint8Array();
+    const bytes = i === 2 ? encodeBatch({ ...decodeBatch(good), bodies: [null] }) : good;
+    await session.say({ type: "batches", batches: [bytes] });
+  };
+  await session.say({
+    type: "have",
+    heads: chains.map((chain) => ({ ...chain, seq: 2, hash: "ab".repeat(16) })),
+  });
+  for (const i of [0, 1, 3, 4]) {
+    await until(`chain ${String(i)}`, async () => (await valueOf(`k${String(i)}`)) === 2);
+  }
+  expect(session.heard.filter(({ type }) => type === "pull")).toHaveLength(9);
+  expect(await valueOf("k2")).toBeUndefined();
+});
+
+test.skipIf(isMissing)(
+  "a leaf that lost its log, and gets an old chain of its own back, counts its facts on",
+  async () => {
+    await leaf.start();
+    let session = await meet({ device: ownDevice() });
+    await leaf.ask("put a old 1");
+    await until("the batch", () => batchesOf(session).length === 1);
+    const [old] = batchesOf(session) as [Batch];
+    await leaf.end("SIGKILL");
+    rmSync(join(leaf.dir, "log"));
+    await leaf.start();
+    await leaf.ask("put a new 1");
+    await until("the leaf again", () => parent.channels.length === 2);
+    session = await meet({ device: ownDevice() });
+    await session.push(encodeBatch(old));
+    await until("what was lost", async () => (await valueOf("old")) === 1);
+    await leaf.ask("put a new 2");
+    const fresh = (): ChainHead | undefined =>
+      session.heard
+        .flatMap((message) => (message.type === "have" ? message.heads : []))
+        .find(({ incarnation, seq }) => incarnation !== old.header.incarnation && seq === 2);
+    await until("to be told", () => fresh() !== undefined);
+    const { replica, incarnation } = fresh() ?? old.header;
+    await session.say({ type: "pull", spans: [{ replica, incarnation, from: 1, to: 2 }] });
+    await until("both batches", () => batchesOf(session).length >= 2);
+    const intervals = batchesOf(session)
+      .map(({ header }) => header.sections[0])
+      .map((section) => [section?.from, section?.to]);
+    expect(intervals).toEqual([
+      [0, 1],
+      [1, 2],
+    ]);
+  },
+);
+
+test.skipIf(isMissing)("a leaf that is revoked says so to whoever writes", async () => {
+  await leaf.start();
+  const marker = writer(8);
+  const session = await meet(marker, { device: ownDevice(), revoked: true });
+  await settle(session, marker);
+  expect(await leaf.ask("put a k 1")).toEqual([
+    expect.stringMatching(/^error POLICY_REFUSED: .*revoked/u),
+  ]);
+});
+
+test.skipIf(isMissing)("a torn end behind a roster is cut off as any other", async () => {
+  await leaf.start();
+  expect(await leaf.ask("put a before 1")).toEqual(["ok 1"]);
+  await meet(writer());
+  expect(await leaf.ask("put a after 1")).toEqual(["ok 2"]);
+  await leaf.end("SIGKILL");
+  const log = join(leaf.dir, "log");
+  truncateSync(log, statSync(log).size - 1);
+  await leaf.start();
+  expect(await leaf.ask("get a before", "get a after")).toEqual([
+    expect.stringContaining('"value":1'),
+    "null",
+  ]);
 });

@@ -4,6 +4,7 @@
  * Method: the program without a parent; its log cut and changed byte by byte.
  */
 import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -268,3 +269,37 @@ test.skipIf(isMissing)("the command says what is wrong, with a code and a remedy
     ]);
   }
 });
+
+test.skipIf(isMissing)(
+  "a last record whose pages came to the disk in any order, or in part, is cut off",
+  async () => {
+    await leaf.start();
+    const client = await leaf.client();
+    await client.ask("put a k1 1");
+    const last = readFileSync(logOf(leaf)).length;
+    await client.ask(`put a k2 "${randomBytes(5_000).toString("hex")}"`);
+    await leaf.end("SIGKILL");
+    const log = readFileSync(logOf(leaf));
+    const starts = Array.from({ length: Math.ceil(log.length / 512) }, (_, i) => i * 512);
+    for (const start of starts.filter((at) => at + 512 > last)) {
+      const changed = Buffer.from(log);
+      changed.fill(0, Math.max(start, last), Math.min(start + 512, log.length));
+      writeFileSync(logOf(leaf), changed);
+      expect(checked(), String(start)).toMatchObject({ facts: 1, batches: 1 });
+    }
+  },
+);
+
+test.skipIf(isMissing)(
+  "who asks for more than it reads gets all answers once it reads; behind quit nothing is done",
+  async () => {
+    await leaf.start();
+    const client = await leaf.client();
+    await client.ask(`put a k "${"x".repeat(60_000)}"`);
+    const answers = await client.ask(...Array.from({ length: 400 }, () => "get a k"));
+    expect(answers.filter((line) => line.startsWith('{"value":"xxx'))).toHaveLength(400);
+    client.send("quit\nput a late 1\n");
+    await waitFor(() => client.isOver, { timeoutMs: 20_000, what: "the end" });
+    expect(await leaf.ask("get a late")).toEqual(["null"]);
+  },
+);

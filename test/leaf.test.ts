@@ -182,7 +182,7 @@ test.skipIf(isMissing)(
 );
 
 test.skipIf(isMissing)(
-  "after a stop its chain goes on; after a kill another one begins, so that it never forks",
+  "each start begins a chain of its own once it writes, so that a folder that was copied never forks one",
   async () => {
     leaf.configure(space.id);
     const chains = async (): Promise<unknown> =>
@@ -191,12 +191,19 @@ test.skipIf(isMissing)(
     expect(await leaf.ask("put a k 1")).toEqual(["ok 1"]);
     expect(await leaf.end()).toBe(0);
     await leaf.start();
-    expect(await leaf.ask("put a k 2")).toEqual(["ok 2"]);
     expect(await chains()).toBe(1);
+    expect(await leaf.ask("put a k 2", "get a k")).toEqual([
+      "ok 1",
+      expect.stringContaining('"value":2'),
+    ]);
+    expect(await leaf.ask("put a k 3")).toEqual(["ok 2"]);
     await leaf.end("SIGKILL");
     await leaf.start();
-    expect(await leaf.ask("put a k 3")).toEqual(["ok 1"]);
-    expect(await chains()).toBe(2);
+    expect(await leaf.ask("put a k 4", "get a k")).toEqual([
+      "ok 1",
+      expect.stringContaining('"value":4'),
+    ]);
+    expect(await chains()).toBe(3);
   },
 );
 

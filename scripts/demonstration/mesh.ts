@@ -15,6 +15,8 @@ const ROWS_PER_SECOND = 100;
 /** Host readings per second and agent. */
 const READINGS_PER_SECOND = 10;
 const POLL_MS = 100;
+/** What each agent takes for the state of a zone: not the same, since on a busy machine all of them would say 100 % of the processor, and nobody would disagree. */
+const MEASURES = ["cpu_percent", "memory_percent", "disk_percent"] as const;
 
 /**
  * The sources of one agent. All agents write the state of all three zones, and each is surest of its
@@ -22,7 +24,7 @@ const POLL_MS = 100;
  */
 function sourcesYaml(agent: number, { csvFiles, seconds }: DemoOptions): string {
   const file = csvFiles?.[agent - 1];
-  const from = file === undefined ? "cpu_percent" : "value";
+  const from = file === undefined ? MEASURES[agent - 1] : "value";
   const shared = Array.from({ length: AGENTS }, (_, zone) => {
     const distance = (zone + 1 - agent + AGENTS) % AGENTS;
     const confidence = String((9 - distance) / 10);

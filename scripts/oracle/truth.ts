@@ -114,6 +114,8 @@ function worth(rule: PolicyRule, s: Stated): number {
     case "sum":
     case "union":
     case "all":
+    // Of a module that a space lacks, as latest; the rules that are drawn name none.
+    case "module":
       return 0;
   }
 }

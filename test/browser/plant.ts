@@ -50,6 +50,10 @@ export const spaceFor = (device: string): Space => granting(space, parseDeviceKe
 /** The same as the text of a file. */
 export const fileFor = (device: string): string => encodeSpaceFile(spaceFor(device));
 
+/** The text of the file of another space. */
+export const otherSpaceFile = (): string =>
+  encodeSpaceFile(createSpace({ name: "other", creator: hubDevice, now, random: systemRandom }));
+
 /** The token of the invite, which names the hub at an address. */
 export const inviteOf = (address: string): string =>
   encodeInvite(space, { seed: INVITE_SEED, contacts: [{ address, device: keyOf(HUB_SEED) }] });

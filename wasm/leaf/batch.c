@@ -115,6 +115,8 @@ enum { RAW = 0, PACKED = 1, WITH_DICTIONARY = 2 };
 static bool body_unpack(span body, buf *out) {
   out->len = 0;
   if (body.len == 0 || body.p[0] > WITH_DICTIONARY) return false;
+  // Old and skippable frames, which some decoders know, are none here.
+  if (body.p[0] == PACKED && (body.len < 5 || memcmp(body.p + 1, "\x28\xb5\x2f\xfd", 4) != 0)) return false;
   if (body.p[0] == RAW) return buf_put(out, body.p + 1, body.len - 1), body.len - 1 <= BODY_BYTES;
   buf frame = {0};
   if (body.p[0] == WITH_DICTIONARY) buf_put(&frame, "\x28\xb5\x2f\xfd", 4); // the magic number, which is left out

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host of the facts core (wasm/README.md): what `wasm2c` asks of a runtime, and one instance for each document. Memory is reserved as
-// addresses and taken as it is touched; every access of the module is compared with its size, so no signal is needed.
+// The host of the facts core (wasm/README.md): what `wasm2c` asks of a runtime, and one instance for each document. Memory grows
+// where it can, so that small machines have addresses for many; every access of the module is compared with its size, so no signal is needed.
 
 #include "facts-core.h"
 
@@ -24,18 +24,19 @@ uint32_t wasm_rt_register_func_type(uint32_t params, uint32_t results, ...) {
 }
 
 void wasm_rt_allocate_memory(wasm_rt_memory_t *m, uint32_t pages, uint32_t most) {
-  void *p = mmap(NULL, (size_t)most * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  *m = (wasm_rt_memory_t){.data = no_null(p == MAP_FAILED ? NULL : p), .max_pages = most};
-  if (wasm_rt_grow_memory(m, pages) == UINT32_MAX) no_null(NULL);
+  void *p = mmap(NULL, (size_t)pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  *m = (wasm_rt_memory_t){.data = no_null(p == MAP_FAILED ? NULL : p), .max_pages = most, .pages = pages, .size = pages * PAGE};
 }
 uint32_t wasm_rt_grow_memory(wasm_rt_memory_t *m, uint32_t pages) {
   const uint32_t old = m->pages;
-  if (pages > m->max_pages - old || mprotect(m->data, (size_t)(old + pages) * PAGE, PROT_READ | PROT_WRITE) != 0) return UINT32_MAX;
+  void *p = pages > m->max_pages - old ? MAP_FAILED : mremap(m->data, (size_t)old * PAGE, (size_t)(old + pages) * PAGE, MREMAP_MAYMOVE);
+  if (p == MAP_FAILED) return UINT32_MAX;
+  m->data = p;
   m->pages = old + pages;
   m->size = m->pages * PAGE;
   return old;
 }
-void wasm_rt_free_memory(wasm_rt_memory_t *m) { munmap(m->data, (size_t)m->max_pages * PAGE); }
+void wasm_rt_free_memory(wasm_rt_memory_t *m) { munmap(m->data, (size_t)m->pages * PAGE); }
 
 void wasm_rt_allocate_funcref_table(wasm_rt_funcref_table_t *t, uint32_t elements, uint32_t most) {
   *t = (wasm_rt_funcref_table_t){.data = no_null(calloc(elements, sizeof *t->data)), .size = elements, .max_size = most};

@@ -48,6 +48,7 @@
 #define CHUNK_BYTES 262144u
 // Of a leaf alone.
 #define CHAINS 8192u             // as many heads as one message may have
+#define OWN_CHAINS 256u          // of them, which others leave to us: each start may take one
 #define DOCUMENTS 1024u
 #define MEMORY_BYTES 268435456.0 // of all documents
 #define CLIENTS 64u
@@ -113,8 +114,7 @@ typedef struct { // what one device wrote in one process life
 typedef struct {
   char name[DOC_BYTES + 1];
   core *core;
-  uint8_t own_inc[16]; // our chain that wrote here last, and its last fact here
-  uint64_t own_to, drafts, draft_hlc;
+  uint64_t own_to, drafts, draft_hlc; // own_to: the last fact here of the chain that we write
   buf draft; // records that are written next
   bool failed;
 } document;
@@ -132,13 +132,13 @@ typedef struct {
   // The session.
   bool greeted, compared, heads_heard, pulling, asking, owes_ask;
   uint8_t records[16], told[32]; // the parent's digest over its records; ours over our heads, as it was told
-  uint64_t ask_id, asked_ms, pull_ms, compare_ms;
+  uint64_t ask_id, asked_ms, pull_ms, compare_ms, short_ms; // short_ms: when the log was not far too long
 } link_state;
 typedef struct {
   int fd;
   buf in, out;
   uint64_t waiting; // facts that are not written yet
-  bool watching, ended, skipping; // skipping: a line that is too long
+  bool watching, ended, more, skipping; // more: lines wait until answers are read; skipping: a line that is too long
   char doc[DOC_BYTES + 1];
   buf prefix;
 } client;
@@ -156,7 +156,7 @@ typedef struct leaf {
   buf roster; // the parent's answer; empty before the first
   uint64_t clock;
   uint8_t inc[16]; // of the chain that we write, if there is one
-  bool has_inc, stopped, rebuilding, needs_rebuild;
+  bool has_inc, revoked, rebuilding, needs_rebuild; // revoked: this device, by the roster
   buf group, body, packed; // batches that are written next; scratch
   uint64_t draft_count, draft_docs, draft_bytes;
   batch batch; // the one that is looked at

@@ -22,7 +22,7 @@ static bool link_keys(const leaf *l, const uint8_t answer[145], uint8_t keys[2][
   static const char *const labels[] = {"client data", "server data", "client proof", "server proof"};
   static const uint8_t zeros[12];
   const link_state *k = &l->link;
-  uint8_t h[32], dh[32], prk[32], derived[4][32], signature[64];
+  uint8_t h[32], dh[32] = {0}, prk[32], derived[4][32], signature[64];
   buf text = {0};
   buf_fmt(&text, "ctxmesh/leaf/v1\n");
   buf_put(&text, k->hello + 2, 64); // space, our device
@@ -44,6 +44,8 @@ static bool link_keys(const leaf *l, const uint8_t answer[145], uint8_t keys[2][
   crypto_aead_chacha20poly1305_ietf_encrypt(buf_room(proof, 80), NULL, signature, 64, h, 32, NULL, zeros, derived[2]);
   memcpy(keys, derived, 64);
   sodium_memzero(derived, sizeof derived);
+  sodium_memzero(prk, sizeof prk);
+  sodium_memzero(dh, sizeof dh);
   return buf_free(&text), proven;
 }
 
@@ -135,6 +137,7 @@ static void take_answer(leaf *l) {
   if (k->in.len < ANSWER) return;
   if (!link_keys(l, k->in.p, k->keys, &k->out)) { link_end(l, "who answers is not the parent, or has another psk"); return; }
   buf_drop(&k->in, ANSWER);
+  sodium_memzero(k->ephemeral, sizeof k->ephemeral);
   k->phase = OPEN;
   session_open(l);
 }
@@ -149,10 +152,10 @@ static void link_step(leaf *l, short events) {
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) { link_end(l, got == 0 ? "the parent has hung up" : strerror(errno)); return; }
     if (got > 0) k->heard_ms = tick_ms();
     if (k->phase == GREETING) take_answer(l);
-    size_t used = 0;
-    while (k->phase == OPEN && take_frame(l, &used)) continue;
-    if (k->phase == OPEN || k->phase == GREETING) buf_drop(&k->in, used);
   }
+  size_t used = 0; // a short question may have a long answer, so those that are not read are not many
+  while (k->phase == OPEN && k->out.len < MESSAGE_BYTES && take_frame(l, &used)) continue;
+  if (k->phase == OPEN) buf_drop(&k->in, used);
   const ssize_t put = k->phase >= GREETING && k->out.len > 0 ? send(k->fd, k->out.p, k->out.len, MSG_NOSIGNAL) : 0;
   if (put > 0) buf_drop(&k->out, (size_t)put);
   if (put < 0 && errno != EAGAIN && errno != EINTR) link_end(l, strerror(errno));

@@ -4,6 +4,7 @@
 #define LINE_BYTES 73728u // a value, a key with every byte escaped, a document's name
 #define READ_BYTES 131072u
 #define OUT_BYTES 262144u   // of answers that are not read, before no more lines are
+#define WAIT_MS 10000u      // for the log to be compacted, before clients are heard again
 #define WATCH_BYTES 1048576u // of changes that are not read, before a watcher is cut
 
 static bool next_slot(reader *r, frame *f, const uint8_t **chain) {
@@ -131,14 +132,14 @@ static void put_digests(leaf *l, buf *out) {
 
 static void watch(client *c, span doc, span prefix) {
   c->watching = true;
-  memcpy(c->doc, doc.p, doc.len);
+  if (doc.len > 0) memcpy(c->doc, doc.p, doc.len);
   c->doc[doc.len] = 0;
   c->prefix.len = 0;
   buf_put(&c->prefix, prefix.p, prefix.len);
   buf_fmt(&c->out, "ok\n");
 }
 
-static void line(leaf *l, client *c, span text) {
+static void line(leaf *l, client *c, span text) { // sets `ended` behind the last one
   buf words[3] = {{0}, {0}, {0}};
   reader r = read_of(text);
   const span name = word(&r, &words[0]);
@@ -178,24 +179,28 @@ static void local_accept(leaf *l) {
 
 // Who does not read is not listened to; nor is anybody while the log is far too long, and the parent is about to say what it has.
 static short local_events(const leaf *l, const client *c) {
-  const bool listens = c->out.len < OUT_BYTES && !c->ended && (l->log.size < 2 * l->compact_at || !l->link.greeted);
-  return (short)((listens ? POLLIN : 0) | (c->out.len > 0 ? POLLOUT : 0));
+  const bool listens = c->out.len < OUT_BYTES && !c->ended && (l->log.size < 2 * l->compact_at || tick_ms() - l->link.short_ms > WAIT_MS);
+  return (short)((listens && !c->more ? POLLIN : 0) | (c->out.len > 0 || c->more ? POLLOUT : 0));
 }
 
-static void local_read(leaf *l, client *c) {
+static void local_read(leaf *l, client *c, short events) {
   const size_t len = c->in.len;
-  const ssize_t got = recv(c->fd, buf_room(&c->in, READ_BYTES), READ_BYTES, 0);
+  const bool reads = (events & ~POLLOUT) && !c->more && !c->ended;
+  const ssize_t got = reads ? recv(c->fd, buf_room(&c->in, READ_BYTES), READ_BYTES, 0) : -1;
+  const bool is_last = got == 0 || (reads && got < 0 && errno != EAGAIN && errno != EINTR);
   c->in.len = len + (got > 0 ? (size_t)got : 0);
-  if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) c->ended = true;
+  c->more = false;
   size_t used = 0;
-  for (const uint8_t *end; used < c->in.len && (end = memchr(c->in.p + used, '\n', c->in.len - used)) != NULL && c->out.len < WATCH_BYTES;) {
+  for (const uint8_t *end; !c->ended && used < c->in.len && (end = memchr(c->in.p + used, '\n', c->in.len - used)) != NULL;) {
     const size_t n = (size_t)(end - c->in.p) - used;
+    if ((c->more = c->out.len >= OUT_BYTES)) break;
     if (!c->skipping) line(l, c, (span){c->in.p + used, n});
     c->skipping = false;
     used += n + 1;
   }
   buf_drop(&c->in, used);
-  if (c->in.len <= LINE_BYTES || c->out.len >= WATCH_BYTES) return;
+  c->ended = c->ended || is_last;
+  if (c->in.len <= LINE_BYTES || c->more) return;
   if (!c->skipping) replica_flush(l), buf_fmt(&c->out, "error LIMIT_EXCEEDED: a line has 73728 bytes at most\n");
   c->skipping = true; // up to its end
   buf_drop(&c->in, c->in.len);

@@ -127,9 +127,9 @@ static bool turn(leaf *l, int signals) { // false: it is time to stop
   for (size_t i = 0; i < CLIENTS; i++) fds[3 + i] = (struct pollfd){l->clients[i].fd, l->clients[i].fd < 0 ? 0 : local_events(l, &l->clients[i]), 0};
   if (poll(fds, 3 + CLIENTS, l->link.phase == OPEN ? 50 : 200) < 0 && errno != EINTR) die(70, "INTERNAL", "poll", strerror(errno), "report this");
   if (fds[0].revents != 0) return false;
-  if (fds[2].revents != 0) link_step(l, fds[2].revents);
+  if (fds[2].revents != 0 || l->link.in.len > 0) link_step(l, fds[2].revents);
   for (size_t i = 0; i < CLIENTS; i++)
-    if (fds[3 + i].revents & ~POLLOUT) local_read(l, &l->clients[i]);
+    if (fds[3 + i].revents != 0) local_read(l, &l->clients[i], fds[3 + i].revents);
   // What came of the link and of all clients at once is one record, and one wait for the disk.
   if (!replica_flush(l)) link_end(l, "the disk is full");
   for (size_t i = 0; i < CLIENTS; i++)
@@ -143,8 +143,8 @@ static void run(leaf *l, const char *dir, const char *config) {
   char path[512];
   snprintf(path, sizeof path, "%s/leaf.conf", dir);
   read_settings(l, config == NULL ? path : config, true);
-  if (sodium_is_zero(l->space, 32) || (l->address[0] != 0 && sodium_is_zero(l->parent, 32)))
-    die(78, "CONFIG_INVALID", "space, or the device of the parent, is missing", "", "take what `ctxmesh leaf add` prints");
+  if (sodium_is_zero(l->space, 32) || (l->address[0] != 0 && (sodium_is_zero(l->parent, 32) || sodium_is_zero(l->psk, 32))))
+    die(78, "CONFIG_INVALID", "space, or the device of the parent, or psk is missing", "", "take what `ctxmesh leaf add` prints");
   if (flock(l->log.dir_fd, LOCK_EX | LOCK_NB) != 0) die(75, "BUSY", "a leaf runs in this directory", dir, "stop it first");
   const int signals = stop_signals();
   signal(SIGPIPE, SIG_IGN);
@@ -154,7 +154,7 @@ static void run(leaf *l, const char *dir, const char *config) {
   listen_at(l, dir);
   fprintf(stderr, "leaf: ready, %s\n", l->socket_path);
   while (turn(l, signals)) continue;
-  replica_close(l);
+  replica_flush(l);
   unlink(l->socket_path);
 }
 

@@ -4,10 +4,9 @@
 //   1 || (length u32 || batch) ...                     what was made durable at once
 //   2 || answer                                        a roster, as the parent sent it (packages/sync/src/roster-answer.ts)
 //   3 || (chain (48) || seq u64 || hlc u64 || named u8 || hash (32)) ...     heads of what was compacted
-//   4 || incarnation (16) || seq u64 || length u8 || name || state           a document that was compacted; our last fact in it
-//   5 || clock u64 || incarnation (16), or nothing     a stop without loss, and the chain to go on with
+//   4 || length u8 || name || state                    a document that was compacted
 
-enum { BATCHES = 1, ROSTER = 2, HEADS = 3, DOCUMENT = 4, STOP = 5 };
+enum { BATCHES = 1, ROSTER = 2, HEADS = 3, DOCUMENT = 4 };
 
 static size_t order_at(const leaf *l, const uint8_t *key) { // by incarnation, then device: as `ranges` have it
   size_t low = 0, high = l->chain_count;
@@ -74,6 +73,7 @@ static chain chain_of(const leaf *l, const uint8_t *key) {
   if (l->roster.len > 0) roster_look(SPAN(l->roster), l->device, &c);
   return c;
 }
+static bool has_room(const leaf *l, const uint8_t *key) { return l->chain_count + (is_own(l, key) ? 0 : OWN_CHAINS) < CHAINS; }
 static chain *chain_add(leaf *l, const uint8_t *key) {
   chain *c = chain_find(l, key);
   if (c != NULL || l->chain_count == CHAINS) return c;
@@ -132,8 +132,8 @@ static const char *check_section(leaf *l, const section *s, uint64_t after, uint
   if (s->body.p == NULL) return !is_wanted(l, s->doc) || (l->prefixes.len > 0 && s->has_until && s->until < newest) ? NULL : "omitted";
   if (s->rich) return NULL; // kept, and not opened
   if (s->encrypted || !body_unpack(s->body, &l->body) || (*unpacked += l->body.len) > BODY_BYTES) return "body";
-  const document *d = document_find(l, s->doc);
-  if (d == NULL ? l->doc_count == DOCUMENTS : core_stat(d->core, 2) + (double)s->body_len > DOCUMENT_HOLD_BYTES) return "quota";
+  const document *d = document_add(l, s->doc);
+  if (d == NULL || core_stat(d->core, 2) + (double)s->body_len > DOCUMENT_HOLD_BYTES) return "quota";
   return check_frame(s, SPAN(l->body), after, l->batch.hlc, role);
 }
 
@@ -161,7 +161,8 @@ static const char *replica_take(leaf *l, span bytes) {
   if (!batch_bodies_ok(b)) return "body";
   if (standing == STANDS_LATER && !is_own(l, b->chain)) return "grant-time";
   if (hlc_to_ms(b->hlc) > now_ms() + CLOCK_AHEAD_MS) return "clock-ahead";
-  if (memory_used(l) > MEMORY_BYTES || (c == NULL && l->chain_count == CHAINS)) return "quota";
+  if (memory_used(l) > MEMORY_BYTES || (c == NULL && !has_room(l, b->chain))) return "quota";
+  if (l->log.size > 4 * l->log_limit) return "quota";
   size_t unpacked = 0;
   for (size_t i = 0; i < b->section_count; i++) {
     const char *problem = check_section(l, &b->sections[i], none.tail.hlc, role, &unpacked);
@@ -184,7 +185,7 @@ static void apply_section(leaf *l, const section *s) {
     fprintf(stderr, "error CORE: document %s refuses what was checked (%d); it is opened again from the log\n", d->name, result);
     d->failed = l->needs_rebuild = true;
   }
-  if (is_own(l, l->batch.chain)) memcpy(d->own_inc, l->batch.chain + 32, 16), d->own_to = s->to;
+  if (!l->rebuilding && is_current(l, l->batch.chain)) d->own_to = s->to;
   if (!l->rebuilding && changed.len > 0) local_changed(l, d, changed);
 }
 
@@ -260,20 +261,22 @@ static bool replay_heads(leaf *l, reader *r) {
 }
 
 static bool replay_document(leaf *l, reader *r) {
-  const uint8_t *inc = rd_take(r, 16);
-  const uint64_t to = rd_be(r, 8), n = rd_be(r, 1);
+  const uint64_t n = rd_be(r, 1);
   const span name = {rd_take(r, n), (size_t)n};
   document *d = r->bad || !doc_ok(name) ? NULL : document_add(l, name);
-  if (d == NULL || core_merge(d->core, (span){r->at, rd_left(r)}) < 0) return false;
-  memcpy(d->own_inc, inc, 16);
-  d->own_to = to;
-  return true;
+  return d != NULL && core_merge(d->core, (span){r->at, rd_left(r)}) >= 0;
+}
+
+static void roster_adopt(leaf *l) {
+  uint8_t ours[CHAIN_BYTES] = {0};
+  memcpy(ours, l->device, 32);
+  for (size_t i = 0; i < l->chain_count; i++) roster_look(SPAN(l->roster), l->device, l->chains[i]);
+  l->revoked = chain_of(l, ours).limit == 1; // of chains that are not named
 }
 
 static bool replay_record(leaf *l, span payload, uint64_t offset) {
   reader r = read_of(payload);
   const uint64_t kind = rd_be(&r, 1);
-  l->stopped = kind == STOP;
   switch (kind) {
   case BATCHES:
     while (next_batch(l, &r)) apply(l, offset);
@@ -283,20 +286,18 @@ static bool replay_record(leaf *l, span payload, uint64_t offset) {
     l->needs_rebuild = l->needs_rebuild || l->index_len > 0;
     l->roster.len = 0;
     buf_put(&l->roster, r.at, rd_left(&r));
-    for (size_t i = 0; i < l->chain_count; i++) roster_look(SPAN(l->roster), l->device, l->chains[i]);
+    roster_adopt(l);
     return true;
   case HEADS: return replay_heads(l, &r);
   case DOCUMENT: return replay_document(l, &r);
-  case STOP: {
-    const uint64_t clock = rd_be(&r, 8);
-    if (clock > l->clock) l->clock = clock;
-    if (l->rebuilding) return true;
-    l->has_inc = rd_left(&r) == 16;
-    if (l->has_inc) memcpy(l->inc, r.at, 16);
-    return !r.bad;
-  }
   default: return false;
   }
+}
+
+static _Noreturn void damaged(const leaf *l, uint64_t offset) {
+  char text[64];
+  snprintf(text, sizeof text, "byte %llu of %llu", (unsigned long long)offset, (unsigned long long)l->log.size);
+  die(65, "STORE_DAMAGED", "the log is damaged before its end", text, "put back a copy, or cut it there (truncate -s) and lose what is behind; what the parent has comes again");
 }
 
 // Returns where the log ends, whole or torn.
@@ -307,52 +308,39 @@ static uint64_t replay(leaf *l) {
   while ((record = store_read(&l->log, offset, &payload, &next)) == RECORD_OK && replay_record(l, SPAN(payload), offset)) offset = next;
   buf_free(&payload);
   if (record == RECORD_END || record == RECORD_TORN) return offset;
-  char text[64];
-  snprintf(text, sizeof text, "byte %llu of %llu", (unsigned long long)offset, (unsigned long long)l->log.size);
-  die(65, "STORE_DAMAGED", "the log is damaged before its end", text, "put back a copy of it, or move it away: what the parent has comes again");
+  damaged(l, offset);
 }
 
 static void rebuild(leaf *l) {
   l->rebuilding = true;
+  if (l->roster.len > 0) roster_adopt(l);
   l->index_len = 0;
   for (size_t i = 0; i < l->doc_count; i++) {
     core_close(l->docs[i]->core);
     l->docs[i]->core = core_open();
-    l->docs[i]->own_to = 0;
   }
   for (size_t i = 0; i < l->chain_count; i++) {
     chain *c = l->chains[i];
     c->at = c->tail = (position){0};
     c->named = false;
-    roster_look(SPAN(l->roster), l->device, c);
     if (is_current(l, c->key) && c->limit != UINT64_MAX) l->has_inc = false; // nothing counts behind a limit
   }
-  replay(l);
+  // What was acknowledged is in it, whole, or nothing is shown any more.
+  if (replay(l) != l->log.size) damaged(l, l->log.size);
   l->rebuilding = l->needs_rebuild = false;
 }
 
 static void replica_open(leaf *l, bool read_only) {
   if (!store_open(&l->log)) {
     if (read_only) die(66, "NO_LOG", "there is no log", l->log.dir, "run the leaf once");
-    store_create(&l->log, "log.new");
+    if (!store_create(&l->log, "log.new")) io_error("the log can't be made");
     store_rename(&l->log, "log.new");
   }
   const uint64_t end = replay(l), torn = l->log.size - end;
-  // Our chain goes on where the stop before was one without loss. Else something may have been told that is not here, and another chain begins.
-  l->has_inc = l->has_inc && l->stopped && torn == 0;
+  if (torn > 0) fprintf(stderr, "warning: the log ends with %llu bytes of a record that was not finished, of which nobody was told\n", (unsigned long long)torn);
+  if (torn > 0 && !read_only) store_cut(&l->log, end);
+  l->log.size = end;
   if (l->needs_rebuild) rebuild(l);
-  if (torn == 0) return;
-  fprintf(stderr, "warning: the log ends with %llu bytes of a record that was not finished, of which nobody was told\n", (unsigned long long)torn);
-  if (!read_only) store_cut(&l->log, end);
-}
-
-static void replica_close(leaf *l) {
-  uint64_t offset;
-  replica_flush(l);
-  buf_be(&l->group, STOP, 1);
-  buf_be(&l->group, l->clock, 8);
-  if (l->has_inc) buf_put(&l->group, l->inc, 16);
-  store_append(&l->log, SPAN(l->group), &offset);
 }
 
 static const char *replica_roster(leaf *l, span answer) {
@@ -417,15 +405,15 @@ static bool replica_compact(leaf *l) {
   store fresh = l->log;
   buf p = {0};
   uint64_t at;
-  if (!replica_flush(l)) return false;
-  store_create(&fresh, "log.new");
+  if (l->draft_count > 0 || l->group.len > 0) return false; // of which the parent can't know
   buf_be(&p, ROSTER, 1);
   buf_put(&p, l->roster.p, l->roster.len);
-  bool good = l->roster.len == 0 || store_append(&fresh, SPAN(p), &at);
+  bool good = store_create(&fresh, "log.new") && (l->roster.len == 0 || store_append(&fresh, SPAN(p), &at));
   p.len = 0;
   buf_be(&p, HEADS, 1);
   for (size_t i = 0; i < l->chain_count; i++) {
     const chain *c = l->chains[i];
+    if (c->at.seq == 0) continue;
     buf_put(&p, c->key, CHAIN_BYTES);
     buf_be(&p, c->at.seq, 8);
     buf_be(&p, c->at.hlc, 8);
@@ -438,8 +426,6 @@ static bool replica_compact(leaf *l) {
     span state;
     p.len = 0;
     buf_be(&p, DOCUMENT, 1);
-    buf_put(&p, d->own_inc, 16);
-    buf_be(&p, d->own_to, 8);
     buf_be(&p, strlen(d->name), 1);
     buf_put(&p, d->name, strlen(d->name));
     good = core_state(d->core, &state) >= 0;
@@ -448,6 +434,7 @@ static bool replica_compact(leaf *l) {
   }
   buf_free(&p);
   if (good) store_rename(&fresh, "log.new");
+  else unlinkat(l->log.dir_fd, "log.new", 0); // a full disk has other uses
   close(good ? l->log.fd : fresh.fd);
   if (good) l->log = fresh, rebuild(l);
   l->compact_at = 2 * l->log.size > l->log_limit ? 2 * l->log.size : l->log_limit;

@@ -68,13 +68,25 @@ static bool read_head(reader *r, uint8_t key[48], uint64_t *seq, const uint8_t *
 // The parent's word about its head of a chain; where it judges otherwise than by the roster that it gave us, that one is out of date.
 static void hear(leaf *l, const uint8_t *key, uint64_t seq, const uint8_t *hash) {
   chain *c = chain_find(l, key);
-  if (c == NULL && seq > 0) c = chain_add(l, key);
+  if (c == NULL && seq > 0) {
+    const chain stranger = chain_of(l, key);
+    if (stranger.limit == 1) l->link.owes_ask = true; // nothing of it counts, by that roster
+    else if (has_room(l, key)) c = chain_add(l, key);
+  }
   if (c == NULL) return;
   c->said_seq = c->sent = seq;
   c->stuck = false;
   if (seq >= c->limit || (seq < c->at.seq && !is_own(l, key))) l->link.owes_ask = true;
   // Another one writes our chain: a copy of this device runs.
   if (is_current(l, key) && (seq > c->tail.seq || (seq == c->at.seq && memcmp(hash, c->at.hash, 16) != 0))) l->has_inc = false;
+}
+
+static void hear_list(leaf *l, reader *r) {
+  uint64_t heads, seq;
+  uint8_t key[CHAIN_BYTES];
+  const uint8_t *hash;
+  rc_get(r, "[*", (uint64_t)CHAINS, &heads);
+  for (uint64_t i = 0; i < heads && read_head(r, key, &seq, &hash); i++) hear(l, key, seq, hash);
 }
 
 static void pull(leaf *l) {
@@ -96,7 +108,7 @@ static void pull(leaf *l) {
   buf_free(&spans);
 }
 
-static void take(leaf *l, span bytes) {
+static const char *take(leaf *l, span bytes) {
   static const char *const blamed[] = {"shape", "space", "signature", "body", "facts", "equivocation", "omitted", "grant"};
   const char *problem = replica_take(l, bytes);
   for (size_t i = 0; problem != NULL && i < sizeof blamed / sizeof *blamed; i++) {
@@ -104,6 +116,7 @@ static void take(leaf *l, span bytes) {
     fprintf(stderr, "refused a batch: %s\n", problem);
     l->link.refused++;
   }
+  return problem;
 }
 
 static void on_hello(leaf *l, reader *r) {
@@ -125,8 +138,8 @@ static void on_hello(leaf *l, reader *r) {
 
 // What the parent asks about is answered by a list of all our heads, as one range, whatever it was asked with.
 static void on_ranges(leaf *l, reader *r) {
-  uint64_t round, items, heads, seq;
-  uint8_t key[CHAIN_BYTES], reply = 0;
+  uint64_t round, items;
+  uint8_t reply = 0;
   span bound;
   const uint8_t *hash;
   rc_get(r, "u[*", &round, (uint64_t)32768, &items);
@@ -136,9 +149,8 @@ static void on_ranges(leaf *l, reader *r) {
     const unsigned mode = bound.len < 1 || bound.len > 49 ? 9 : bound.p[0];
     if (mode == 0 && rc_maybe(r, "")) continue;
     if (mode == 1 || mode == 2) rc_get(r, "i", &hash);
-    else if (mode == 3 || mode == 4) rc_get(r, "[*", (uint64_t)CHAINS, &heads);
+    else if (mode == 3 || mode == 4) hear_list(l, r);
     else fail(r);
-    for (uint64_t k = 0; mode >= 3 && k < heads && read_head(r, key, &seq, &hash); k++) hear(l, key, seq, hash);
     for (size_t k = 0; mode == 2 && items == 2 && k < l->chain_count; k++) { // equal: to the list that we told
       chain *c = l->chains[k];
       c->said_seq = c->told;
@@ -148,15 +160,6 @@ static void on_ranges(leaf *l, reader *r) {
     reply = mode == 1 ? 3 : mode == 3 && reply == 0 ? 4 : reply;
   }
   if (reply != 0 && !r->bad) say_heads(l, round + 1, reply);
-  pull(l);
-}
-
-static void on_have(leaf *l, reader *r) {
-  uint64_t heads, seq;
-  uint8_t key[CHAIN_BYTES];
-  const uint8_t *hash;
-  rc_get(r, "[*", (uint64_t)CHAINS, &heads);
-  for (uint64_t i = 0; i < heads && read_head(r, key, &seq, &hash); i++) hear(l, key, seq, hash);
   pull(l);
 }
 
@@ -197,14 +200,16 @@ static void on_batches(leaf *l, reader *r) {
   if (!l->link.pulling) { fail(r); return; }
   l->link.pulling = false;
   rc_get(r, "[*", (uint64_t)1024, &n);
+  bool moved = false; // else nothing comes of asking for the same again, until the parent says something about it
   for (uint64_t i = 0; i < n; i++) {
     rc_get(r, "b", &bytes);
-    if (!r->bad) take(l, bytes);
+    const char *problem = r->bad ? "shape" : take(l, bytes);
+    chain *c = problem == NULL || strcmp(problem, "shape") == 0 ? NULL : chain_find(l, l->batch.chain);
+    const bool stops = c != NULL && c->asked > 0 && !c->stuck && strcmp(problem, "known") != 0;
+    if (stops) c->stuck = true;
+    moved = moved || stops || problem == NULL;
   }
-  for (size_t i = 0; i < l->chain_count; i++) {
-    chain *c = l->chains[i];
-    if (c->asked > 0 && c->tail.seq + 1 == c->asked) c->stuck = true; // until the parent says something about it
-  }
+  for (size_t i = 0; i < l->chain_count && !moved; i++) l->chains[i]->stuck = l->chains[i]->stuck || l->chains[i]->asked > 0;
   pull(l);
 }
 
@@ -274,7 +279,7 @@ static void session_message(leaf *l, span message) {
   if (type > 21 || parts[type] != items || (type == 0) == l->link.greeted) fail(&r);
   if (!r.bad) switch (type) {
     case 0: on_hello(l, &r); break;
-    case 2: on_have(l, &r); break;
+    case 2: hear_list(l, &r), pull(l); break;
     case 3: on_pull(l, &r); break;
     case 4: on_batches(l, &r); break;
     case 5: on_push(l, &r); break;
@@ -336,6 +341,7 @@ static void session_tick(leaf *l) {
   if (n > 0) say(l, "[2u[*r", (uint64_t)2, n, SPAN(heads));
   buf_free(&heads);
   bool may_compact = l->log.size > l->compact_at;
+  if (l->log.size < 2 * l->compact_at) k->short_ms = now;
   if (now - k->compare_ms > (may_compact ? ASK_MS / 4 : COMPARE_MS)) say_digest(l, true);
   for (size_t i = 0; i < l->chain_count; i++) may_compact = may_compact && (!is_own(l, l->chains[i]->key) || l->chains[i]->said_seq >= l->chains[i]->at.seq);
   if (may_compact && k->heads_heard) k->heads_heard = false, replica_compact(l);

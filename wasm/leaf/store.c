@@ -47,30 +47,34 @@ static bool store_open(store *s) {
   s->fd = openat(s->dir_fd, "log", O_RDWR | O_CLOEXEC);
   if (s->fd < 0 && errno == ENOENT) return false;
   if (s->fd < 0 || fstat(s->fd, &info) != 0) io_error("the log can't be opened");
+  // What a killed process left in memory alone, a record or the log's name, is not built on before it is on the disk.
+  if (fsync(s->fd) != 0 || fsync(s->dir_fd) != 0) io_error("the log can't be made durable");
   s->size = (uint64_t)info.st_size;
   if (!read_all(s->fd, head, STORE_FIRST, 0) || memcmp(head, MAGIC, 16) != 0)
     die(65, "STORE_DAMAGED", "this is no log of this version", s->dir, "move the file `log` away: what the parent has comes again");
   memcpy(s->id, head + 16, 16);
   return true;
 }
-static void store_create(store *s, const char *name) {
+static bool store_create(store *s, const char *name) { // false: no room
   uint8_t head[STORE_FIRST];
   randombytes_buf(s->id, sizeof s->id);
   memcpy(head, MAGIC, 16);
   memcpy(head + 16, s->id, 16);
   s->fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (s->fd < 0 || !write_all(s->fd, head, STORE_FIRST, 0)) io_error("the log can't be made");
   s->size = STORE_FIRST;
+  return s->fd >= 0 && write_all(s->fd, head, STORE_FIRST, 0);
 }
 static void store_rename(store *s, const char *name) {
   if (fsync(s->fd) != 0 || renameat(s->dir_fd, name, s->dir_fd, "log") != 0 || fsync(s->dir_fd) != 0) io_error("the log can't be put in its place");
 }
 
-// Whether nothing but zeros follows: blocks that were given to the file, and never written.
+// Whether nothing but zeros follows, up to the end or that of a sector that has something else before: blocks that were given to the file,
+// and never written. Damage would have taken the beginning of the sector, too.
 static bool is_blank(const store *s, uint64_t offset) {
   uint8_t piece[4096];
-  for (; offset < s->size; offset += sizeof piece) {
-    const size_t n = s->size - offset < sizeof piece ? (size_t)(s->size - offset) : sizeof piece;
+  const uint64_t sector = (offset | 511) + 1, end = offset % 512 == 0 || sector > s->size ? s->size : sector;
+  for (; offset < end; offset += sizeof piece) {
+    const size_t n = end - offset < sizeof piece ? (size_t)(end - offset) : sizeof piece;
     if (!read_all(s->fd, piece, n, offset) || !sodium_is_zero(piece, n)) return false;
   }
   return true;

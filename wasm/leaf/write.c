@@ -8,6 +8,7 @@ static const char *write_put(leaf *l, span doc, span key, const span *value) {
   if (value != NULL && value->len > VALUE_BYTES) return "LIMIT_EXCEEDED: a value has 65536 bytes at most; keep larger content elsewhere";
   if (value != NULL && !json_ok(*value, true))
     return "VALUE_NOT_CANONICAL: the value is not JSON as RFC 8785 has it; sort members, leave out spaces, write numbers in 15 digits at most";
+  if (l->revoked) return "POLICY_REFUSED: this device is revoked; nothing that it writes counts";
   if (l->log.size > 4 * l->log_limit) return "LIMIT_EXCEEDED: the log is full; connect to the parent, or raise log-limit";
   if (l->draft_count == 0 && memory_used(l) > MEMORY_BYTES) return "LIMIT_EXCEEDED: all documents together are too large; keep fewer of them";
   if ((room > WRITE_BYTES || l->draft_count == FACTS_PER_FRAME || l->draft_docs == SECTIONS) && !replica_flush(l)) return "NO_SPACE: the disk is full; make room";
@@ -31,7 +32,7 @@ static const char *write_put(leaf *l, span doc, span key, const span *value) {
 }
 
 static void build_section(leaf *l, document *d, buf *sections, buf *bodies) {
-  const uint64_t from = memcmp(d->own_inc, l->inc, 16) == 0 ? d->own_to : 0, to = from + d->drafts;
+  const uint64_t from = d->own_to, to = from + d->drafts;
   uint8_t hash[32];
   l->body.len = 0;
   buf_be(&l->body, 1, 1);
@@ -57,10 +58,11 @@ static uint64_t write_build(leaf *l) {
   const uint64_t count = l->draft_docs;
   size_t n = 0;
   if (!l->has_inc) randombytes_buf(l->inc, sizeof l->inc);
+  for (size_t i = 0; i < l->doc_count && !l->has_inc; i++) l->docs[i]->own_to = 0;
   memcpy(key, l->device, 32);
   memcpy(key + 32, l->inc, 16);
   chain *own = chain_add(l, key);
-  if (own == NULL) die(70, "LIMIT_EXCEEDED", "there are 8192 chains, and ours would be one more", "", "stop the leaf with SIGTERM, so that its chain goes on");
+  if (own == NULL) die(70, "LIMIT_EXCEEDED", "there are 8192 chains, and ours would be one more", "", "begin anew without the log");
   l->has_inc = true;
   for (size_t i = 0; i < l->doc_count; i++)
     if (l->docs[i]->drafts > 0) build_section(l, l->docs[i], &sections, &bodies);

@@ -3,7 +3,7 @@
  * A module for a space, in AssemblyScript. As a resolver it shows the statement whose number is the median of all, so that one sensor that is wrong is
  * never shown among three. As a rule of admission it takes numbers that somebody is at least half sure of. docs/POLICY.md has the interface.
  *
- *   npx asc median.ts --outFile median.wasm -O3 --runtime stub --use abort= --initialMemory 1 --maximumMemory 16
+ *   npx --package=assemblyscript asc median.ts --outFile median.wasm -O3 --runtime stub --use abort= --initialMemory 1 --maximumMemory 16
  */
 
 // The input, as docs/POLICY.md has it.

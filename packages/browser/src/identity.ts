@@ -38,7 +38,7 @@ export async function deviceSeed(database: IDBDatabase, { random }: NodeDeps): P
 
 /**
  * The space of a page: of the file that it gives, else of its store, else joined with the invite, with the grant in it. Throws what parsing and
- * joining throw, and `INPUT_INVALID` when there is none of them.
+ * joining throw, `INPUT_INVALID` when there is none of them, and `STORE_FORMAT` for the file of another space than before.
  */
 export async function spaceOf(
   database: IDBDatabase,
@@ -54,7 +54,14 @@ export async function spaceOf(
   const text = belonging.space ?? kept;
   if (typeof text === "string") {
     const space = parseSpaceFile(text, device.verifier);
-    if (text !== kept) await writePage(database, "space", text);
+    if (text === kept) return space;
+    // What the store has is of the other one: with this written down it could not be opened any more.
+    if (typeof kept === "string" && parseSpaceFile(kept, device.verifier).id !== space.id) {
+      throw new MeshError("STORE_FORMAT", `the replica ${device.name} belongs to another space`, {
+        remedy: "open this space under another name, or delete the replica",
+      });
+    }
+    await writePage(database, "space", text);
     return space;
   }
   if (belonging.invite === undefined) {

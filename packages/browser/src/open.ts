@@ -78,9 +78,10 @@ export async function deleteReplica(name: string): Promise<void> {
   }
 }
 
-/** Asks the browser not to clear the store when it needs room. It may not agree, and the replica works all the same. */
+/** Asks the browser not to clear the store when it needs room. It may not agree, and workers can't ask; the replica works all the same. */
 async function askToPersist(logger: Logger): Promise<void> {
-  const persisted = await navigator.storage.persist().catch(() => false);
+  const { storage } = navigator;
+  const persisted = "persist" in storage && (await storage.persist().catch(() => false));
   logger.info("store.persistence", { persisted });
 }
 

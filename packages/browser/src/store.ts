@@ -63,6 +63,19 @@ export class IndexedStore implements Store {
         durability: "strict",
       });
       const done = completionOf(transaction);
+      // Nobody waits for it when the requests throw.
+      done.catch(() => undefined);
+      this.#request(transaction, changes);
+      await done;
+    } catch (error) {
+      this.#failed = true;
+      throw storeError("can't be written", error);
+    }
+  }
+
+  /** Asks for all changes; of what the browser does not even take, nothing is written: left alone it would write what came before. */
+  #request(transaction: IDBTransaction, changes: readonly StoreChange[]): void {
+    try {
       const records = transaction.objectStore("records");
       this.#keep(records, changes);
       for (const { key, value } of changes) {
@@ -70,10 +83,9 @@ export class IndexedStore implements Store {
         else records.put(value, keyOf(key));
       }
       transaction.commit();
-      await done;
     } catch (error) {
-      this.#failed = true;
-      throw storeError("can't be written", error);
+      transaction.abort();
+      throw error;
     }
   }
 

@@ -39,6 +39,18 @@ const CALLS = {
       throw new DOMException("no room", "QuotaExceededError");
     };
   },
+  /** Makes the browser refuse to take a value of one byte, in the middle of a write. */
+  async refuseShort() {
+    const { put } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.put = function refusing(
+      value: Uint8Array,
+      key,
+    ): IDBRequest<IDBValidKey> {
+      if (value.length !== 1) return put.call(this, value, key);
+      IDBObjectStore.prototype.put = put;
+      throw new DOMException("too large", "DataCloneError");
+    };
+  },
   remove: async (name: string) => deleteDatabase(name),
   write: async (
     name: string,

@@ -42,7 +42,7 @@ const SMALL_THREADS = "2";
 function becomeSmall() {
   const [, script, command, ...rest] = process.argv;
   if (command !== "agent" || !rest.includes("--small")) return;
-  if (process.execArgv.includes(SMALL_FLAGS[0]) || process.execve === undefined) return;
+  if (process.execArgv.includes(SMALL_FLAGS[0]) || process.platform === "win32") return;
   const args = [process.execPath, ...process.execArgv, ...SMALL_FLAGS, script, command, ...rest];
   process.execve(process.execPath, args, { UV_THREADPOOL_SIZE: SMALL_THREADS, ...process.env });
 }

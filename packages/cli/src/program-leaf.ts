@@ -25,7 +25,7 @@ export function addLeafCommands(program: Command): void {
         "ctxmesh leaf add 3fa9c21b... --config agent-1.yaml > leaf.conf",
         "ctxmesh leaf add 3fa9c21b... --config agent-1.yaml --address 192.0.2.7:7420 --json",
       ) +
-        "\n\nThe device is the whole key that ctxmesh-leaf init printed, 64 hex digits. The psk is a secret of this\nleaf and this agent. It lets nobody in by itself: the leaf needs a grant as an agent does,\nctxmesh space grant <device> --role write.",
+        "\n\nThe device is the whole key that ctxmesh-leaf init printed, 64 hex digits. The psk is a secret of this\nleaf and this agent: umask 077 keeps the file to yourself. It lets nobody in by itself: the leaf needs\na grant as an agent does, ctxmesh space grant <device> --role write.",
     )
     .action(async (device: string, options: LeafAddOptions) =>
       (await import("./commands/leaf.ts")).addLeaf(device, options),

@@ -113,12 +113,12 @@ function partOf(
 
 const PEER_HEADINGS = ["PEER", "STATE", "OUT", "IN", "QUEUED", "LATER", "DRAINED IN", "ADDRESS"];
 
-function peerRow({ device, role, address, inSync, pulling, traffic }: LinkReport): Row {
+function peerRow({ device, role, leaf, address, inSync, pulling, traffic }: LinkReport): Row {
   const { queue, deferred, drainMs } = traffic;
   const queued = Object.values(queue).reduce((sum, { bytes }) => sum + bytes, 0);
   return {
     cells: [
-      `${role} ${shortId(device)}`,
+      `${leaf === true ? "leaf" : role} ${shortId(device)}`,
       pulling ? "pulling" : inSync ? "in sync" : "behind",
       `${formatBytes(traffic.out.perSecond)}/s`,
       `${formatBytes(traffic.in.perSecond)}/s`,

@@ -296,6 +296,12 @@ describe("completion", () => {
     expect(complete(script, ["ctxmesh", "space", "re"])).toEqual(["renew", "revoke"]);
     expect(complete(script, ["ctxmesh", "space", "revoke", "--ke"])).toEqual(["--key", "--keep"]);
     expect(complete(script, ["ctxmesh", "evidence", "v"])).toEqual(["verify"]);
+    expect(complete(script, ["ctxmesh", "policy", "module", "a"])).toEqual(["add"]);
+    expect(complete(script, ["ctxmesh", "policy", "module", "check", "--i"])).toEqual(["--input"]);
+    expect(complete(script, ["ctxmesh", "put", "policy", "module", "--pri"])).toEqual([
+      "--priority",
+    ]);
+    expect(complete(script, ["ctxmesh", "nothing", "policy", ""])).toEqual([""]);
   });
 
   test.each(["bash", "zsh", "fish"])("%s knows every command", async (shell) => {
@@ -303,6 +309,9 @@ describe("completion", () => {
     expect(code).toBe(EXIT.ok);
     for (const name of ["show", "check", "set"]) {
       expect(stdout).toMatch(new RegExp(`policy\\b.*\\b${name}\\b`, "u"));
+    }
+    for (const name of ["add", "ls", "check"]) {
+      expect(stdout).toMatch(new RegExp(`policy module ${name}\\b`, "u"));
     }
     for (const name of ["create", "members", "invite", "join", "grant", "renew", "revoke"]) {
       expect(stdout).toMatch(new RegExp(`space\\b.*\\b${name}\\b`, "u"));

@@ -97,6 +97,7 @@ test("a leaf gets in with what was printed for it, once it has a grant, and is a
     "agent-1/agent.sock",
   ];
   expect(await ctxmesh("space", "grant", DEVICE, ...grant)).toMatchObject({ code: EXIT.ok });
+  expect(await ctxmesh("leaf", "add", DEVICE, ...args)).toEqual({ ...added, stderr: "" });
   const channel = await connectLink(options);
   expect(channel.remote.device).toBe(options.parent);
   const nothing = new Uint8Array(16);

@@ -55,7 +55,7 @@ let module = "";
 
 beforeAll(async () => {
   dir = await tempDir();
-  await run(["init", "plant"], { cwd: dir.path });
+  await run(["init", "plant", "--ports", "auto"], { cwd: dir.path });
   await file("median.wasm", await compile());
 });
 

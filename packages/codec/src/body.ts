@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A section's body as carried: one byte of encoding, then the payload. 0 = as it is; 1 = zstd
- * (RFC 8878), one frame and nothing after it; 2 = the same without the frame's first four bytes, which are always those of
+ * (RFC 8878), one frame as `zstd-decode.ts` takes it and nothing after it; 2 = the same without the frame's first four bytes, which are always those of
  * `ZSTD_MAGIC`, and compressed with the dictionary of `dictionary.ts`. By a dictionary a few facts lose a fifth to a half of their bytes;
  * of more facts it saves little, and costs more time.
  */
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import { DICTIONARY } from "./dictionary.ts";
-import { ZSTD_MAGIC, assertFrame, contentSize } from "./zstd-frame.ts";
+import { decodeZstd } from "./zstd-decode.ts";
+import { ZSTD_MAGIC, frameHead } from "./zstd-frame.ts";
 import { zstd } from "./zstd.ts";
 
 const RAW = 0;
@@ -46,11 +47,6 @@ export function encodeBody(payload: Uint8Array): Uint8Array {
     : tagged(RAW, payload);
 }
 
-function decompress(frame: Uint8Array, dictionary?: Uint8Array): Uint8Array {
-  assertFrame(frame);
-  return zstd().decompress(frame, contentSize(frame) ?? LIMITS.bodyBytes, dictionary);
-}
-
 /** A frame without its magic number as one that has it. */
 function withMagic(rest: Uint8Array): Uint8Array {
   const frame = new Uint8Array(ZSTD_MAGIC.length + rest.length);
@@ -61,14 +57,14 @@ function withMagic(rest: Uint8Array): Uint8Array {
 
 /**
  * The most bytes that {@link decodeBody} will make of an untrusted body, told from its first few bytes: so that whoever
- * sent it can be charged before any work is done. `LIMITS.bodyBytes` where a frame does not say; our encoder always says.
+ * sent it can be charged before any work is done. `LIMITS.bodyBytes` where a frame does not say, which is then refused.
  */
 export function unpackedBytes(body: Uint8Array): number {
   const payload = body.subarray(1);
   const isPacked = body[0] === ZSTD || body[0] === ZSTD_WITH_DICTIONARY;
   if (!isPacked) return Math.min(payload.length, LIMITS.bodyBytes);
   const frame = body[0] === ZSTD ? payload : withMagic(payload.subarray(0, FRAME_HEADER_BYTES));
-  return Math.min(contentSize(frame) ?? LIMITS.bodyBytes, LIMITS.bodyBytes);
+  return Math.min(frameHead(frame)?.contentBytes ?? LIMITS.bodyBytes, LIMITS.bodyBytes);
 }
 
 /** Unpacks an untrusted body; never produces more than `LIMITS.bodyBytes`. Throws `FORMAT_INVALID` or `LIMIT_EXCEEDED`. */
@@ -81,7 +77,7 @@ export function decodeBody(body: Uint8Array): Uint8Array {
     });
   }
   try {
-    return body[0] === ZSTD ? decompress(payload) : decompress(withMagic(payload), DICTIONARY);
+    return body[0] === ZSTD ? decodeZstd(payload) : decodeZstd(withMagic(payload), DICTIONARY);
   } catch (error) {
     throw new MeshError("FORMAT_INVALID", "body can't be decompressed within its limit", {
       field: "body",

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Zstd as Node has it. The only module that imports it; for pages `zstd-native-browser.ts` stands in its place. */
-import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import { LIMITS } from "@ctxmesh/model";
-import { WINDOW_LOG } from "./zstd-frame.ts";
+import { zstdCompressSync } from "node:zlib";
 import type { Zstd } from "./zstd.ts";
 
 /** What a short payload may become longer by, and the least that Node accepts as `chunkSize`. */
@@ -27,19 +25,4 @@ export const nativeZstd: Zstd | undefined = {
       ...withDictionary(dictionary),
       chunkSize: roomFor(payload.length),
     }),
-  decompress(frame, roomBytes, dictionary) {
-    const { buffer, engine } = zstdDecompressSync(frame, {
-      ...withDictionary(dictionary),
-      chunkSize: roomFor(roomBytes),
-      maxOutputLength: LIMITS.bodyBytes,
-      params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG },
-      info: true,
-    }) as unknown as {
-      readonly buffer: Uint8Array;
-      readonly engine: { readonly bytesWritten: number };
-    };
-    // What stands behind it would be read differently by other decoders.
-    if (engine.bytesWritten !== frame.length) throw new Error("bytes follow the zstd frame");
-    return buffer;
-  },
 };

@@ -179,7 +179,8 @@ export class ByteReader {
   /** A copy of the next `length` bytes. */
   bytes(length: number): Uint8Array {
     const at = this.#take(length);
-    return this.#bytes.slice(at, at + length);
+    // Not slice, which makes no copy of a Buffer.
+    return new Uint8Array(this.#bytes.subarray(at, at + length));
   }
 
   /** Length-prefixed, well-formed UTF-8 of at most `maxBytes`. */

@@ -5,7 +5,6 @@ import type { RandomSource } from "@ctxmesh/model";
 import type { FactStore } from "./fact-store.ts";
 import { GrowingStore } from "./growing-store.ts";
 import { SlotStore } from "./slot-store.ts";
-import { wasmModule } from "./wasm-core.ts";
 import { WasmStore } from "./wasm-store.ts";
 
 /** Makes the empty store of a document. */
@@ -19,10 +18,10 @@ export type FactEngineName = (typeof FACT_ENGINES)[number];
 /** The engine in plain JavaScript. */
 export const JS_ENGINE: FactEngine<SlotStore> = () => new SlotStore();
 
-/** Whether this platform runs WebAssembly: without a compiler of its own (`--jitless`), Node does not. */
+/** Whether this platform runs WebAssembly: without a compiler of its own (`--jitless`), Node does not; nor where address space is limited (`ulimit -v`). */
 export function hasWasm(): boolean {
   try {
-    return wasmModule() !== undefined;
+    return new WasmStore(new Uint8Array(WasmStore.seedBytes)).keyCount === 0;
   } catch {
     return false;
   }

@@ -18,7 +18,8 @@ const ENCODED_SHARE = 2;
 
 /**
  * A store in JavaScript that moves into another engine once it holds more than some bytes. A small document takes less there than the least
- * that an instance of WebAssembly takes, and most documents are small; a large one takes less here, and merges sooner.
+ * that an instance of WebAssembly takes, and most documents are small; a large one takes less there, and merges sooner. To move is to be loaded: what is known
+ * beyond a gap of a chain, and has no slots, is forgotten.
  */
 export class GrowingStore implements FactStore {
   #store: FactStore = new SlotStore();

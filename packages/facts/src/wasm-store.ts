@@ -130,8 +130,8 @@ export class WasmStore implements FactStore {
   }
 
   slots(key: string): KeySlots {
-    // No key has half a character in it, and none is to be found by what the encoder puts in its place.
-    if (!key.isWellFormed()) return NO_SLOTS;
+    // No key has half a character in it, and none is to be found by what the encoder puts in its place. Nor may a question take the memory of a document.
+    if (key.length > LIMITS.keyBytes || !key.isWellFormed()) return NO_SLOTS;
     const bytes = ENCODER.encode(key);
     if (this.#core.call((core) => core.get(bytes.length), [bytes]) === 0) return NO_SLOTS;
     const frames = decodeFrames(this.#core.answer());
@@ -162,12 +162,14 @@ export class WasmStore implements FactStore {
   }
 
   *#scan(kind: number, term: string, prefix = "", after?: string): Generator<string> {
-    if (!term.isWellFormed()) return;
+    if (term.length > LIMITS.tagBytes || !term.isWellFormed()) return;
+    if (prefix.length > LIMITS.keyBytes) return;
     const upTo = this.keyCount;
     // The core compares UTF-8, which has no half characters.
     const asked = ENCODER.encode(prefix.isWellFormed() ? prefix : "");
     const wanted = ENCODER.encode(term);
-    let last = after?.isWellFormed() === true ? after : undefined;
+    const isPlain = after !== undefined && after.length <= LIMITS.keyBytes && after.isWellFormed();
+    let last = isPlain ? after : undefined;
     for (let count = PAGE; count === PAGE;) {
       const from = ENCODER.encode(last);
       const fromLength = last === undefined ? -1 : from.length;

@@ -130,6 +130,13 @@ describe.each(ENGINES)("in the engine %s,", (_name, engine) => {
   });
 });
 
+/** A fact of a chain by itself. */
+function oneFact(n: number): readonly ChainFrame[] {
+  const chain = { writer: deviceOf(n), incarnation: incarnationOf(n) };
+  const records = [{ key: "k", seq: 1, hlc: n as Hlc, valueJson: "1" }];
+  return [{ chain, frame: { from: 0, to: 1, records } }];
+}
+
 describe("chain frames", () => {
   test("decode to what was encoded", () => {
     fc.assert(
@@ -137,6 +144,13 @@ describe("chain frames", () => {
         expect(decodeFrames(encodeFrames(frames))).toEqual(frames);
       }),
     );
+  });
+
+  test("are decoded out of a Buffer that changes afterwards", () => {
+    const buffer = Buffer.from(encodeFrames(oneFact(1)));
+    const decoded = decodeFrames(buffer);
+    buffer.set(encodeFrames(oneFact(2)));
+    expect([decoded, decodeFrames(encodeFrames(oneFact(2)))]).toEqual([oneFact(1), oneFact(2)]);
   });
 
   test("changed in a byte or cut off are refused, or are others with exactly these bytes", () => {

@@ -66,6 +66,23 @@ function freshKeys(round: number): Uint8Array {
 describe("what a document has no memory for", () => {
   const limit = 4_194_304;
 
+  test("is no question: what is longer than keys and terms can be has no slots, and comes to nothing", () => {
+    const store = new WasmStore(seed, limit);
+    store.applyFrame(chain, frameOf({ ...fact(1, "k"), tags: ["t"], source: { model: "m" } }));
+    const before = store.memoryBytes;
+    const long = "k".repeat(2 * limit);
+    expect(store.slots(long).statements).toEqual([]);
+    const found = [
+      store.keys({ prefix: long }),
+      store.keysByTag(long),
+      store.keysBySource(long),
+      store.keys({ after: long }),
+      store.keys({ after: `j${long}` }),
+    ];
+    expect(found.map((keys) => [...keys])).toEqual([[], [], [], [], ["k"]]);
+    expect(store.memoryBytes - before).toBeLessThan(LIMITS.keyBytes * 8);
+  });
+
   test("is refused whole, with the limit's name, however often it comes; what was there stays and can be read", () => {
     const store = new WasmStore(seed, limit);
     let round = 0;

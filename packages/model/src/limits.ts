@@ -59,7 +59,7 @@ export const LIMITS = {
   /** Steps of one call of a module: some 0.1 ms on a server, and about 1 ms on a small machine. */
   moduleSteps: 250_000,
   /** Values on the stack of a call, all frames together: an eighth of what the smallest stack of an engine holds. */
-  moduleStackSlots: 8_192,
+  moduleStackSlots: 16_384,
   /** What a call is told: candidates of a key that are more, or longer, are not decided by the module. */
   moduleInputBytes: 524_288,
   /** The name of a module, and what it says of a value that it does not admit, in UTF-16 code units. */
@@ -68,8 +68,8 @@ export const LIMITS = {
   modules: 64,
   /** Modules that a process has compiled, with an instance each; past it the one used longest ago is compiled again when it is asked for. */
   preparedModules: 64,
-  /** Answers of modules that are remembered for each space, by their input. */
-  moduleAnswers: 4_096,
+  /** Answers of modules that are remembered for each space, by their input, where they took many steps: some 200 bytes each. */
+  moduleAnswers: 32_768,
   /** Bytes of those inputs and answers together. */
   moduleAnswerBytes: 4_194_304,
   /** Slots of one document in a stored state. */

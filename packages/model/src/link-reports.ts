@@ -55,6 +55,8 @@ export interface LinkReport {
   readonly device: string;
   readonly address: string;
   readonly role: "agent" | "hub";
+  /** It is a leaf, over a link of its own. */
+  readonly leaf?: true;
   readonly connectedSinceMs: number;
   readonly security?: ChannelSecurity;
   readonly inSync: boolean;

@@ -73,7 +73,7 @@ export interface ModuleStatus {
   readonly last?: {
     readonly doc: string;
     readonly key: string;
-    /** `steps`, `depth`, `trap`, `answer`, `input` or `missing`. */
+    /** `steps`, `depth`, `trap`, `answer`, `input`, `missing`, or `machine` where this one can't run it. */
     readonly reason: string;
     readonly problem: string;
     /** Unix milliseconds. */

@@ -6,6 +6,7 @@ import type { CheckedBatch } from "./checks.ts";
 import type { Documents } from "./documents.ts";
 import { CopiedFacts, changesOf } from "./fact-changes.ts";
 import type { FactChange } from "./fact-changes.ts";
+import { isUnrunnable } from "./space-modules.ts";
 
 /** What counts has changed: earlier changes may count no more, and others do. */
 export interface Rejudged {
@@ -94,7 +95,7 @@ export class ChangeTail {
     try {
       for (const change of changesOf(batch, new CopiedFacts(documents))) this.#push(change);
     } catch (error) {
-      if (!frames.some(({ doc }) => documents.isLost(doc))) throw error;
+      if (!isUnrunnable(error) && !frames.some(({ doc }) => documents.isLost(doc))) throw error;
       // What was visible before can't be told for now: those who follow read on in the log.
       this.#end++;
       this.#clear(position);

@@ -141,9 +141,13 @@ export class Checkpointer {
     this.#behind({ batches: 0, bytes: 0 });
     this.#start(async () => {
       await this.#write(run);
-      // What was broken off is begun again, for those who wait for it.
-      if (run.aborted) this.#asking.push(...asking);
-      else answer();
+      if (!run.aborted) {
+        answer();
+        return;
+      }
+      // What was broken off is begun again, for those who wait for it; what had changed before it is in no checkpoint.
+      core.state.documents.setDirty();
+      this.#asking.push(...asking);
     }, answer);
   }
 
@@ -241,9 +245,7 @@ export class Checkpointer {
 
   /** A document has to be read again, and can't be written as it was: a checkpoint that is under way ends. */
   documentLost(): void {
-    if (this.#run === undefined) return;
-    this.#run.aborted = true;
-    this.#context.core.state.documents.setDirty();
+    if (this.#run !== undefined) this.#run.aborted = true;
   }
 
   /** The state is another one. */

@@ -6,10 +6,9 @@ import type {
   HeaderHash,
   IncarnationId,
   ReceiveOutcome,
-  StoreChange,
   WriteReceipt,
 } from "@ctxmesh/model";
-import type { CheckedBatch, ParsedBatch } from "./checks.ts";
+import type { ParsedBatch } from "./checks.ts";
 import { BaseInstalls } from "./base-installs.ts";
 import { BaseShelf } from "./base-shelf.ts";
 import { ChangeTail } from "./change-tail.ts";
@@ -23,12 +22,12 @@ import type { ParsedHeader } from "./evidence.ts";
 import { Fills } from "./fills.ts";
 import type { GatherWindows } from "./gather.ts";
 import { Group } from "./group.ts";
-import { batchEntries, recordEntries } from "./journal.ts";
+import { GroupCommit } from "./group-commit.ts";
+import { recordEntries } from "./journal.ts";
 import { expectationMet } from "./layout.ts";
 import { Listeners } from "./listeners.ts";
 import { LocalQueue } from "./local-queue.ts";
 import type { LocalWrite } from "./local-writer.ts";
-import { headOf } from "./log.ts";
 import { rebuildState } from "./open.ts";
 import type { OpenState } from "./open.ts";
 import { ModuleWatch } from "./module-watch.ts";
@@ -38,10 +37,9 @@ import { Receives } from "./receives.ts";
 import type { RecordBytes, Records } from "./records.ts";
 import { RecordsQueue } from "./records-queue.ts";
 import { reloadLost } from "./reload.ts";
-import { addVoidChain, changesPast, changesWhatCounts, keepVoid, voidCounts } from "./state.ts";
-import type { VoidReason } from "./state.ts";
+import { addVoidChain, changesWhatCounts, voidCounts } from "./state.ts";
 import { forksShownBy, takeAll } from "./take-records.ts";
-import { appliedOf, changesWith, settleWrites } from "./tasks.ts";
+import { changesWith, settleWrites } from "./tasks.ts";
 import type {
   AppliedBatch,
   ReceiveTask,
@@ -83,6 +81,7 @@ export class Committer {
   /** Takes bodies that were left out, between the groups. */
   readonly fills: Fills;
   readonly #own: OwnChains;
+  readonly #commits: GroupCommit;
   /** Decides writes with a condition, between the groups. */
   readonly comparisons: Comparisons;
   /** What the modules of the space do here. */
@@ -140,6 +139,7 @@ export class Committer {
       records: this.#records,
     });
     this.#own = new OwnChains(shared, inc);
+    this.#commits = this.#createCommits();
     this.comparisons = this.#createComparisons(this.#hlc);
     options.engines.onLost = () => {
       this.checkpointer.documentLost();
@@ -147,11 +147,27 @@ export class Committer {
     };
   }
 
+  #createCommits(): GroupCommit {
+    return new GroupCommit({
+      ...this.#options,
+      core: this.#core,
+      device: this.#device,
+      own: this.#own,
+      receives: this.#receives,
+      checkpointer: this.checkpointer,
+      tail: this.tail,
+      listeners: this.batchListeners,
+      rebuildSoon: () => {
+        this.#rebuildSoon();
+      },
+    });
+  }
+
   #createComparisons(hlc: HlcClock): Comparisons {
     const parts = { ...this.#options, core: this.#core, device: this.#device, hlc, own: this.#own };
     return new Comparisons({
       ...parts,
-      commit: async (group) => this.#commit(group, [], true),
+      commit: async (group) => this.#commits.commit(group, [], true),
       queued: () => {
         this.#drain();
       },
@@ -281,7 +297,6 @@ export class Committer {
     // One turn of the queue gathers what the same tick enqueued.
     await Promise.resolve();
     while (this.#hasWork()) {
-      if (this.#isCheckpointWanted()) this.checkpointer.begin();
       const records = this.#isRecordsTurn() ? this.#records.takeAll() : [];
       const receives = this.#receives.take();
       const writes = this.#writes.take();
@@ -296,6 +311,8 @@ export class Committer {
       }
       try {
         await reloadLost(this.#options, this.#core, this.fills.listeners);
+        // Behind that, since none can be made of a document that is lost.
+        if (this.#isCheckpointWanted()) this.checkpointer.begin();
         if (records.length > 0) await this.#takeRecords(records);
         if (receives.length + writes.length > 0) await this.#commitGroup(receives, writes);
         for (const task of compares) await this.comparisons.run(task);
@@ -339,7 +356,7 @@ export class Committer {
     const local = writes.map(({ write }) => write);
     const { results, fresh } = this.#own.build(local, group);
     if (group.batches.length + renewed.length > 0)
-      await this.#commit(group, [...renewed, ...fresh, ...changesWith(writes, results)]);
+      await this.#commits.commit(group, [...renewed, ...fresh, ...changesWith(writes, results)]);
     for (const settle of settled) settle();
     const { frontier } = this.#core.state;
     settleWrites(writes, results, {
@@ -349,51 +366,9 @@ export class Committer {
     });
   }
 
-  /** Makes the batches of a group durable, in the journal first and with what else is to be written, and then visible. */
-  async #commit(group: Group, also: readonly StoreChange[], isRecorded = false): Promise<void> {
-    const { store, journal } = this.#options;
-    const { log } = this.#core;
-    const changes = log.changesFor(group.batches);
-    if (!isRecorded) await journal?.record(batchEntries(group.batches));
-    await store.write([...also, ...changes]);
-    const { position } = log;
-    log.appended(group.batches);
-    for (const [i, batch] of group.batches.entries()) {
-      const reason = group.reasonAgainst(batch);
-      if (reason === undefined) this.#apply(batch, position + i + 1);
-      else this.#keep(batch, reason);
-    }
-  }
-
-  /** A durable batch that does not count; what waited to know of it goes back into the queue. */
-  #keep(batch: CheckedBatch, reason: VoidReason): void {
-    keepVoid(this.#core.state, batch, reason);
-    this.checkpointer.beforeApply({ ...batch, header: { ...batch.header, sections: [] } });
-    this.#receives.release(batch.hash);
-    // What it states is stated again then, and what waits for what is behind it need not any more.
-    const isOwn = batch.header.replica === this.#device;
-    if (isOwn || this.#core.state.waiting.size > 0) this.#rebuildSoon();
-  }
-
   #rebuildSoon(): void {
     this.#stale = true;
     this.#records.pushOwn({ acts: [], proofs: [] });
-  }
-
-  /** A durable batch becomes visible; what waited for it goes back into the queue. */
-  #apply(batch: CheckedBatch, position: number): void {
-    const { voidHeaders, state } = this.#core;
-    const { frontier, documents } = state;
-    const head = headOf(batch);
-    this.checkpointer.beforeApply(batch);
-    if (voidHeaders.get(batch.hash) !== undefined) state.arrived.add(batch.hash);
-    const origin = this.#own.owns(head) ? "local" : "remote";
-    frontier.advance(head, batch.header.deps, batch.header.lane);
-    this.tail.beforeApply(batch, position, documents);
-    const applied = appliedOf(batch, head, origin, documents.apply(batch));
-    this.#receives.release(batch.hash);
-    if (changesPast(state, batch)) this.#rebuildSoon();
-    this.batchListeners.tell(applied);
   }
 
   /** There is another base; in some incarnations of ours it has more than was here, so another process wrote it. */
@@ -442,7 +417,7 @@ export class Committer {
   }
 
   async #rebuild(isGap = false): Promise<readonly ChangedKey[]> {
-    const { clock, logger } = this.#options;
+    const { clock, logger, rest } = this.#options;
     const { state: old } = this.#core;
     const startedMs = clock.now();
     this.#stale = false;
@@ -455,13 +430,13 @@ export class Committer {
     this.tail.rejudged(this.#core.log.position, isGap);
     const tookMs = this.#pause.begin(startedMs);
     logger.info("replica.rebuilt", { tookMs, ...voidCounts(this.#core.state) });
-    return old.documents.changedIn(this.#core.state.documents, clock.now());
+    return old.documents.changedIn(this.#core.state.documents, clock.now(), rest);
   }
 
   /** States again what does not count any more where it was said. */
   async #restate(): Promise<void> {
     const restated = await this.#own.restate();
-    if (restated !== undefined) await this.#commit(restated.group, restated.renewed);
+    if (restated !== undefined) await this.#commits.commit(restated.group, restated.renewed);
   }
 
   /** Refuses new work and waits until what was queued is settled. Idempotent. */

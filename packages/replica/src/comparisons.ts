@@ -10,6 +10,7 @@ import { batchEntries } from "./journal.ts";
 import type { Journal } from "./journal.ts";
 import type { WriteStamp } from "./local-writer.ts";
 import type { OwnChains } from "./own-chains.ts";
+import { isUnrunnable } from "./space-modules.ts";
 import { WorkQueue } from "./work-queue.ts";
 import type { Sized } from "./work-queue.ts";
 
@@ -48,6 +49,14 @@ const conflict = ({ key, expected, write: { doc } }: Proposal, version: string |
     { field: "expect", remedy: "read it, work out the value anew, and try again" },
   );
 
+/** It was made, and what it came to can't be read for now. */
+const unreadable = ({ key, write: { doc } }: Proposal, cause: unknown): MeshError =>
+  new MeshError(
+    "OUTCOME_UNKNOWN",
+    `${JSON.stringify(key)} of ${doc} can't be read for now, after the write was made`,
+    { remedy: "read the key in a moment", cause },
+  );
+
 /**
  * Decides proposals one by one, between the groups of the one writer of the store: what a key's version is, and the write that
  * replaces it, have nothing between them here; and with a journal nothing in the shared log.
@@ -67,7 +76,7 @@ export class Comparisons {
   /**
    * Queues a proposal; resolves once it is made, durable and visible. Rejects with `VERSION_CONFLICT`, with `ENGINE_FENCED` when the shared log has something about
    * the key that is not here yet, so that it may be tried again; with `ABORTED` past its time, `POLICY_REFUSED` when it would
-   * not show, `LIMIT_EXCEEDED` when too many wait.
+   * not show, `LIMIT_EXCEEDED` when too many wait, `OUTCOME_UNKNOWN` when the document can't be read for now, after the write.
    */
   async add(proposal: Proposal): Promise<Decided> {
     const size = proposal.write.bytes;
@@ -103,19 +112,23 @@ export class Comparisons {
       return;
     }
     await commit(group);
-    const { documents } = core.state;
-    const version = documents.isLost(write.doc)
-      ? ""
-      : (documents.get(write.doc, key, clock.now())?.version ?? "");
+    let version: string;
+    try {
+      version = core.state.documents.get(write.doc, key, clock.now())?.version ?? "";
+    } catch (error) {
+      reject(unreadable(proposal, error));
+      return;
+    }
     resolve({ ...stamp, version });
   }
 
-  /** As {@link #against}; where the document is being read again, that says so. */
+  /** As {@link #against}; where the document is being read again, or a module can't be run here, that says so. */
   #judged(proposal: Proposal, nowMs: number): MeshError | undefined {
     try {
       return this.#against(proposal, nowMs);
     } catch (error) {
-      if (!this.#options.core.state.documents.isLost(proposal.write.doc)) throw error;
+      const isLost = this.#options.core.state.documents.isLost(proposal.write.doc);
+      if (!isLost && !isUnrunnable(error)) throw error;
       return toMeshError(error);
     }
   }

@@ -74,9 +74,8 @@ export class DocumentEngines {
     return this.#lost;
   }
 
-  /** A document is about to be read again; without a name, all are. */
-  reload(doc?: DocumentName): void {
-    if (doc === undefined) this.#lost.clear();
-    else this.#lost.delete(doc);
+  /** They are about to be. */
+  reload(): void {
+    this.#lost.clear();
   }
 }

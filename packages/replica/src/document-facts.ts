@@ -152,8 +152,8 @@ export class DocumentFacts {
   /** Merges a frame that is there as bytes; tells which keys' slots changed. */
   applyPacked(chain: ChainId, frame: PackedFrame): ChangedKeys {
     const changed = this.#store.applyPacked(chain, frame);
-    // Few answers are sooner found again than many keys are made.
-    if (this.#answers.size <= changed.count) this.#answers.clear();
+    // Few answers are sooner found again than many keys are made; and of what is lost nobody knows which have changed.
+    if (this.isLost || this.#answers.size <= changed.count) this.#answers.clear();
     else for (const key of changed.keys()) this.#answers.delete(key);
     return changed;
   }

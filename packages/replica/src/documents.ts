@@ -24,7 +24,7 @@ import type { MissingOperation } from "./hold.ts";
 import type { OwnStatement } from "./own-expiry.ts";
 import type { OpenRich } from "./parts.ts";
 import { Shelf } from "./shelf.ts";
-import { SpaceModules } from "./space-modules.ts";
+import { SpaceModules, isUnrunnable } from "./space-modules.ts";
 import { Omissions } from "./omissions.ts";
 import { VoidContent } from "./void-content.ts";
 import type { ChainView } from "./void-content.ts";
@@ -60,6 +60,33 @@ function unlessLost<T>(facts: DocumentFacts, read: () => T, otherwise: T): T {
   } catch (error) {
     if (!facts.isLost) throw error;
     return otherwise;
+  }
+}
+
+/** Of an answer that can't be told, since this machine can't run a module. */
+const UNKNOWN = "";
+
+type Version = ChangedKey & { readonly version: string };
+/** As of `ReplicaOptions`. */
+type Rest = (() => Promise<void>) | undefined;
+
+function versionOf(facts: DocumentFacts, key: string, nowMs: number): string | undefined {
+  try {
+    const fact = facts.visible(key, nowMs);
+    // Another resolver may make another answer of the same candidates.
+    return fact && `${fact.version} ${fact.resolver}`;
+  } catch (error) {
+    if (!isUnrunnable(error)) throw error;
+    return UNKNOWN;
+  }
+}
+
+function countOf(facts: DocumentFacts, nowMs: number): { facts: number; contested: number } {
+  try {
+    return unlessLost(facts, () => facts.count(nowMs), NOTHING);
+  } catch (error) {
+    if (!isUnrunnable(error)) throw error;
+    return NOTHING;
   }
 }
 
@@ -335,41 +362,39 @@ export class Documents {
   }
 
   /** The version of each key's answer now, and who picked it, by document and key. */
-  versions(nowMs: number): Map<string, ChangedKey & { readonly version: string }> {
-    const versions = new Map<string, ChangedKey & { readonly version: string }>();
+  async #versions(nowMs: number, rest: Rest): Promise<Map<string, Version>> {
+    const versions = new Map<string, Version>();
     for (const [doc, facts] of this.#factsByDoc.entries()) {
-      const add = (): void => {
-        for (const key of facts.keys({})) {
-          const fact = facts.visible(key, nowMs);
-          if (fact === undefined) continue;
-          // Another resolver may make another answer of the same candidates.
-          const version = `${fact.version} ${fact.resolver}`;
-          versions.set(`${doc}\n${key}`, { doc, key, version });
-        }
-      };
-      unlessLost(facts, add, undefined);
+      for (const key of unlessLost(facts, () => [...facts.keys({})], [])) {
+        if (this.modules.isRestDue()) await rest?.();
+        const version = unlessLost(facts, () => versionOf(facts, key, nowMs), undefined);
+        if (version !== undefined) versions.set(`${doc}\n${key}`, { doc, key, version });
+      }
     }
     return versions;
   }
 
-  /** The keys whose answer is another one in `other`, which took this one's place. */
-  changedIn(other: Documents, nowMs: number): readonly ChangedKey[] {
-    const before = this.versions(nowMs);
+  /**
+   * The keys whose answer is another one in `other`, which took this one's place, or can't be told; neither may change meanwhile. While modules are called,
+   * others have their turn.
+   */
+  async changedIn(other: Documents, nowMs: number, rest?: Rest): Promise<readonly ChangedKey[]> {
+    const before = await this.#versions(nowMs, rest);
     const changed: ChangedKey[] = [];
-    for (const [name, { doc, key, version }] of other.versions(nowMs)) {
-      if (before.get(name)?.version !== version) changed.push({ doc, key });
+    for (const [name, { doc, key, version }] of await other.#versions(nowMs, rest)) {
+      if (version === UNKNOWN || before.get(name)?.version !== version) changed.push({ doc, key });
       before.delete(name);
     }
     for (const { doc, key } of before.values()) changed.push({ doc, key });
     return changed;
   }
 
-  /** Number of visible facts, and how many of them are contested. */
+  /** Number of visible facts, and how many of them are contested, without the documents of which that can't be told. */
   count(nowMs: number): { facts: number; contested: number } {
     let facts = 0;
     let contested = 0;
     for (const [, document] of this.#factsByDoc.entries()) {
-      const count = unlessLost(document, () => document.count(nowMs), NOTHING);
+      const count = countOf(document, nowMs);
       facts += count.facts;
       contested += count.contested;
     }

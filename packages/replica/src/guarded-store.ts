@@ -16,11 +16,8 @@ import type { DocumentName } from "@ctxmesh/model";
 
 const NOTHING: ChangedKeys = { count: 0, keys: () => [] };
 
-const isRefusal = (error: unknown): boolean =>
-  error instanceof MeshError && error.code === "FORMAT_INVALID";
-
 /**
- * A store whose engine may fail: whatever it throws but `FORMAT_INVALID` is a failure, as what it is given was checked and is durable. From
+ * A store whose engine may fail. What it is given was checked and is durable, so whatever it throws is a failure. From
  * then on the facts of the document are lost here: frames are let go, which are in the log, and whoever reads gets `READ_BEHIND`.
  */
 export class GuardedStore implements FactStore {
@@ -55,7 +52,6 @@ export class GuardedStore implements FactStore {
     try {
       return call(this.#store);
     } catch (error) {
-      if (isRefusal(error)) throw error;
       this.#isLost = true;
       this.#failed(error, true);
       throw this.#behind(error);
@@ -111,21 +107,22 @@ export class GuardedStore implements FactStore {
     if (this.#isLost) return undefined;
     try {
       return this.#run(call);
-    } catch (error) {
-      if (this.#isLost) return undefined;
-      throw error;
+    } catch {
+      // The log has it.
+      return undefined;
     }
   }
 
-  /** Of an empty store, for which there are the bytes still: where its engine fails, another one takes them. */
+  /** Of an empty store, for which there are the bytes still: where its engine fails, another one takes them, or says that they are no frames. */
   merge(frames: Uint8Array): readonly string[] {
     try {
       return this.#store.merge(frames);
     } catch (error) {
-      if (isRefusal(error)) throw error;
+      const store = JS_ENGINE();
+      const changed = store.merge(frames);
+      this.#store = store;
       this.#failed(error, false);
-      this.#store = JS_ENGINE();
-      return this.#store.merge(frames);
+      return changed;
     }
   }
 

@@ -108,6 +108,9 @@ export const closedError = (doc: DocumentName): MeshError =>
     remedy: `fetch it first: ctxmesh fetch ${doc}`,
   });
 
+const NO_NUMBERS: ReadonlyMap<string, number> = new Map();
+const numberName = (doc: DocumentName, key: string): string => `${doc}\n${key}`;
+
 /**
  * Turns local writes into the next batches of this process life's chains: one for each priority, since a chain is strictly
  * ordered and what is urgent must not wait for what is not. A lane's chain is begun by its first write, so a
@@ -139,10 +142,11 @@ export class LocalWriter {
 
   /** Adds the batches of the writes to a group. */
   build(writes: readonly LocalWrite[], group: Group): BuiltWrites {
-    const prepared = writes.map((write) => this.#prepare(write));
+    const numbers = new Map<string, number>();
+    const prepared = writes.map((write) => this.#prepare(write, numbers));
     const fresh: StoreChange[] = [];
     const ready = prepared.flatMap((each) => (each instanceof Error ? [] : each));
-    const stamps = this.#buildBatches(ready, group, fresh);
+    const stamps = this.#buildBatches(ready, group, fresh, numbers);
     const results = prepared.map((each) => {
       if (each instanceof Error) return each;
       const last = each.at(-1);
@@ -155,7 +159,7 @@ export class LocalWriter {
   attempt(write: PreparedWrite, group: Group): Attempt {
     const { seqs } = this.#chainOf("normal", []);
     const before = seqs.get(write.doc);
-    const stamp = this.#buildBatches([write], group, []).get(write);
+    const stamp = this.#buildBatches([write], group, [], NO_NUMBERS).get(write);
     if (stamp === undefined) throw new MeshError("INTERNAL", "a write has no batch");
     return {
       stamp,
@@ -166,10 +170,10 @@ export class LocalWriter {
     };
   }
 
-  /** Runs an edit, or takes what is carried, which stages it; a write of facts is ready as it is. */
-  #prepare(write: LocalWrite): readonly PreparedWrite[] | Error {
+  /** Runs an edit, or takes what is carried, which stages it; a write of facts is ready as it is. Puts the numbers to which it adds into `numbers`. */
+  #prepare(write: LocalWrite, numbers: Map<string, number>): readonly PreparedWrite[] | Error {
     const { core, device, incarnation } = this.#options;
-    if ("drafts" in write) return this.#readable(write);
+    if ("drafts" in write) return this.#readable(write, numbers);
     const client = clientOf(device, incarnation);
     if (core.state.documents.omissions.isClosed(write.doc)) return closedError(write.doc);
     const { documents } = core.state;
@@ -187,12 +191,14 @@ export class LocalWriter {
   }
 
   /** A write of facts; the error where a number to which it adds can't be read, which must stop no other write. */
-  #readable(write: PreparedWrite): readonly PreparedWrite[] | Error {
+  #readable(write: PreparedWrite, numbers: Map<string, number>): readonly PreparedWrite[] | Error {
     if (!hasIncrement(write)) return [write];
     const { core, device, clock } = this.#options;
+    const { doc, drafts } = write;
     try {
-      for (const { key } of write.drafts) {
-        core.state.documents.ownNumber(write.doc, key, device, clock.now());
+      for (const { key } of drafts) {
+        const number = core.state.documents.ownNumber(doc, key, device, clock.now());
+        numbers.set(numberName(doc, key), number);
       }
       return [write];
     } catch (error) {
@@ -215,14 +221,13 @@ export class LocalWriter {
     writes: readonly PreparedWrite[],
     group: Group,
     fresh: StoreChange[],
+    numbers: ReadonlyMap<string, number>,
   ): ReadonlyMap<PreparedWrite, WriteStamp> {
-    const { core, device, clock, hlc } = this.#options;
-    const { documents } = core.state;
-    const nowMs = clock.now();
-    const numbers = writes.some(hasIncrement)
-      ? new OwnNumbers((doc, key) => documents.ownNumber(doc, key, device, nowMs))
+    // Not read again: a document may be lost by now.
+    const own = writes.some(hasIncrement)
+      ? new OwnNumbers((doc, key) => numbers.get(numberName(doc, key)) ?? 0)
       : undefined;
-    const stamped = this.#withExpiry(stampWrites(writes, hlc, numbers));
+    const stamped = this.#withExpiry(stampWrites(writes, this.#options.hlc, own));
     const stamps = new Map<PreparedWrite, WriteStamp>();
     for (const priority of PRIORITIES) {
       const some = stamped.filter((write) => (write.priority ?? "normal") === priority);

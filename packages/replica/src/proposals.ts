@@ -35,7 +35,7 @@ export class Proposals {
 
   /**
    * Makes one. Rejects with `VERSION_CONFLICT`, with `ENGINE_FENCED` when a shared log has something about the key that is not here yet, with `ABORTED` past its
-   * time, and else as `Replica.put`.
+   * time, with `OUTCOME_UNKNOWN` when the key can't be read for now, after it was made, and else as `Replica.put`.
    */
   async make(proposal: Proposal): Promise<Decided> {
     this.#options.assertRoom(proposal.write);

@@ -2,6 +2,7 @@
 import { decodeBody } from "@ctxmesh/codec";
 import { decodeFrame } from "@ctxmesh/facts";
 import type { DocumentName, Logger } from "@ctxmesh/model";
+import type { Checkpoint } from "./checkpoint-format.ts";
 import type { ParsedBatch } from "./checks.ts";
 import type { Core } from "./core.ts";
 import type { WithEngines } from "./document-engines.ts";
@@ -10,36 +11,49 @@ import type { ChangedKey } from "./documents.ts";
 import type { Listeners } from "./listeners.ts";
 import type { RecordsChange } from "./tasks.ts";
 
-/** Merges what a batch has of a document's facts. */
-function follow(facts: DocumentFacts, doc: DocumentName, { header, bodies }: ParsedBatch): void {
+type FactsByDoc = ReadonlyMap<DocumentName, DocumentFacts>;
+
+/** Merges what a batch has of the documents' facts. */
+function follow(byDoc: FactsByDoc, { header, bodies }: ParsedBatch): void {
   const chain = { writer: header.replica, incarnation: header.incarnation };
-  for (const [i, section] of header.sections.entries()) {
+  for (const [i, { kind, doc }] of header.sections.entries()) {
+    const facts = byDoc.get(doc);
     const body = bodies[i] ?? null;
-    if (section.kind !== "facts" || section.doc !== doc || body === null) continue;
+    if (kind !== "facts" || facts === undefined || body === null) continue;
     facts.apply(chain, decodeFrame(decodeBody(body)));
   }
 }
 
-/** Reads the facts of a document; returns its keys. */
-async function reloadFacts(
-  doc: DocumentName,
-  { checkpoints, state: { documents, frontier }, log }: Core,
-): Promise<readonly ChangedKey[]> {
+/** The facts of documents as a checkpoint has them; undefined when it was replaced on the way. */
+async function factsAt(
+  start: Checkpoint | undefined,
+  docs: Iterable<DocumentName>,
+  { checkpoints, state: { documents } }: Core,
+): Promise<FactsByDoc | undefined> {
+  const byDoc = new Map<DocumentName, DocumentFacts>();
+  for (const doc of docs) {
+    const states = start === undefined ? undefined : await checkpoints.facts(start, doc);
+    if (start !== undefined && states === undefined) return undefined;
+    byDoc.set(doc, documents.newFacts(doc, states?.get(doc)));
+  }
+  return byDoc;
+}
+
+/** Reads the facts of documents, in one walk over the log. */
+async function readFacts(docs: readonly DocumentName[], core: Core): Promise<FactsByDoc> {
+  const { checkpoints, state, log } = core;
   for (;;) {
     const { latest, base } = checkpoints;
-    const start = latest ?? base;
-    const states = start === undefined ? undefined : await checkpoints.facts(start, doc);
-    // The next checkpoint took its place on the way.
-    if (start !== undefined && states === undefined) continue;
-    const facts = documents.newFacts(doc, states?.get(doc));
+    const byDoc = await factsAt(latest ?? base, docs, core);
+    if (byDoc === undefined) continue;
     // In front of the base is what it does not stand for.
     for await (const [batch] of log.batches(latest?.position ?? 0)) {
       const { replica, incarnation, seq } = batch.header;
-      const counts = seq <= (frontier.head(replica, incarnation)?.seq ?? 0);
-      if (counts) follow(facts, doc, batch);
+      const counts = seq <= (state.frontier.head(replica, incarnation)?.seq ?? 0);
+      if (counts) follow(byDoc, batch);
     }
-    documents.setFacts(doc, facts);
-    return [...facts.keys({})].map((key) => ({ doc, key }));
+    // Else more was pruned on the way, and the log may have been read from behind it.
+    if (checkpoints.base === base) return byDoc;
   }
 }
 
@@ -53,9 +67,12 @@ export async function reloadLost(
   core: Core,
   listeners: Listeners<RecordsChange>,
 ): Promise<void> {
-  for (const doc of engines.lost) {
-    engines.reload(doc);
-    const changed = await reloadFacts(doc, core);
+  const docs = [...engines.lost];
+  if (docs.length === 0) return;
+  engines.reload();
+  for (const [doc, facts] of await readFacts(docs, core)) {
+    core.state.documents.setFacts(doc, facts);
+    const changed = [...facts.keys({})].map((key): ChangedKey => ({ doc, key }));
     logger.warn("replica.facts-reloaded", { doc, keys: changed.length });
     listeners.tell({ changed, rebuilt: false });
   }

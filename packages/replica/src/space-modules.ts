@@ -7,7 +7,7 @@ import { assertJsonValue, canonicalJson, utf8Encode } from "@ctxmesh/codec";
 import { sha256 } from "@ctxmesh/crypto";
 import type { ModulePick, ModuleResolvers, Slot } from "@ctxmesh/facts";
 import type { Space } from "@ctxmesh/membership";
-import { LIMITS, hlcToMs, toHex, toMeshError } from "@ctxmesh/model";
+import { LIMITS, MeshError, hlcToMs, toHex, toMeshError } from "@ctxmesh/model";
 import type { JsonValue } from "@ctxmesh/model";
 import { encodeInput, prepareModule } from "@ctxmesh/sandbox";
 import type { Entry, Outcome, PreparedModule, StatementInput } from "@ctxmesh/sandbox";
@@ -25,6 +25,10 @@ export interface AddedModule {
   readonly act: string;
 }
 
+/** Whether an error says of this machine that it can't run a module now, which says nothing of the module: only reading its keys has to wait. */
+export const isUnrunnable = (error: unknown): boolean =>
+  error instanceof MeshError && error.code === "INTERNAL";
+
 /** What a call came to, or why there was none. */
 type Said =
   | Extract<Outcome, { kind: "answer" }>
@@ -35,6 +39,9 @@ const NOTHING = -1;
 const VALUE = -2;
 /** Of calls with fewer steps the answer is as soon worked out again as looked up. */
 const WORTH_REMEMBERING = LIMITS.moduleSteps / 16;
+/** Some 10 ms of a server's time; what a call takes besides, in the same unit. */
+const TURN_STEPS = 40 * LIMITS.moduleSteps;
+const CALL_STEPS = 4_096;
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The name of a module: `wasm:` and its SHA-256 in hex. */
@@ -80,21 +87,26 @@ function prepare(bytes: Uint8Array): PreparedModule | string {
   try {
     return prepareModule(bytes);
   } catch (error) {
-    const { code, message } = toMeshError(error);
-    if (code !== "MODULE_INVALID") throw error;
-    return message;
+    if (error instanceof MeshError && error.code === "MODULE_INVALID") return error.message;
+    throw error;
   }
 }
 
 const failed = (reason: string, problem: string): Said => ({ kind: "failed", reason, problem });
 
-/** A value that a module made, as canonical JSON. Throws when it is none. */
-function valueOf(output: Uint8Array): string {
-  const value: unknown = JSON.parse(UTF8.decode(output));
-  assertJsonValue(value, "value");
-  const text = canonicalJson(value);
-  if (utf8Encode(text).length > LIMITS.valueBytes) throw new RangeError("the value is too long");
-  return text;
+/** A value that a module made, as canonical JSON; undefined when it is none. */
+function valueOf(output: Uint8Array): string | undefined {
+  try {
+    const value: unknown = JSON.parse(UTF8.decode(output));
+    assertJsonValue(value, "value");
+    const text = canonicalJson(value);
+    return utf8Encode(text).length > LIMITS.valueBytes ? undefined : text;
+  } catch (error) {
+    // A stack that ends is of this machine, and no answer.
+    if (error instanceof RangeError)
+      throw new MeshError("INTERNAL", error.message, { cause: error });
+    return undefined;
+  }
 }
 
 /** What a module picks; undefined when its answer is none. */
@@ -104,11 +116,8 @@ export function pickOf(
 ): ModulePick | undefined {
   if (result === NOTHING) return { winner: undefined };
   if (result !== VALUE) return result in slots ? { winner: slots[result] } : undefined;
-  try {
-    return { valueJson: valueOf(output ?? new Uint8Array()) };
-  } catch {
-    return undefined;
-  }
+  const valueJson = valueOf(output ?? new Uint8Array());
+  return valueJson === undefined ? undefined : { valueJson };
 }
 
 /** Why a value is not admitted, for people: one line, `LIMITS.moduleText` long at most. */
@@ -117,9 +126,9 @@ function textOf(output: Uint8Array | undefined): string {
   return text.slice(0, LIMITS.moduleText).toWellFormed().trim();
 }
 
-/** What an answer is remembered by. */
+/** What an answer is remembered by, of which there may be many: a hash of it. */
 const keyOf = (module: string, entry: Entry, input: Uint8Array): string =>
-  `${entry} ${module} ${toHex(sha256(input))}`;
+  toHex(sha256(utf8Encode(`${entry} ${module} ${toHex(sha256(input))}`)));
 
 const inputOf = (slot: Slot): StatementInput => ({ ...slot, clockMs: hlcToMs(slot.hlc) });
 
@@ -154,11 +163,20 @@ export class SpaceModules implements ModuleResolvers, ModuleAdmissions {
   readonly #answers = new Answers();
   /** Those that took many steps at some time: for the others it is not worth a look. */
   readonly #heavy = new Set<string>();
+  /** Since others had their turn. */
+  #steps = 0;
   /** Hears of every call. */
   watch: ModuleWatch | undefined;
 
   constructor(space: Pick<Space, "schemas">) {
     this.#added = new Map(modulesOf(space).map((added) => [added.module, added]));
+  }
+
+  /** Whether so much was done since this was last so that others should have their turn. */
+  isRestDue(): boolean {
+    if (this.#steps < TURN_STEPS) return false;
+    this.#steps = 0;
+    return true;
   }
 
   resolve(module: string, doc: string, newestFirst: readonly Slot[]): ModulePick | undefined {
@@ -192,18 +210,17 @@ export class SpaceModules implements ModuleResolvers, ModuleAdmissions {
     const { watch } = this;
     if (watch === undefined) return call();
     const startedAt = watch.now();
-    const said = call();
     const { name = "" } = this.#added.get(module) ?? {};
-    const told: ModuleCall = {
-      module,
-      name,
-      doc,
-      key,
-      startedAt,
-      failed: said.kind === "failed" ? { reason: said.reason, problem: said.problem } : undefined,
-    };
-    watch.called(told);
-    return said;
+    const tell = (problem: ModuleCall["failed"]): void =>
+      watch.called({ module, name, doc, key, startedAt, failed: problem });
+    try {
+      const said = call();
+      tell(said.kind === "failed" ? { reason: said.reason, problem: said.problem } : undefined);
+      return said;
+    } catch (error) {
+      tell({ reason: "machine", problem: toMeshError(error).message });
+      throw error;
+    }
   }
 
   #say(
@@ -214,6 +231,7 @@ export class SpaceModules implements ModuleResolvers, ModuleAdmissions {
   ): Said {
     const added = this.#added.get(module);
     if (added === undefined) return failed("missing", "the module is not in the space");
+    if (!prepared.has(module)) this.#steps += TURN_STEPS;
     const ready = preparedOf(added);
     if (typeof ready === "string") return failed("missing", ready);
     if (!ready.has(entry)) return failed("missing", `the module does not export ${entry}`);
@@ -225,6 +243,7 @@ export class SpaceModules implements ModuleResolvers, ModuleAdmissions {
     const known = isHeavy ? this.#answers.get(keyOf(module, entry, input)) : undefined;
     if (known !== undefined) return known;
     const outcome = ready.call(entry, input, wants);
+    this.#steps += CALL_STEPS + outcome.steps;
     const said = outcome.kind === "cut" ? failed(outcome.reason, outcome.problem) : outcome;
     if (outcome.steps >= WORTH_REMEMBERING) {
       this.#heavy.add(module);

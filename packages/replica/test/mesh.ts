@@ -119,6 +119,7 @@ export interface OpenOptions {
   readonly journal?: Journal;
   readonly subscription?: Subscription;
   readonly factEngine?: FactEngine;
+  readonly rest?: () => Promise<void>;
 }
 
 let opened = 0;
@@ -139,6 +140,7 @@ export const open = (options: OpenOptions = {}): Promise<Replica> =>
     ...(options.vault === undefined ? {} : { vault: options.vault }),
     ...(options.journal === undefined ? {} : { journal: options.journal }),
     ...(options.subscription === undefined ? {} : { subscription: options.subscription }),
+    ...(options.rest === undefined ? {} : { rest: options.rest }),
   });
 
 /** The batches that a replica applies from now on, as bytes. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Goal: what a module says is the same on all replicas, in whatever order they hear of it, and one that fails is named and stops nothing. */
 import { canonicalJson } from "@ctxmesh/codec";
+import { JS_ENGINE } from "@ctxmesh/facts";
 import type { FactRecord, Policy } from "@ctxmesh/facts";
 import { issueGrant, publishSchema, setPolicy } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
@@ -11,7 +12,9 @@ import type { Replica } from "@ctxmesh/replica";
 import { encodeModuleEntry } from "@ctxmesh/schema";
 import { createMemoryStore, createVirtualClock } from "@ctxmesh/testing";
 import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import { follow } from "./changes-kit.ts";
+import type { Follower } from "./changes-kit.ts";
 import { resolving, withInterface } from "./wat.ts";
 import {
   DOC,
@@ -213,6 +216,58 @@ describe("a module as resolver", () => {
     await replica.addRecords({ acts: actsSince(replica.space, withModule(replica.space, OLDEST)) });
     expect(told).toEqual(["key"]);
     expect(replica.get(DOC, "key")?.value).toBe(1);
+    await replica.close();
+  });
+
+  test("that this machine can't run keeps readers of its keys waiting, and nothing else", async () => {
+    const odd = resolving("(i32.sub (i32.load offset=4 (i32.const 1024)) (i32.const 1)) (nop)");
+    const replica = await open({ ...LATER, factEngine: JS_ENGINE });
+    await replica.put(DOC, [{ key: "key", value: 2 }]);
+    const [follower, told]: [Follower, string[]] = [follow(replica), []];
+    await follower.ready;
+    replica.onRecords(({ changed }) => told.push(...changed.map(({ key }) => key)));
+    const unrunnable = {
+      code: "INTERNAL",
+      message: expect.stringContaining("WebAssembly") as unknown,
+    };
+    vi.stubGlobal("WebAssembly", undefined);
+    try {
+      await give(replica, withRule(withModule(space, odd), odd));
+      expect(told).toEqual(["key"]);
+      expect(() => replica.get(DOC, "key")).toThrow(expect.objectContaining(unrunnable));
+      expect(await replica.receive(said(record("key", 1, "1")))).toEqual({ kind: "accepted" });
+      const proposal = replica.proposals.prepare(DOC, { key: "key", value: 3 }, null);
+      await expect(replica.proposals.make(proposal)).rejects.toMatchObject(unrunnable);
+      expect(replica.failure).toBeUndefined();
+      expect(replica.count().facts).toBe(0);
+      expect(replica.modules()).toMatchObject([{ last: { key: "key", reason: "machine" } }]);
+    } finally {
+      vi.unstubAllGlobals();
+      follower.stop();
+    }
+    await follower.ended;
+    expect(replica.get(DOC, "key")?.value).toBe(1);
+    await replica.close();
+  });
+
+  test("lets others have their turn while many keys are decided anew, and is asked but once for each", async () => {
+    const slow = resolving(`(local $i i32) (local.set $i (i32.const 20000))
+      (loop $l (local.set $i (i32.sub (local.get $i) (i32.const 1))) (br_if $l (local.get $i)))
+      (i32.const 0)`);
+    let turns = 0;
+    const rest = (): Promise<void> => {
+      turns++;
+      return Promise.resolve();
+    };
+    const replica = await open({ ...LATER, rest });
+    await replica.put(
+      DOC,
+      Array.from({ length: 200 }, (_, i) => ({ key: String(i), value: i })),
+    );
+    await give(replica, withRule(withModule(space, slow), slow));
+    expect(turns).toBeGreaterThan(1);
+    expect(replica.count().facts).toBe(200);
+    expect(replica.modules()).toMatchObject([{ calls: 200, failures: 0 }]);
     await replica.close();
   });
 

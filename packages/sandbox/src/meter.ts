@@ -5,7 +5,8 @@
  * - *Steps.* Each run of instructions without a branch is paid for before its first one, so the count is a function of the way that a call
  *   takes. Whoever has none left traps.
  * - *Depth.* Around each call the frame of what is called is taken from a number of slots, and given back. It traps when there are none left,
- *   long before the machine's own stack could end.
+ *   long before the machine's own stack could end. How large a frame is, depends on the compiler, and on when it has compiled what; a slot is counted for
+ *   all that it may have to keep.
  * - *Memory.* What it is asked for is had at once or not at all: the size that a module knows is a number that is counted with.
  * - *NaN.* Arithmetic may make a NaN with whatever bits the processor likes; behind it the one canonical NaN takes its place.
  */
@@ -29,14 +30,15 @@ export interface Additions {
 /** A rewritten body, with its length before it. */
 export interface Rewritten {
   readonly body: Uint8Array;
-  /** Slots of its frame: parameters, locals, and operands at most, with some for what a call takes anyway. */
+  /** Slots of its frame: parameters, locals, operands at most, and the values that a compiler may keep, with some for what a call takes anyway. */
   readonly frame: number;
 }
 
-const MOST_LOCALS = 1_024;
+/** Compilers go through all locals, and operands, at each branch. */
+const MOST_LOCALS = 256;
 const MOST_DEPTH = 256;
 const MOST_LABELS = 4_096;
-const MOST_FRAME = 2_048;
+const MOST_HELD = 512;
 /** What an engine keeps for a call beside its values, and the locals that are added. */
 const FRAME_OVERHEAD = 16;
 const CALL_COST = 4;
@@ -78,6 +80,8 @@ class Metering {
   /** Instructions that are paid for together. */
   readonly #run = new Writer();
   #cost = 0;
+  /** Instructions that make a value, or an address, which a compiler may keep across a call: what is worked out before and after it, it works out once. */
+  #values = 0;
   readonly #controls: Control[] = [];
   #height = 0;
   #highest = 0;
@@ -104,8 +108,9 @@ class Metering {
     this.#controls.push({ height: 0, results: this.#type.results, isDead: false });
     while (this.#controls.length > 0) this.#instruction();
     if (!this.#read.isDone) refuse(this.#read.at, "a function goes on behind its end");
-    const frame = this.#locals + this.#highest + FRAME_OVERHEAD;
-    if (frame > MOST_FRAME) refuse(this.#read.at, "a function has too many operands at a time");
+    const held = this.#locals + this.#highest;
+    if (held > MOST_HELD) refuse(this.#read.at, "a function has too many operands at a time");
+    const frame = held + this.#values + FRAME_OVERHEAD;
     const out = new Writer();
     out.u32(groups.length + this.#temps.size);
     for (const { count, type } of groups) out.u32(count).byte(type);
@@ -199,6 +204,9 @@ class Metering {
     this.#pop(pops);
     this.#push(pushes);
     this.#cost += cost;
+    // A constant is made where it is needed.
+    if (immediate === "memory") this.#values++;
+    else if (immediate === "none") this.#values += pushes;
     this.#run.byte(opcode);
     this.#immediate(immediate);
     if (nan !== undefined) this.#canonical(nan);
@@ -229,6 +237,7 @@ class Metering {
     this.#run.byte(OP.localTee).u32(temp).raw(nan);
     this.#run.byte(OP.localGet).u32(temp).byte(OP.localGet).u32(temp).byte(eq, OP.select);
     this.#cost += 1;
+    this.#values += 2;
   }
 
   #structure(opcode: number, at: number): void {
@@ -328,6 +337,8 @@ class Metering {
       if (opcode === OP.localTee) this.#push(1);
     }
     this.#cost += 1;
+    // One that never changes is kept as well.
+    if (opcode === OP.globalGet) this.#values++;
     this.#run.byte(opcode).u32(index);
   }
 
@@ -346,6 +357,7 @@ class Metering {
       this.#pop(1);
       this.#push(1);
       this.#cost += 1;
+      this.#values++;
       run.byte(OP.prefix).u32(opcode);
     } else if (opcode === PREFIXED.memoryCopy || opcode === PREFIXED.memoryFill) {
       this.#zero();

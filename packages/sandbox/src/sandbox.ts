@@ -114,7 +114,7 @@ export class PreparedModule {
     return this.#entries.has(entry);
   }
 
-  /** An instance as it was when it was made: memory, globals and counts. Throws `INTERNAL`. */
+  /** An instance with its memory as it was when it was made. Throws `INTERNAL`. */
   #fresh(isLarge: boolean): Exports {
     const known = isLarge ? this.#large : this.#small;
     const exports = known ?? this.#instantiate(isLarge);
@@ -123,7 +123,6 @@ export class PreparedModule {
       bytes.fill(0);
       for (const { offset, bytes: segment } of this.#parsed.data) bytes.set(segment, offset);
     }
-    exports[ADDED.reset]();
     return exports;
   }
 
@@ -157,6 +156,7 @@ export class PreparedModule {
   ): Outcome | undefined {
     const exports = this.#fresh(isLarge);
     try {
+      exports[ADDED.reset]();
       exports[ADDED.start]?.();
       const at = exports.alloc(input.length) >>> 0;
       if (at === 0 || at + input.length > exports.memory.buffer.byteLength) {
@@ -213,13 +213,22 @@ function cutBy(error: unknown, exports: Exports): Cut {
 /**
  * Makes untrusted bytes a module that can be called: checked whole, rewritten, and compiled. Throws `MODULE_INVALID` with the place and the
  * reason: it has more than `LIMITS.moduleBytes`, imports, more memory than `LIMITS.moduleMemoryPages`, an instruction that is not allowed, or not the
- * exports of the interface; or it is not valid.
+ * exports of the interface; or it is not valid. Throws `INTERNAL` where this machine can't run it, which says nothing of the module.
  */
 export function prepareModule(bytes: Uint8Array): PreparedModule {
   const parsed = parseModule(bytes);
   const names = interfaceOf(parsed);
   const rewritten = rewriteModule(parsed, names);
+  if (Reflect.get(globalThis, "WebAssembly") === undefined) {
+    throw new MeshError("INTERNAL", "module: this machine does not run WebAssembly", {
+      remedy: "without --jitless, Node runs it",
+    });
+  }
   if (!WebAssembly.validate(bytes)) refuse(0, "it is not valid WebAssembly");
   const entries = new Set((["resolve", "admit"] as const).filter((name) => names.includes(name)));
-  return new PreparedModule(parsed, new WebAssembly.Module(rewritten), entries);
+  try {
+    return new PreparedModule(parsed, new WebAssembly.Module(rewritten), entries);
+  } catch (error) {
+    throw exhausted(error);
+  }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setFlagsFromString } from "node:v8";
 import { LIMITS, MeshError } from "@ctxmesh/model";
 import { encodeInput, prepareModule } from "@ctxmesh/sandbox";
 import type { Outcome, PreparedModule } from "@ctxmesh/sandbox";
@@ -86,19 +87,44 @@ describe("a module is cut off", () => {
       "(table 1 funcref) (elem (i32.const 0) $g) (func $g (result i32) (call_indirect (result i32) (i32.const 0)))";
     expect(run(prepared("(call $g)", table))).toMatchObject({ reason: "depth" });
     // Frames as large as they may be: the machine's own stack still does not end first.
-    const locals = Array.from({ length: 500 }, (_, i) => `(local $l${String(i)} i64)`).join(" ");
+    const locals = Array.from({ length: 200 }, (_, i) => `(local $l${String(i)} i64)`).join(" ");
     const use = Array.from(
-      { length: 500 },
+      { length: 200 },
       (_, i) => `(local.set $l${String(i)} (i64.load offset=${String(8 * i)} (i32.const 0)))`,
     ).join(" ");
     const sum = Array.from(
-      { length: 500 },
+      { length: 200 },
       (_, i) => `(local.set $l0 (i64.add (local.get $l0) (local.get $l${String(i)})))`,
     ).join(" ");
     const large = `(func $h (result i64) ${locals} ${use} (drop (call $h)) ${sum} (local.get $l0))`;
     expect(run(prepared("(drop (call $h)) (i32.const 0)", large))).toMatchObject({
       reason: "depth",
     });
+  });
+
+  test("at the same depth, whatever a compiler keeps across its calls", () => {
+    // Worked out before the call and after it, so once: with 2,000 values of each call kept.
+    const unary = ["i32.clz", "i32.ctz", "i32.popcnt"];
+    const chain = (each: (value: string) => string): string =>
+      Array.from({ length: 2_000 }, (_, i) => each(unary[(i * 7 + (i >> 3)) % 3] ?? "")).join(" ");
+    const module = (): PreparedModule =>
+      prepared(
+        "(call $f (i32.const 123457))",
+        `(func $f (param $x i32) (result i32) (local $t i32) (local $all i32)
+          local.get $x ${chain((value) => value)} drop
+          local.get $x i32.const 1 i32.add call $f local.set $all
+          block local.get $all br_if 0 end
+          local.get $x ${chain((value) => `${value} local.tee $t local.get $all i32.xor local.set $all local.get $t`)} local.get $all i32.add)`,
+      );
+    const first = run(module());
+    // The other compiler of V8, which would take over some time later.
+    setFlagsFromString("--no-liftoff");
+    try {
+      expect(run(module())).toEqual(first);
+    } finally {
+      setFlagsFromString("--liftoff");
+    }
+    expect(first).toMatchObject({ kind: "cut", reason: "depth" });
   });
 
   test("where it traps, and says why", () => {

@@ -38,8 +38,13 @@ export function reportModules(space: Space): readonly ModuleReport[] {
 }
 
 /** Throws `POLICY_REFUSED` where a space lacks a module that can decide this: what names it would have no effect, or let nothing through. */
-export function assertModule(space: Space, module: string, entry: "resolve" | "admit"): void {
-  const found = modulesOf(space).find((added) => added.module === module);
+export function assertModule(
+  space: Space,
+  module: string,
+  entry: "resolve" | "admit",
+  added: ReturnType<typeof modulesOf> = modulesOf(space),
+): void {
+  const found = added.find((one) => one.module === module);
   if (found === undefined) {
     throw new MeshError("POLICY_REFUSED", `the space has no module ${module}`, {
       field: "module",
@@ -55,9 +60,9 @@ export function assertModule(space: Space, module: string, entry: "resolve" | "a
 
 /** Throws `POLICY_REFUSED` where a rule of a policy names a module that the space lacks, or that is no resolver. */
 export function assertPolicyModules(space: Space, { rules }: Pick<Space["policy"], "rules">): void {
-  for (const rule of rules) {
-    if (rule.resolver === "module") assertModule(space, rule.module, "resolve");
-  }
+  const named = rules.flatMap((rule) => (rule.resolver === "module" ? [rule.module] : []));
+  const added = named.length === 0 ? [] : modulesOf(space);
+  for (const module of new Set(named)) assertModule(space, module, "resolve", added);
 }
 
 /**

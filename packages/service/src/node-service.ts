@@ -2,7 +2,7 @@
 import { toBase64 } from "@ctxmesh/codec";
 import { contentRoot } from "@ctxmesh/ledger";
 import { encodeSpaceFile } from "@ctxmesh/membership";
-import { MeshError, parseDeviceKey, parseDocumentName, toHex } from "@ctxmesh/model";
+import { MeshError, parseDeviceKey, parseDocumentName, toHex, toMeshError } from "@ctxmesh/model";
 import type {
   ActsReceipt,
   CallOff,
@@ -130,14 +130,21 @@ export class NodeService implements ContextService, HistoryService, MembershipSe
         if (query.doc !== undefined && query.doc !== doc) continue;
         if (query.prefix !== undefined && !key.startsWith(query.prefix)) continue;
         event ??= this.#changeOf(doc, key, origin);
+        if (event === undefined) break;
         listener(event);
       }
     }
   }
 
-  #changeOf(doc: string, key: string, origin: "local" | "remote"): ChangeEvent {
-    const fact = this.get(doc, key);
-    return { doc, key, origin, ...(fact === undefined ? {} : { fact }) };
+  /** Undefined where the document is being read again: all of its keys are told after that. */
+  #changeOf(doc: string, key: string, origin: "local" | "remote"): ChangeEvent | undefined {
+    try {
+      const fact = this.get(doc, key);
+      return { doc, key, origin, ...(fact === undefined ? {} : { fact }) };
+    } catch (error) {
+      if (toMeshError(error).code !== "READ_BEHIND") throw error;
+      return undefined;
+    }
   }
 
   async put(

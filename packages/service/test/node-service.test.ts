@@ -5,6 +5,8 @@
  */
 import { encodeSignedRecord } from "@ctxmesh/codec";
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
+import { WasmStore } from "@ctxmesh/facts";
+import type { FactEngine, FactEngineName, KeySlots } from "@ctxmesh/facts";
 import { contentRoot } from "@ctxmesh/ledger";
 import { createSpace, issueGrant, revokeDevice } from "@ctxmesh/membership";
 import { parseDeviceKey, toHex } from "@ctxmesh/model";
@@ -16,6 +18,7 @@ import {
   createSeededRandom,
   createVirtualClock,
   silentLogger,
+  waitFor,
 } from "@ctxmesh/testing";
 import type { MemoryStore, VirtualClock } from "@ctxmesh/testing";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -33,7 +36,11 @@ let clock: VirtualClock;
 let here: Member;
 let there: Member;
 
-async function open(n: number, service: "agent" | "hub" = "agent"): Promise<Member> {
+async function open(
+  n: number,
+  service: "agent" | "hub" = "agent",
+  factEngine: FactEngineName | FactEngine = "js",
+): Promise<Member> {
   const [creator] = signers;
   const signer = signers[n];
   if (creator === undefined || signer === undefined) throw new Error("no such device");
@@ -56,6 +63,7 @@ async function open(n: number, service: "agent" | "hub" = "agent"): Promise<Memb
     clock,
     random: createSeededRandom(10 + n),
     logger: silentLogger,
+    factEngine,
   });
   const hub = service === "hub" ? { seals: () => 7 } : {};
   const node = new NodeService({
@@ -115,6 +123,26 @@ describe("watching", () => {
       ["local a x/1 1"],
       [],
     ]);
+  });
+
+  test("where the engine of one document fails, all changes are told all the same: its own once it can be read again", async () => {
+    let isWeak = false;
+    class Weak extends WasmStore {
+      override slots(key: string): KeySlots {
+        if (isWeak && key === "weak") throw new Error("unreachable");
+        return super.slots(key);
+      }
+    }
+    const { service } = await open(1, "agent", () => new Weak(new Uint8Array(16)));
+    const events: ChangeEvent[] = [];
+    service.watch({}, (event) => events.push(event));
+    isWeak = true;
+    await Promise.all([
+      service.put("a", [{ key: "weak", value: 1 }]),
+      service.put("b", [{ key: "k", value: 2 }]),
+    ]);
+    await waitFor(() => events.length >= 2, { timeoutMs: 10_000, what: "both changes" });
+    expect(seen(events)).toEqual(["local b k 2", "remote a weak 1"]);
   });
 
   test("a change that another node made says so, and a delete comes without a fact", async () => {

@@ -64,6 +64,47 @@ test("nobody is told of a new policy before the answers are by it", async () => 
   expect([...answers]).toEqual(["[1,6]"]);
 });
 
+test("of a batch whose writer died with it, and which a node that keeps a part got first, the rest is taken for written as well", async () => {
+  const { nodes, links } = planOf([]);
+  const docs = { docs: ["line-2/"] };
+  const plan = planOf(
+    [
+      {
+        do: "crash",
+        node: "a1",
+        how: "process",
+        tail: "kept",
+        when: "writing",
+        downMs: 1_000,
+        atMs: 5_000,
+      },
+      { do: "put", node: "a1", doc: "line-1/x", key: "k", value: 1, atMs: 6_000 },
+      { do: "seal", node: "h1", atMs: 50_000 },
+    ],
+    {
+      nodes: nodes.map((node) => (node.service === "hub" ? node : { ...node, subscription: docs })),
+      links: links.map((link) =>
+        link.to === "h1" ? { ...link, quality: { ...link.quality, latencyMs: 500 } } : link,
+      ),
+    },
+  );
+  const first: string[] = [];
+  const { violations, counts } = await runPlan(plan, {
+    checkers: [
+      ...createCheckers(["I6"]),
+      {
+        name: "first",
+        onEvent(event) {
+          if (event.type === "applied") first.push(`${event.node} ${event.batch.origin}`);
+        },
+      },
+    ],
+  });
+  expect(violations).toEqual([]);
+  expect(counts.get("crash kept writes")).toBe(1);
+  expect(first[0]).toBe("a2 remote");
+});
+
 /** A run that fails when all steps are there that have one of these times. */
 const failsWith =
   (needed: readonly number[]) =>

@@ -24,6 +24,7 @@ export const reportLinks = (
       device: remote.device,
       address: remote.address,
       role: remote.role,
+      ...(remote.leaf === true ? { leaf: true } : {}),
       connectedSinceMs: openedMs,
       ...(remote.security === undefined ? {} : { security: remote.security }),
       inSync: isInSync(state, view),

@@ -20,19 +20,14 @@ import type { Gathering } from "./links.ts";
 import { Peering } from "./peering.ts";
 import { Quotas, costOf, costOfBytes, costOfOpening } from "./quota.ts";
 import { isBlamed } from "./refusal-log.ts";
-import { Schedule } from "./schedule.ts";
 import { isFetching } from "./session-base.ts";
 import { isInSync } from "./session-heads.ts";
 import type { Pulling, SessionEvent } from "./session-state.ts";
 import { ReplicaView } from "./sync-replica.ts";
 import type { SyncNodeOptions } from "./sync-options.ts";
 import { Tailor } from "./tailor.ts";
+import { Upkeep } from "./upkeep.ts";
 import type { RecordIds, Records, ReplicaHead, SyncedBatch } from "./sync-replica.ts";
-
-/** How often it is looked who may stay, which headers are missing, and what there is to log. */
-const LOOK_EVERY_MS = 1_000;
-/** Headers that batches have been held for this long are asked for by hash; the usual ways bring most of them sooner. */
-const MISSING_AFTER_MS = 1_000;
 
 /** Codes of what is wrong with a message. */
 const VIOLATIONS: ReadonlySet<string> = new Set([
@@ -62,7 +57,7 @@ export class SyncNode {
   readonly #sessions = new Set<LiveSession>();
   readonly #quotas: Quotas;
   readonly #conduct: Conduct;
-  readonly #schedule: Schedule;
+  readonly #upkeep: Upkeep;
   readonly #carriers: Carriers;
   readonly #fetcher: Fetcher;
   /** Sessions whose budget is used up, in the order in which they began to wait. */
@@ -70,20 +65,17 @@ export class SyncNode {
   readonly #stopListening: readonly (() => void)[];
   /** The records that sessions were told about. */
   #announced: RecordIds;
-  #lookedMs: number;
   /** Number of the newest session. */
   #numbered = 0;
 
   constructor(options: SyncNodeOptions) {
     this.#options = options;
-    const { replica, clock, random, relay } = options;
+    const { replica, clock, relay } = options;
     this.#view = new ReplicaView(replica, relay === "push", clock);
     const headOf = (chain: Chain): ChainHead | undefined => this.#view.headOf(chain);
     this.confirmations = new Confirmations({ replica, headOf, clock });
     this.#quotas = new Quotas(clock.now());
     this.#conduct = new Conduct({ ...options, sessions: this.#sessions });
-    this.#lookedMs = clock.now();
-    this.#schedule = new Schedule(random, clock.now());
     this.#announced = replica.recordIds();
     const tailor = new Tailor(replica, clock);
     this.#fetcher = this.#createFetcher();
@@ -124,6 +116,7 @@ export class SyncNode {
       },
     });
     this.#carriers = this.#createCarriers(tailor);
+    this.#upkeep = this.#createUpkeep();
     this.#stopListening = [
       replica.onApplied((applied) => {
         this.#announce(applied);
@@ -159,6 +152,21 @@ export class SyncNode {
       sessions: this.#sessions,
       fire: (session, event) => {
         this.#fire(session, event);
+      },
+    });
+  }
+
+  #createUpkeep(): Upkeep {
+    return new Upkeep({
+      ...this.#options,
+      view: this.#view,
+      conduct: this.#conduct,
+      sessions: this.#sessions,
+      fire: (session, event) => {
+        this.#fire(session, event);
+      },
+      freed: () => {
+        this.#freed();
       },
     });
   }
@@ -272,15 +280,14 @@ export class SyncNode {
       this.#waiting.delete(session);
       session.resume();
     }
-    const looks = Math.abs(nowMs - this.#lookedMs) >= LOOK_EVERY_MS;
-    if (looks) this.#look(nowMs);
+    const looked = this.#upkeep.tick(nowMs);
     this.#carriers.tick(nowMs);
     this.#fetcher.tick(nowMs);
     this.asker.tick(nowMs);
     for (const session of this.#sessions) {
       session.link.tick();
       // News would take the room of what they are about.
-      if (looks || !session.link.isBusy) this.#fire(session, { type: "tick", nowMs });
+      if (looked || !session.link.isBusy) this.#fire(session, { type: "tick", nowMs });
     }
     this.confirmations.tick();
   }
@@ -292,52 +299,6 @@ export class SyncNode {
     this.confirmations.claim("sealed", heads).catch((error: unknown) => {
       this.#options.logger.warn("seal.unread", { error: toMeshError(error).message });
     });
-  }
-
-  /** What is looked at now and then. */
-  #look(nowMs: number): void {
-    this.#lookedMs = nowMs;
-    if (this.#view.claims.expire(nowMs)) this.#freed();
-    this.#conduct.look(nowMs);
-    for (const { link, state } of this.#sessions) {
-      if (link.isBusy && isInSync(state, this.#view)) link.caughtUp();
-    }
-    for (const session of this.#sessions) this.#attend(session, nowMs);
-    this.#compare(nowMs);
-    const hashes = this.#options.replica.missing(MISSING_AFTER_MS);
-    if (hashes.length === 0) return;
-    for (const session of this.#sessions) this.#fire(session, { type: "missing", hashes, nowMs });
-  }
-
-  /** Asks a remote that has been quiet for long, and ends the session of one that does not do its part. */
-  #attend(session: LiveSession, nowMs: number): void {
-    if (session.isClosed) return;
-    const absence = session.attendance.look(
-      session.state,
-      () => !isInSync(session.state, this.#view),
-      session.unreadBytes === 0,
-    );
-    if (absence === undefined) return;
-    if (absence === "ask") {
-      this.#fire(session, { type: "compare", nowMs });
-      return;
-    }
-    this.#conduct.useless(session, absence, nowMs);
-    session.end(absence);
-    // One that is silent may have come to a standstill, and costs nothing.
-    if (absence.startsWith("its budget")) this.#conduct.closedFor(session, nowMs);
-  }
-
-  /** Has those sessions compare digests whose turn it is. */
-  #compare(nowMs: number): void {
-    const open = [...this.#sessions].filter(({ state }) => state.phase === "open");
-    const due = this.#schedule.due(
-      open.map(({ state }) => state),
-      nowMs,
-    );
-    for (const session of open) {
-      if (due.has(session.state)) this.#fire(session, { type: "compare", nowMs });
-    }
   }
 
   /** What to wait for while the device's budget, or the node's, is used up. Each one waiting takes one message, or one batch of it, in its turn. */

@@ -54,7 +54,7 @@ static void fresh(void) {
   for (size_t i = 0; i < CLIENTS; i++) l->clients[i].fd = -1;
   // A member whose key is all twos, with every role.
   cb_put(&l->roster, "[4ui[1[3ho[1[3uuu[0", (uint64_t)4, l->space, "\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2\2", 0, (uint64_t)3, (uint64_t)0, (uint64_t)1 << 50);
-  store_create(&l->log, "log");
+  if (!store_create(&l->log, "log")) abort();
 }
 static void clear(void) {
   for (size_t i = 0; i < l->doc_count; i++) {
@@ -99,7 +99,7 @@ static void lines(reader r) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) != 0) return;
   l->clients[0] = (client){.fd = ends[0]};
-  if (send(ends[1], r.at, rd_left(&r), 0) > 0) local_read(l, &l->clients[0]);
+  if (send(ends[1], r.at, rd_left(&r), 0) > 0) local_read(l, &l->clients[0], POLLIN);
   replica_flush(l);
   close(ends[1]);
 }

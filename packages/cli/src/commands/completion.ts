@@ -29,23 +29,38 @@ function completionOf(command: Command): Completion {
 
 const textsOf = (words: readonly Word[]): string => words.map(({ text }) => text).join(" ");
 
+/** A command at any depth, with the names that lead to it: `policy module add`. */
+interface Place {
+  readonly path: string;
+  readonly words: readonly Word[];
+}
+
+function placesOf(commands: readonly Completion[], before = ""): Place[] {
+  return commands.flatMap((command) => {
+    const path = `${before}${command.text}`;
+    return [{ path, words: command.words }, ...placesOf(command.commands, `${path} `)];
+  });
+}
+
+/** For bash and zsh: `place` becomes the longest path of commands that the words before the current one begin. */
+const shellPlace = (places: readonly Place[], typed: string): string => `  for word in ${typed}; do
+    case "$place$word" in
+      ${places.map(({ path }) => `"${path}"`).join("|")}) place="$place$word " ;;
+      *) break ;;
+    esac
+  done`;
+
 function bash({ words, commands }: Completion): string {
-  const cases = commands.flatMap((command) => [
-    ...command.commands.map(
-      (sub) => `"${command.text} ${sub.text}") words="${textsOf(sub.words)}" ;;`,
-    ),
-    `"${command.text} "*) words="${textsOf(command.words)}" ;;`,
-  ]);
+  const places = placesOf(commands);
+  const cases = places.map(({ path, words: its }) => `"${path} ") words="${textsOf(its)}" ;;`);
   return `# bash completion for ctxmesh
 _ctxmesh() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" second="" words="${textsOf(words)}"
-  if [ "$COMP_CWORD" -gt 2 ]; then second="\${COMP_WORDS[2]}"; fi
-  if [ "$COMP_CWORD" -gt 1 ]; then
-    case "\${COMP_WORDS[1]} $second" in
-${cases.map((line) => `      ${line}`).join("\n")}
-      *) words="" ;;
-    esac
-  fi
+  local current="\${COMP_WORDS[COMP_CWORD]}" place="" word words=""
+${shellPlace(places, '"${COMP_WORDS[@]:1:COMP_CWORD-1}"')}
+  case "$place" in
+${cases.map((line) => `    ${line}`).join("\n")}
+    *) if [ "$COMP_CWORD" -eq 1 ]; then words="${textsOf(words)}"; fi ;;
+  esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
 complete -o default -F _ctxmesh ctxmesh
@@ -57,22 +72,20 @@ const zshWord = ({ text, description }: Word): string =>
   `'${text}:${description.replaceAll("'", "'\\''").replaceAll(":", "\\:")}'`;
 
 function zsh({ commands }: Completion): string {
-  const candidates = (words: readonly Word[]): string =>
-    `candidates=(${words.map(zshWord).join(" ")}) ;;`;
-  const cases = commands.flatMap((command) => [
-    ...command.commands.map((sub) => `"${command.text} ${sub.text}") ${candidates(sub.words)}`),
-    `"${command.text} "*) ${candidates(command.words)}`,
-  ]);
+  const places = placesOf(commands);
+  const candidates = (its: readonly Word[]): string =>
+    `candidates=(${its.map(zshWord).join(" ")}) ;;`;
+  const cases = places.map(({ path, words: its }) => `"${path} ") ${candidates(its)}`);
   return `#compdef ctxmesh
 _ctxmesh() {
   local -a candidates
-  local second=""
-  if (( CURRENT > 3 )); then second="$words[3]"; fi
+  local place="" word
+${shellPlace(places, '"${(@)words[2,CURRENT-1]}"')}
   if (( CURRENT == 2 )); then
     candidates=(${commands.map(zshWord).join(" ")})
     _describe command candidates
   else
-    case "$words[2] $second" in
+    case "$place" in
 ${cases.map((line) => `      ${line}`).join("\n")}
     esac
     _describe option candidates
@@ -94,23 +107,22 @@ const fishWords = (condition: string, words: readonly Word[]): string[] =>
     return `complete -c ctxmesh -n ${condition} ${what}${about}`;
   });
 
-const seen = (words: string): string => `__fish_seen_subcommand_from ${words}`;
-
 function fish({ commands }: Completion): string {
+  const places = placesOf(commands);
   const lines = [
     "# fish completion for ctxmesh",
+    "# Whether the words before the current one begin with these commands, and with no longer path of them.",
+    "function __ctxmesh_at",
+    "  set -l place",
+    "  for word in (commandline -opc)[2..-1]",
+    `    contains -- "$place$word" ${places.map(({ path }) => fishQuoted(path)).join(" ")}; or break`,
+    '    set place "$place$word "',
+    "  end",
+    '  test "$place" = "$argv[1] "',
+    "end",
     "complete -c ctxmesh -f -n __fish_use_subcommand",
     ...fishWords("__fish_use_subcommand", commands),
-    ...commands.flatMap((command) => {
-      const subs = textsOf(command.commands);
-      const here = seen(command.text) + (subs === "" ? "" : `; and not ${seen(subs)}`);
-      return [
-        ...fishWords(`'${here}'`, command.words),
-        ...command.commands.flatMap((sub) =>
-          fishWords(`'${seen(command.text)}; and ${seen(sub.text)}'`, sub.words),
-        ),
-      ];
-    }),
+    ...places.flatMap(({ path, words }) => fishWords(`"__ctxmesh_at '${path}'"`, words)),
   ];
   return `${lines.join("\n")}\n`;
 }

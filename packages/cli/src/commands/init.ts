@@ -100,7 +100,7 @@ function nextSteps(name: string, target: string, agents: number): string {
     `  ${ctxmesh} put line-2/press-7 temperature 71.5 --confidence 0.9`,
     `  ${ctxmesh} ls`,
     `  ${ctxmesh} seal --out bundle.json`,
-    `  ${ctxmesh} verify bundle.json --root root.json`,
+    `  ${ctxmesh} verify bundle.json --trust root.json`,
     "",
     "agent-1 may also retract what other agents said (role manage): ctxmesh retract --help",
     `keep ${join(cd, "creator")} offline: with creator.jwk anybody can admit and revoke devices, with root.jwk`,

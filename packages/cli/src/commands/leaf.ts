@@ -2,12 +2,14 @@
 /** `ctxmesh leaf`. */
 import { createDeviceSigner } from "@ctxmesh/crypto";
 import { isWelcome } from "@ctxmesh/membership";
+import type { Space } from "@ctxmesh/membership";
 import { MeshError, fromHex, parseDeviceKey, toHex } from "@ctxmesh/model";
 import { leafPsk } from "@ctxmesh/transport-tcp";
 import { loadConfig } from "../config/load.ts";
 import { readKey, readSpace } from "../files.ts";
 import { parseHostPort, readLeafSecret } from "../leaf-links.ts";
 import { createOutput, shortId } from "../output.ts";
+import { withSpace } from "../space-source.ts";
 
 /** Options of `ctxmesh leaf add`. */
 export interface LeafAddOptions {
@@ -34,6 +36,16 @@ function addressOf(listen: string, told: string | undefined): string {
       remedy: "give --address with a host and a port, such as 192.0.2.7:7420",
     },
   );
+}
+
+/** A space as the agent has it while it runs, since what was granted meanwhile is not in the file; else as the file has it. */
+async function newestOf(space: Space, socket: string): Promise<Space> {
+  try {
+    const its = await withSpace({ socket }, (open) => Promise.resolve(open.space));
+    return its.id === space.id ? its : space;
+  } catch {
+    return space;
+  }
 }
 
 /**
@@ -73,9 +85,9 @@ export async function addLeaf(text: string, options: LeafAddOptions): Promise<vo
     return;
   }
   for (const [name, value] of Object.entries(lines)) await output.line(`${name} ${value}`);
-  if (isWelcome(space, leaf, Date.now(), "agent")) return;
+  if (isWelcome(await newestOf(space, config.socket), leaf, Date.now(), "agent")) return;
   // Not on stdout, which is the leaf's file.
   process.stderr.write(
-    `note: ${shortId(leaf)} has no grant in ${config.space}: ctxmesh space grant ${leaf} --role write --key <file>\n`,
+    `note: ${shortId(leaf)} has no grant yet: ctxmesh space grant ${leaf} --role write --key <file>\n`,
   );
 }

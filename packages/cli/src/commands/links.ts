@@ -69,13 +69,13 @@ const HEADINGS = [
 const rateOf = (perSecond: number): string => `${formatBytes(perSecond)}/s`;
 
 function rowOf(
-  { device, role, address, inSync, pulling, traffic }: LinkReport,
+  { device, role, leaf, address, inSync, pulling, traffic }: LinkReport,
   output: Output,
 ): string[] {
   const state = pulling ? "pulling" : inSync ? "in sync" : "behind";
   const { budget, queue, deferred, drainMs } = traffic;
   return [
-    `${role} ${shortId(device)}`,
+    `${leaf === true ? "leaf" : role} ${shortId(device)}`,
     output.style(inSync ? "green" : "yellow", state),
     budget === undefined ? "-" : rateOf(budget),
     `${rateOf(traffic.out.perSecond)}, ${formatBytes(traffic.out.bytes)}`,

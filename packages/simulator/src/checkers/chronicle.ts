@@ -18,6 +18,8 @@ export const chainOf = (replica: DeviceKey, incarnation: IncarnationId): string 
 /** The name of a key of a document in maps. */
 export const placeOf = (doc: string, key: string): string => `${doc}\n${key}`;
 
+const leavesOut = ({ bodies }: Batch): boolean => bodies.includes(null);
+
 /** A batch as it was written. */
 export interface Written extends Batch {
   readonly hash: HeaderHash;
@@ -78,10 +80,13 @@ export class Chronicle {
   }
 
   #note(hash: HeaderHash, bytes: Uint8Array): void {
-    if (this.#written.has(hash)) return;
+    const before = this.#written.get(hash);
+    if (before !== undefined && !leavesOut(before)) return;
     const batch = decodeBatch(bytes);
+    // Of one whose writer died right after it was durable, a part may be seen first.
+    if (before !== undefined && leavesOut(batch)) return;
     this.#written.set(hash, { ...batch, hash, bytes });
-    this.#batchBytes += bytes.length;
+    this.#batchBytes += bytes.length - (before?.bytes.length ?? 0);
     for (const [i, { doc, kind }] of batch.header.sections.entries()) {
       if (kind === "facts") this.#noteRulings(batch, doc, batch.bodies[i]);
     }

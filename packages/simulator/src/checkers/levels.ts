@@ -34,21 +34,34 @@ const isCut = (world: World, { device }: Told): boolean =>
 const placesOf = ({ plan }: World): ReadonlySet<string> =>
   new Set(plan.steps.flatMap((step) => (step.do === "ask" ? [placeOf(step.doc, step.key)] : [])));
 
+/** What was acknowledged of the keys that are asked for. */
+class Acknowledgements {
+  readonly #told = new Map<string, Told[]>();
+  #places: ReadonlySet<string> | undefined;
+
+  note(doc: string, key: string, one: Told, world: World): void {
+    const place = placeOf(doc, key);
+    this.#places ??= placesOf(world);
+    if (!this.#places.has(place)) return;
+    const others = this.#told.get(place);
+    if (others === undefined) this.#told.set(place, [one]);
+    else others.push(one);
+  }
+
+  /** Something that was acknowledged by a time and is newer than what is shown. */
+  missed(place: string, shown: Hlc | 0, byMs: number, world: World): Told | undefined {
+    return this.#told
+      .get(place)
+      ?.find((one) => one.hlc > shown && one.atMs <= byMs && !isCut(world, one));
+  }
+}
+
 /** Makes the checker. */
 export function createLevelChecker(): Checker {
-  const told = new Map<string, Told[]>();
-  let places: ReadonlySet<string> | undefined;
+  const told = new Acknowledgements();
   const replaced = new Map<string, JsonValue>();
   const refused = new Map<string, Set<string>>();
 
-  const note = (doc: string, key: string, one: Told, world: World): void => {
-    const place = placeOf(doc, key);
-    places ??= placesOf(world);
-    if (!places.has(place)) return;
-    const others = told.get(place);
-    if (others === undefined) told.set(place, [one]);
-    else others.push(one);
-  };
   const assertNotRefused = (node: string, place: string, value: JsonValue | undefined): void => {
     if (refused.get(place)?.has(JSON.stringify(value)) !== true) return;
     throw new Error(`${node} shows ${JSON.stringify(value)}, which was refused`);
@@ -58,10 +71,7 @@ export function createLevelChecker(): Checker {
     const { doc, key, consistency, maxStalenessMs = 0 } = step;
     const place = placeOf(doc, key);
     assertNotRefused(node, place, answer.fact?.value);
-    const shown = answer.fact?.hlc ?? 0;
-    const missed = (told.get(place) ?? []).find(
-      (one) => one.hlc > shown && one.atMs <= askedMs - maxStalenessMs && !isCut(world, one),
-    );
+    const missed = told.missed(place, answer.fact?.hlc ?? 0, askedMs - maxStalenessMs, world);
     if (missed === undefined) return;
     throw new Error(
       `${node} read ${key} ${consistency} at ${String(askedMs)}, and does not know what was acknowledged at ${String(missed.atMs)}`,
@@ -80,7 +90,7 @@ export function createLevelChecker(): Checker {
       throw new Error(`${both.join(" and ")} both replaced one version of ${step.key}`);
     }
     replaced.set(version, step.value);
-    note(step.doc, step.key, { hlc: receipt.hlc, atMs: world.nowMs }, world);
+    told.note(step.doc, step.key, { hlc: receipt.hlc, atMs: world.nowMs }, world);
   };
 
   return {
@@ -95,7 +105,7 @@ export function createLevelChecker(): Checker {
       } else if (event.type === "acknowledged" && event.write.key !== undefined) {
         const { device, doc, key, receipt } = event.write;
         if (receipt.acknowledged === "local") return;
-        note(doc, key, { device, hlc: receipt.hlc, atMs: world.nowMs }, world);
+        told.note(doc, key, { device, hlc: receipt.hlc, atMs: world.nowMs }, world);
       }
     },
   };
