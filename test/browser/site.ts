@@ -11,10 +11,9 @@ export const siteOf = (bundle: string): Readonly<Record<string, string>> => ({
       import * as ctxmesh from "/ctxmesh.js";
       globalThis.ctxmesh = ctxmesh;
     </script>`,
-  "/policy.html": withPolicy("script-src 'self' 'unsafe-eval'; connect-src data: ws:"),
-  "/no-code.html": withPolicy("script-src 'self'; connect-src data:"),
-  "/wasm-alone.html": withPolicy("script-src 'self' 'wasm-unsafe-eval'; connect-src data:"),
-  "/no-data.html": withPolicy("script-src 'self' 'unsafe-eval'; connect-src ws:"),
+  "/policy.html": withPolicy("script-src 'self' 'unsafe-eval'; connect-src ws:"),
+  "/no-code.html": withPolicy("script-src 'self'"),
+  "/wasm-alone.html": withPolicy("script-src 'self' 'wasm-unsafe-eval'"),
   "/worker.js": `import * as ctxmesh from "/ctxmesh.js";
       const problems = [];
       addEventListener("unhandledrejection", ({ reason }) => problems.push(String(reason)));

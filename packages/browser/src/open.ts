@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Opens a replica in a page: the composition root. */
-import { useZstd } from "@ctxmesh/codec";
 import { createDeviceSigner, createDeviceVerifier } from "@ctxmesh/crypto";
 import { MeshError, toHex } from "@ctxmesh/model";
 import type { Logger } from "@ctxmesh/model";
@@ -25,7 +24,6 @@ import { assertPolicy } from "./page-policy.ts";
 import { pageClock, pageRandom, rest, silentLogger, takeName, wait } from "./platform.ts";
 import { IndexedStore } from "./store.ts";
 import { createPageTransport } from "./transport.ts";
-import { loadZstd } from "./zstd.ts";
 
 /** What is opened. */
 export interface PageReplicaOptions extends Belonging {
@@ -163,8 +161,7 @@ export async function openReplica<Types = Untyped>(
   const deps = depsOf(options.logger);
   const release = await takeName(name);
   opening.defer(release);
-  await assertPolicy();
-  useZstd(await loadZstd());
+  assertPolicy();
   const database = await openDatabase(name);
   const store = new IndexedStore(database);
   opening.defer(async () => store.close());

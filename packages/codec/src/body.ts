@@ -9,7 +9,7 @@ import { LIMITS, MeshError } from "@ctxmesh/model";
 import { DICTIONARY } from "./dictionary.ts";
 import { decodeZstd } from "./zstd-decode.ts";
 import { ZSTD_MAGIC, frameHead } from "./zstd-frame.ts";
-import { zstd } from "./zstd.ts";
+import { encodeZstd } from "./zstd-encode.ts";
 
 const RAW = 0;
 const ZSTD = 1;
@@ -37,11 +37,12 @@ export function encodeBody(payload: Uint8Array): Uint8Array {
       { field: "body" },
     );
   }
+  if (encodeZstd === undefined) return tagged(RAW, payload);
   if (payload.length > DICTIONARY_TO_BYTES) {
-    const compressed = zstd().compress(payload);
+    const compressed = encodeZstd(payload);
     return compressed.length < payload.length ? tagged(ZSTD, compressed) : tagged(RAW, payload);
   }
-  const compressed = zstd().compress(payload, DICTIONARY).subarray(ZSTD_MAGIC.length);
+  const compressed = encodeZstd(payload, DICTIONARY).subarray(ZSTD_MAGIC.length);
   return compressed.length <= WORTH * payload.length
     ? tagged(ZSTD_WITH_DICTIONARY, compressed)
     : tagged(RAW, payload);

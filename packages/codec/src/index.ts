@@ -41,5 +41,3 @@ export type {
   Service,
   SignedRecord,
 } from "./membership.ts";
-export { useZstd } from "./zstd.ts";
-export type { Zstd } from "./zstd.ts";

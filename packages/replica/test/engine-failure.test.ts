@@ -7,82 +7,15 @@
 import { JS_ENGINE, WasmStore, hasWasm } from "@ctxmesh/facts";
 import type { ChainId, ChangedKeys, FactEngine, KeySlots, PackedFrame } from "@ctxmesh/facts";
 import { MeshError, parseDocumentName } from "@ctxmesh/model";
-import type { DocumentName, Store } from "@ctxmesh/model";
-import type { Replica } from "@ctxmesh/replica";
+import type { Store } from "@ctxmesh/model";
 import { createMemoryStore, createRecordingLogger, createSeededRandom } from "@ctxmesh/testing";
 import { describe, expect, test, vi } from "vitest";
 import { Documents } from "../src/documents.ts";
 import { documentRange } from "../src/layout.ts";
 import { follow, read } from "./changes-kit.ts";
+import { OTHER, behind, factsOf, fragile, pair, readsOf, settled } from "./engine-kit.ts";
+import type { Platform } from "./engine-kit.ts";
 import { DOC, applied, open, writer } from "./mesh.ts";
-
-const OTHER = parseDocumentName("line-2/press-8");
-const behind = expect.objectContaining({ code: "READ_BEHIND" }) as Error;
-
-interface CoreInstance {
-  readonly exports: { readonly memory: { readonly buffer: ArrayBuffer } };
-}
-interface Platform {
-  readonly WebAssembly: { Instance: new (module: object) => CoreInstance };
-}
-
-/** An engine of real instances, in the order in which documents were first written, and what breaks one. */
-function fragile(): { engine: FactEngine; made: () => number; ruin: (i?: number) => void } {
-  const instances: CoreInstance[] = [];
-  const { WebAssembly } = globalThis as unknown as Platform;
-  const { Instance } = WebAssembly;
-  return {
-    engine: () => {
-      const spy = vi.spyOn(WebAssembly, "Instance").mockImplementation(function (module) {
-        const instance = new Instance(module);
-        instances.push(instance);
-        return instance;
-      });
-      const store = new WasmStore(new Uint8Array(WasmStore.seedBytes));
-      spy.mockRestore();
-      return store;
-    },
-    made: () => instances.length,
-    ruin: (i = 0) => {
-      const { buffer } = instances[i]?.exports.memory ?? { buffer: new ArrayBuffer() };
-      new Uint8Array(buffer).fill(0xff);
-    },
-  };
-}
-
-const factsOf = (from: number, count = 5) =>
-  Array.from({ length: count }, (_, i) => ({ key: `k${String(from + i)}`, value: from + i }));
-
-/** Everything that can be read of documents. */
-const readsOf = (replica: Replica): unknown => ({
-  leaves: replica.snapshot().leaves,
-  facts: replica.list({}),
-  count: replica.count(),
-});
-
-/** A replica with such an engine, one in JavaScript, and what gives both of them a write of a third. */
-async function pair(options: { store?: Store } = {}) {
-  const weak = fragile();
-  const logger = createRecordingLogger();
-  const { entries } = logger;
-  const replica = await open({ ...options, factEngine: weak.engine, logger });
-  const twin = await open({ factEngine: JS_ENGINE });
-  const source = await open({ device: writer, factEngine: JS_ENGINE });
-  const sent = applied(source);
-  const deliver = async (doc: DocumentName, from: number) => {
-    await source.put(doc, factsOf(from));
-    const batch = sent.at(-1) ?? new Uint8Array();
-    const outcomes = [await replica.receive(batch), await twin.receive(batch)];
-    expect(outcomes).toEqual([{ kind: "accepted" }, { kind: "accepted" }]);
-  };
-  const reloads = () => entries.filter(({ event }) => event === "replica.facts-reloaded").length;
-  return { replica, twin, deliver, weak, entries, reloads };
-}
-
-/** Waits until what the replica has to do is done. */
-const settled = async (replica: Replica): Promise<void> => {
-  await replica.addRecords({});
-};
 
 describe("when the engine of a document fails", () => {
   test("in taking a batch: the batch is kept, sync goes on, and the document is read again from the log", async () => {

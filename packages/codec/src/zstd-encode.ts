@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Zstd as Node has it. The only module that imports it; for pages `zstd-native-browser.ts` stands in its place. */
+/** Zstd (RFC 8878) as Node compresses by it. The only module that imports it; for pages `zstd-encode-browser.ts` stands in its place. */
 import { zstdCompressSync } from "node:zlib";
-import type { Zstd } from "./zstd.ts";
 
 /** What a short payload may become longer by, and the least that Node accepts as `chunkSize`. */
 const ROOM_BYTES = 64;
@@ -18,11 +17,14 @@ const roomFor = (bytes: number): number => Math.min(bytes + ROOM_BYTES, CHUNK_BY
 const withDictionary = (dictionary: Uint8Array | undefined): object =>
   dictionary === undefined ? {} : { dictionary };
 
-/** Node's. */
-export const nativeZstd: Zstd | undefined = {
-  compress: (payload, dictionary) =>
-    zstdCompressSync(payload, {
-      ...withDictionary(dictionary),
-      chunkSize: roomFor(payload.length),
-    }),
-};
+/**
+ * Makes one frame of one segment, that says how long its content is and has no checksum; with a dictionary it does not name it. All nodes decode it
+ * alike, see `zstd-decode.ts`. Undefined where there is no compressor.
+ */
+export const encodeZstd:
+  | ((payload: Uint8Array, dictionary?: Uint8Array) => Uint8Array)
+  | undefined = (payload, dictionary) =>
+  zstdCompressSync(payload, {
+    ...withDictionary(dictionary),
+    chunkSize: roomFor(payload.length),
+  });
