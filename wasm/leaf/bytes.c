@@ -106,7 +106,8 @@ static void head(buf *b, unsigned major, uint64_t v) {
 }
 
 // Items by letters: u uint64_t; b span, a byte string; t span, a text; h i d: byte strings of 32, 16, 64 bytes; n null; o int, a
-// boolean; c a chain, its two items; r span, as it is; [ an array and { a map of as many items as the digit behind it says, or uint64_t where there is a *; 'name' a member's name.
+// boolean; c a chain, its two items; r span, as it is; [ an array and { a map of as many items as the digit behind it says, or uint64_t where
+// there is a *; 'name' a member's name.
 static void cb_put(buf *b, const char *f, ...);
 static void cb_list(buf *b, const char *f, va_list args) {
   for (; *f != 0; f++) {

@@ -127,7 +127,8 @@ static bool take_frame(leaf *l, size_t *used) { // false: there is no whole one
   uint8_t *p = k->in.p + *used + 4;
   nonce_of(k->frames[1]++, nonce);
   *used += 4 + length;
-  if (crypto_aead_chacha20poly1305_ietf_decrypt(p, NULL, NULL, p, length, p - 4, 4, nonce, k->keys[1]) != 0) return link_end(l, "a message was changed on its way"), false;
+  if (crypto_aead_chacha20poly1305_ietf_decrypt(p, NULL, NULL, p, length, p - 4, 4, nonce, k->keys[1]) != 0)
+    return link_end(l, "a message was changed on its way"), false;
   if (length > TAG) session_message(l, (span){p, length - TAG});
   return k->phase == OPEN;
 }

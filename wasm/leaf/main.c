@@ -74,7 +74,10 @@ static void init(const char *dir) {
   buf_fmt(&text, "store-key %s\n", sodium_bin2hex(hex, sizeof hex, key, 32));
   const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) die(74, "STORE_IO", "the keys can't be written", strerror(errno), "a device has keys once: look for a file `keys` there");
-  if (write(fd, text.p, text.len) != (ssize_t)text.len || fsync(fd) != 0) die(74, "STORE_IO", "the keys can't be written", strerror(errno), "make room");
+  const int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool written = write(fd, text.p, text.len) == (ssize_t)text.len && fsync(fd) == 0 && fsync(folder) == 0;
+  if (!written) unlink(path);
+  if (!written) die(74, "STORE_IO", "the keys can't be written", strerror(errno), "make room");
   sodium_memzero(text.p, text.len);
   buf_free(&text);
   printf("%s\n", sodium_bin2hex(hex, sizeof hex, device, 32));
@@ -104,7 +107,8 @@ static void check(leaf *l) {
 
 static void listen_at(leaf *l, const char *dir) {
   struct sockaddr_un at = {.sun_family = AF_UNIX};
-  if (l->socket_path[0] == 0 && snprintf(l->socket_path, sizeof l->socket_path, "%s/leaf.sock", dir) >= (int)sizeof l->socket_path) usage("the path of the socket is too long");
+  if (l->socket_path[0] == 0 && snprintf(l->socket_path, sizeof l->socket_path, "%s/leaf.sock", dir) >= (int)sizeof l->socket_path)
+    usage("the path of the socket is too long");
   memcpy(at.sun_path, l->socket_path, sizeof l->socket_path);
   l->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   unlink(l->socket_path);

@@ -297,7 +297,8 @@ static bool replay_record(leaf *l, span payload, uint64_t offset) {
 static _Noreturn void damaged(const leaf *l, uint64_t offset) {
   char text[64];
   snprintf(text, sizeof text, "byte %llu of %llu", (unsigned long long)offset, (unsigned long long)l->log.size);
-  die(65, "STORE_DAMAGED", "the log is damaged before its end", text, "put back a copy, or cut it there (truncate -s) and lose what is behind; what the parent has comes again");
+  die(65, "STORE_DAMAGED", "the log is damaged before its end", text,
+      "put back a copy, or cut it there (truncate -s) and lose what is behind; what the parent has comes again");
 }
 
 // Returns where the log ends, whole or torn.
@@ -337,7 +338,8 @@ static void replica_open(leaf *l, bool read_only) {
     store_rename(&l->log, "log.new");
   }
   const uint64_t end = replay(l), torn = l->log.size - end;
-  if (torn > 0) fprintf(stderr, "warning: the log ends with %llu bytes of a record that was not finished, of which nobody was told\n", (unsigned long long)torn);
+  if (torn > 0)
+    fprintf(stderr, "warning: the log ends with %llu bytes of a record that was not finished, of which nobody was told\n", (unsigned long long)torn);
   if (torn > 0 && !read_only) store_cut(&l->log, end);
   l->log.size = end;
   if (l->needs_rebuild) rebuild(l);

@@ -11,7 +11,8 @@ static const char *write_put(leaf *l, span doc, span key, const span *value) {
   if (l->revoked) return "POLICY_REFUSED: this device is revoked; nothing that it writes counts";
   if (l->log.size > 4 * l->log_limit) return "LIMIT_EXCEEDED: the log is full; connect to the parent, or raise log-limit";
   if (l->draft_count == 0 && memory_used(l) > MEMORY_BYTES) return "LIMIT_EXCEEDED: all documents together are too large; keep fewer of them";
-  if ((room > WRITE_BYTES || l->draft_count == FACTS_PER_FRAME || l->draft_docs == SECTIONS) && !replica_flush(l)) return "NO_SPACE: the disk is full; make room";
+  if ((room > WRITE_BYTES || l->draft_count == FACTS_PER_FRAME || l->draft_docs == SECTIONS) && !replica_flush(l))
+    return "NO_SPACE: the disk is full; make room";
   document *d = document_add(l, doc);
   if (d == NULL || core_stat(d->core, 2) > DOCUMENT_BYTES) return "LIMIT_EXCEEDED: the document is full, or there are 1024 already; use another";
   const uint64_t now = now_ms(), wall = (now > HLC_EPOCH_MS ? now - HLC_EPOCH_MS : 0) * 4096;
