@@ -120,7 +120,7 @@ test.skipIf(isMissing)(
   async () => {
     const parent = await start(PARENT);
     const other = await start(OTHER, parent.agent.addresses());
-    await parent.agent.service.put(DOC, [{ key: "parent", value: 1, confidence: 0.5 }]);
+    await parent.agent.service.put(DOC, [{ key: "parent", value: 1, confidence: 0.9 }]);
     await other.agent.service.put(DOC, [{ key: "other", value: 2 }]);
     adopt(parent);
     await leaf.start();
@@ -129,7 +129,8 @@ test.skipIf(isMissing)(
     await until("all to be equal", async () => areLike(parent, other));
     for (const at of [parent, other]) expect(valueAt(at, "leaf")).toBe(3);
     const [text = ""] = await client.ask(`get ${DOC} parent`);
-    expect(JSON.parse(text)).toMatchObject({ value: 1, confidence: 0.5, candidates: 1 });
+    expect(JSON.parse(text)).toMatchObject({ value: 1, confidence: 0.9, candidates: 1 });
+    expect(text).toContain(`"confidence":0.9,`);
 
     await client.ask(`put ${DOC} leaf 4`, `put ${DOC} leaf 5`, `put ${DOC} parent 7`);
     await other.agent.service.put(DOC, [{ key: "other", value: "6" }]);

@@ -22,6 +22,16 @@ static bool is_retracted(span slots, const uint8_t *writer, uint64_t hlc) {
   return false;
 }
 
+// The shortest decimal that reads back as the same number.
+static void put_confidence(buf *json, double number) {
+  char text[32];
+  for (int digits = 15; digits <= 17; digits++) {
+    snprintf(text, sizeof text, "%.*g", digits, number);
+    if (strtod(text, NULL) == number) break;
+  }
+  buf_fmt(json, "\"confidence\":%s,", text);
+}
+
 // The newest statement about a key that is not taken back and has not expired, with how many there are.
 static bool visible(document *d, span key, buf *json) {
   span slots;
@@ -46,7 +56,7 @@ static bool visible(document *d, span key, buf *json) {
   buf_fmt(json, "{\"value\":%.*s,\"writer\":\"", (int)best.value.len, (const char *)best.value.p);
   buf_hex(json, writer, 32);
   buf_fmt(json, "\",\"hlc\":%llu,", (unsigned long long)best.hlc);
-  if (best.flags & CONFIDENCE) buf_fmt(json, "\"confidence\":%.17g,", best.confidence);
+  if (best.flags & CONFIDENCE) put_confidence(json, best.confidence);
   buf_fmt(json, "\"candidates\":%u}", candidates);
   return true;
 }
