@@ -7,6 +7,9 @@ import type { Transport } from "@ctxmesh/model";
 import { createWsServer } from "@ctxmesh/transport-ws";
 import type { WsServerOptions } from "@ctxmesh/transport-ws";
 
+/** How often slow requests are looked for, in milliseconds. */
+const CHECK_MS = 1_000;
+
 /** What it is made of. */
 export interface PageDoorOptions extends Pick<
   WsServerOptions,
@@ -20,7 +23,11 @@ export interface PageDoorOptions extends Pick<
 /** Creates the transport. `start` throws `ADDRESS_UNAVAILABLE`. */
 export function createPageDoor({ host, port, ...options }: PageDoorOptions): Transport {
   const server = createServer(
-    { headersTimeout: LIMITS.handshakeMs, requestTimeout: LIMITS.handshakeMs },
+    {
+      headersTimeout: LIMITS.handshakeMs,
+      requestTimeout: LIMITS.handshakeMs,
+      connectionsCheckingInterval: CHECK_MS,
+    },
     (_, response) => {
       response.writeHead(404).end();
     },
@@ -42,6 +49,10 @@ export function createPageDoor({ host, port, ...options }: PageDoorOptions): Tra
           cause: error,
         });
       }
+      // Of a connection that could not be taken, such as for want of file descriptors; the next one may be.
+      server.on("error", (error) => {
+        options.logger.warn("pages.listen-failed", { reason: error.message });
+      });
     },
     addresses: () => (server.listening ? transport.addresses() : []),
     async stop() {
