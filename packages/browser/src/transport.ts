@@ -11,7 +11,7 @@ import type {
   SpaceId,
   Transport,
 } from "@ctxmesh/model";
-import { CLOSE_CODES, Handshake, STABLE_MS, parseHubUrl, retryMs } from "@ctxmesh/transport-ws";
+import { CLOSE_CODES, Handshake, Redial, parseHubUrl } from "@ctxmesh/transport-ws";
 import { PageChannel, closeSocket } from "./channel.ts";
 
 /** Both ends compare what they have twice a minute: who is silent for so many milliseconds is gone. A page can't ping. */
@@ -53,18 +53,18 @@ class Link {
   readonly #url: string;
   readonly #options: PageTransportOptions;
   readonly #onChannel: (channel: Channel) => void;
+  readonly #redial: Redial;
   readonly #watch: ReturnType<typeof setInterval>;
   #attempt: { readonly end: (reason: string) => void } | undefined;
   #channel: PageChannel | undefined;
-  #retry: ReturnType<typeof setTimeout> | undefined;
-  #failures = 0;
-  #lastFailure = "";
-  #stopped = false;
 
   constructor(url: string, options: PageTransportOptions, onChannel: (channel: Channel) => void) {
     this.#url = url;
     this.#options = options;
     this.#onChannel = onChannel;
+    this.#redial = new Redial(url, options, () => {
+      this.#connect();
+    });
     addEventListener("online", this.#onOnline);
     addEventListener("offline", this.#onOffline);
     this.#watch = setInterval(() => {
@@ -74,8 +74,7 @@ class Link {
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#retry);
+    this.#redial.stop();
     clearInterval(this.#watch);
     removeEventListener("online", this.#onOnline);
     removeEventListener("offline", this.#onOffline);
@@ -85,10 +84,8 @@ class Link {
 
   /** There is a network again: no need to wait for the end of a pause. */
   readonly #onOnline = (): void => {
-    this.#failures = 0;
-    if (this.#channel !== undefined || this.#attempt !== undefined) return;
-    clearTimeout(this.#retry);
-    this.#connect();
+    this.#redial.reset();
+    if (this.#channel === undefined && this.#attempt === undefined) this.#connect();
   };
 
   /** The network is gone, and what is sent would wait for an answer for minutes. What is reached without one is there again in moments. */
@@ -97,14 +94,13 @@ class Link {
   };
 
   #connect(): void {
-    if (this.#stopped) return;
     const { device, space, roleOf, verifier, random } = this.#options;
     let socket: WebSocket;
     try {
       socket = new WebSocket(this.#url);
     } catch (error) {
       // Such as a page over https, which may not connect over ws.
-      this.#failed(toMeshError(error).message);
+      this.#redial.failed("UNREACHABLE", toMeshError(error).message);
       return;
     }
     socket.binaryType = "arraybuffer";
@@ -120,7 +116,7 @@ class Link {
     const end = (reason: string): void => {
       settle();
       closeSocket(socket, CLOSE_CODES.unauthorized, reason);
-      this.#failed(reason);
+      this.#redial.failed("UNREACHABLE", reason);
     };
     const deadline = setTimeout(() => {
       end(`not authenticated after ${String(LIMITS.handshakeMs)} ms`);
@@ -150,38 +146,12 @@ class Link {
   }
 
   async #use(socket: WebSocket, device: string): Promise<void> {
-    const { clock, logger, roleOf } = this.#options;
-    const role = roleOf(device) ?? "agent";
+    const role = this.#options.roleOf(device) ?? "agent";
     const remote = { device, address: this.#url, direction: "outbound", role } as const;
     const channel = new PageChannel(socket, remote);
     this.#channel = channel;
-    this.#lastFailure = "";
-    const since = clock.now();
-    logger.info("channel.opened", { device, address: this.#url });
-    this.#onChannel(channel);
-    const reason = await channel.closed;
+    await this.#redial.during(channel, this.#onChannel);
     this.#channel = undefined;
-    logger.info("channel.closed", { device, address: this.#url, reason });
-    if (clock.now() - since >= STABLE_MS) this.#failures = 0;
-    this.#retryLater(channel.comeBackMs);
-  }
-
-  #failed(reason: string): void {
-    const { logger } = this.#options;
-    const fields = { code: "UNREACHABLE", address: this.#url, reason };
-    // Once per cause, not once per attempt.
-    if (reason === this.#lastFailure || this.#stopped) logger.debug("hub.unavailable", fields);
-    else logger.warn("hub.unavailable", fields);
-    this.#lastFailure = reason;
-    this.#retryLater();
-  }
-
-  #retryLater(askedMs?: number): void {
-    if (this.#stopped) return;
-    const backOffMs = retryMs(this.#failures, this.#options.random);
-    this.#failures += 1;
-    this.#retry = setTimeout(() => {
-      this.#connect();
-    }, askedMs ?? backOffMs);
+    this.#redial.later(channel.comeBackMs);
   }
 }

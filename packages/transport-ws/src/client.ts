@@ -17,7 +17,7 @@ import { WebSocket } from "ws";
 import type { AuthenticationFailure } from "./authentication.ts";
 import { Authentication } from "./authentication.ts";
 import { SocketChannel } from "./channel.ts";
-import { retryMs, STABLE_MS, parseHubUrl } from "./dialling.ts";
+import { parseHubUrl, Redial } from "./dialling.ts";
 import { Handshake } from "./handshake.ts";
 import { CLOSE_CODES, closeSocket, SOCKET_OPTIONS } from "./sockets.ts";
 import { connectionOptions, securityOf } from "./tls.ts";
@@ -89,22 +89,21 @@ class HubLink {
   readonly #options: WsClientOptions;
   readonly #onChannel: (channel: Channel) => void;
   #socket: WebSocket | undefined;
+  readonly #redial: Redial;
   #channel: SocketChannel | undefined;
-  #retry: NodeJS.Timeout | undefined;
-  #failures = 0;
-  #lastFailure = "";
-  #stopped = false;
 
   constructor(url: string, options: WsClientOptions, onChannel: (channel: Channel) => void) {
     this.#url = url;
     this.#options = options;
     this.#onChannel = onChannel;
+    this.#redial = new Redial(url, options, () => {
+      this.#connect();
+    });
     this.#connect();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#retry);
+    this.#redial.stop();
     const reason = "the node stops";
     if (this.#channel !== undefined) await this.#channel.close(reason);
     else if (this.#socket !== undefined) {
@@ -143,40 +142,17 @@ class HubLink {
   }
 
   async #use(socket: WebSocket, device: string, security?: ChannelSecurity): Promise<void> {
-    const { clock, logger } = this.#options;
     const remote = { device, address: this.#url, direction: "outbound", role: "hub" } as const;
     const protection = security === undefined ? {} : { security };
     const channel = new SocketChannel(socket, { ...remote, ...protection });
     this.#channel = channel;
-    this.#lastFailure = "";
-    const since = clock.now();
-    logger.info("channel.opened", { device, address: this.#url });
-    this.#onChannel(channel);
-    const reason = await channel.closed;
+    await this.#redial.during(channel, this.#onChannel);
     this.#channel = undefined;
-    logger.info("channel.closed", { device, address: this.#url, reason });
-    if (clock.now() - since >= STABLE_MS) this.#failures = 0;
-    this.#retryLater(channel.comeBackMs);
+    this.#redial.later(channel.comeBackMs);
   }
 
   #failed({ kind, reason, code }: AuthenticationFailure): void {
-    const { logger } = this.#options;
     const refused = kind === "refused" || code === CLOSE_CODES.unauthorized;
-    const fields = { code: refused ? "AUTH_FAILED" : "UNREACHABLE", address: this.#url, reason };
-    // Once per cause, not once per attempt.
-    if (reason === this.#lastFailure || this.#stopped) logger.debug("hub.unavailable", fields);
-    else logger.warn("hub.unavailable", fields);
-    this.#lastFailure = reason;
-    this.#retryLater();
-  }
-
-  /** Dials again after a random part of the back-off, or when the hub has asked for it, which spreads those that it had. */
-  #retryLater(askedMs?: number): void {
-    if (this.#stopped) return;
-    const backOffMs = retryMs(this.#failures, this.#options.random);
-    this.#failures += 1;
-    this.#retry = setTimeout(() => {
-      this.#connect();
-    }, askedMs ?? backOffMs);
+    this.#redial.failed(refused ? "AUTH_FAILED" : "UNREACHABLE", reason);
   }
 }

@@ -3,7 +3,8 @@
 export { createWsClient } from "./client.ts";
 export type { WsClientOptions } from "./client.ts";
 export { createCertificateRequest, createDeviceCertificate } from "./device-certificate.ts";
-export { parseHubUrl, retryMs, STABLE_MS } from "./dialling.ts";
+export { parseHubUrl, Redial } from "./dialling.ts";
+export type { DialledChannel, RedialOptions } from "./dialling.ts";
 export type { GuestEndpoint } from "./guests.ts";
 export { Handshake } from "./handshake.ts";
 export type { HandshakeOptions, HandshakeStep, Role } from "./handshake.ts";
