@@ -5,6 +5,10 @@
 import { createHash, createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
 
+if (process.argv.length !== 4) {
+  process.stderr.write("usage: node verify-with-node.mjs bundle.json root.json\n");
+  process.exit(3);
+}
 const [bundle, root] = process.argv.slice(2).map((path) => JSON.parse(readFileSync(path, "utf8")));
 const { payload, payloadType, signatures } = JSON.parse(bundle.envelope);
 const [{ keyid, sig }] = signatures;

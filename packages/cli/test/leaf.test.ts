@@ -132,7 +132,8 @@ test("a key, or an address, that is none is refused with what to do", async () =
   const results = wrong.map(async ([args, code]) => {
     const result = await ctxmesh("leaf", "add", ...args, "--config", "agent-1.yaml", "--json");
     expect([result.code, result.stdout]).toEqual([EXIT.input, ""]);
-    expect(JSON.parse(result.stderr)).toMatchObject({ error: { code } });
+    const remedy = expect.stringMatching(/./u) as unknown;
+    expect(JSON.parse(result.stderr)).toMatchObject({ error: { code, remedy } });
   });
   await Promise.all(results);
 }, 30_000);

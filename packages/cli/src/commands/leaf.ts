@@ -4,6 +4,7 @@ import { createDeviceSigner } from "@ctxmesh/crypto";
 import { isWelcome } from "@ctxmesh/membership";
 import type { Space } from "@ctxmesh/membership";
 import { MeshError, fromHex, parseDeviceKey, toHex } from "@ctxmesh/model";
+import type { DeviceKey } from "@ctxmesh/model";
 import { leafPsk } from "@ctxmesh/transport-tcp";
 import { loadConfig } from "../config/load.ts";
 import { readKey, readSpace } from "../files.ts";
@@ -48,12 +49,25 @@ async function newestOf(space: Space, socket: string): Promise<Space> {
   }
 }
 
+/** A leaf is known to nobody yet, so its key has to be whole. Throws `INPUT_INVALID`. */
+function leafOf(text: string): DeviceKey {
+  try {
+    return parseDeviceKey(text.toLowerCase());
+  } catch (cause) {
+    throw new MeshError("INPUT_INVALID", `"${text.slice(0, 80)}" is not a device key`, {
+      field: "device",
+      remedy: "give all 64 hex digits, as ctxmesh-leaf init has printed them",
+      cause,
+    });
+  }
+}
+
 /**
  * Prints the configuration of a leaf, whose device key is `text`: a name and a value in each line. Makes the secret of the agent's leaves
  * where there is none. Throws `USAGE`, `INPUT_INVALID`, `CONFIG_INVALID`, `KEY_INVALID`, `FILE_UNAVAILABLE`.
  */
 export async function addLeaf(text: string, options: LeafAddOptions): Promise<void> {
-  const leaf = parseDeviceKey(text.toLowerCase());
+  const leaf = leafOf(text);
   const config = await loadConfig("agent", options.config);
   const { leaves } = config;
   if (leaves === undefined) {
