@@ -15,7 +15,7 @@ import * as fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { follow } from "./changes-kit.ts";
 import type { Follower } from "./changes-kit.ts";
-import { resolving, withInterface } from "./wat.ts";
+import { resolving, withInterface } from "../../sandbox/test/wat.ts";
 import {
   DOC,
   START_MS,
